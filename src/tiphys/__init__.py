@@ -1,0 +1,1 @@
+"""Tiphys: Kubernetes, whole, in Python."""
