@@ -1,0 +1,152 @@
+"""The form of a kind: one row says all that the API server must know to serve it.
+
+A row names a kind in the words that a CustomResourceDefinition uses, so that built-in kinds and custom resources are one
+code path. Its fields are a block in `api/<group>/<version>.types`; its defaults, validation and printed columns are the
+functions the row names. docs/add-a-kind.md is the checklist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.gvk import GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource
+
+Object = dict[str, Any]
+Default = Callable[[Object], None]
+"""Fills in what the client left out; changes the object in place. Must be idempotent."""
+Validate = Callable[[Object, Object | None], list[FieldError]]
+"""(new, old or None on create) → what is wrong. Metadata is checked by the generic registry, not here."""
+Prepare = Callable[[Object, Object | None], None]
+"""(new, old or None on create): drops or keeps what this request may not change; in place, before validation."""
+FieldGetter = Callable[[Object], str]
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+GET_UPDATE = ("get", "patch", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A path below an object. `status` and `scale` are generic; the others have a handler in `apiserver/subresources/`."""
+
+    name: str
+    verbs: tuple[str, ...] = GET_UPDATE
+    kind: GroupVersionKind | None = None
+    """The kind of its body; None: the parent's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One printed column: what `kubectl get` heads it with. priority 1 is shown by `-o wide` only."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Printed columns and the function that fills one row: `cells(obj, now)` gives one value a column."""
+
+    columns: tuple[Column, ...]
+    cells: Callable[[Object, datetime], list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where `/scale` finds its numbers, as in a CustomResourceDefinition's `subresources.scale`."""
+
+    spec_replicas: str = ".spec.replicas"
+    status_replicas: str = ".status.replicas"
+    selector: str = ".spec.selector"
+    """A LabelSelector, or a plain map of labels (ReplicationController); printed as a string in Scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """For a version that is not the stored one: both take and return a whole object and may share parts of the input."""
+
+    to_stored: Callable[[Object], Object]
+    from_stored: Callable[[Object], Object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One kind in one version. Rows of the same group and plural are versions of one resource."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ALL_VERBS
+    subresources: tuple[Subresource, ...] = ()
+    type: str = ""
+    """Its block in a types file, "core/v1.Pod"."""
+    stored: GroupVersionKind | None = None
+    """The version kept in the store when it is not this one (then `conversion` is set unless the shapes are the same)."""
+    conversion: Conversion | None = None
+    table: Table | None = None
+    defaults: Default | None = None
+    prepare: Prepare | None = None
+    validate: Validate | None = None
+    prepare_status: Prepare | None = None
+    validate_status: Validate | None = None
+    name_errors: Callable[[str], list[str]] | None = None
+    """What is wrong with a name of this kind; None: a DNS subdomain."""
+    generation_on: tuple[str, ...] = ("spec",)
+    """A change of one of these top-level fields raises metadata.generation; empty: the kind has no generation."""
+    selectable_fields: Mapping[str, FieldGetter] = field(default_factory=dict)
+    """Field selectors beyond metadata.name and metadata.namespace."""
+    scale: ScalePaths | None = None
+    graceful_deletion_seconds: Callable[[Object], int | None] | None = None
+    """The grace period of a delete without one of its own; None: this kind is deleted at once."""
+    virtual: bool = False
+    """Nothing is stored: a create is answered by a handler (reviews, bindings)."""
+
+    @property
+    def group_version(self) -> GroupVersion:
+        return GroupVersion(self.group, self.version)
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def gvk(self) -> GroupVersionKind:
+        return GroupVersionKind(self.group, self.version, self.kind)
+
+    @property
+    def gvr(self) -> GroupVersionResource:
+        return GroupVersionResource(self.group, self.version, self.plural)
+
+    @property
+    def group_kind(self) -> GroupKind:
+        return GroupKind(self.group, self.kind)
+
+    @property
+    def group_resource(self) -> GroupResource:
+        return GroupResource(self.group, self.plural)
+
+    @property
+    def list_kind(self) -> str:
+        return f"{self.kind}List"
+
+    @property
+    def singular_name(self) -> str:
+        return self.singular or self.kind.lower()
+
+    def subresource(self, name: str) -> Subresource | None:
+        """The subresource of that name, or None."""
+        for candidate in self.subresources:
+            if candidate.name == name:
+                return candidate
+        return None

@@ -1,0 +1,107 @@
+"""Which kinds exist: rows of all groups, looked up by what a request or a manifest calls them.
+
+The built-in rows are gathered once from `api/<group>/resources.py` in the order in which upstream lists its groups (that
+order is what discovery and `kubectl api-resources` show). Custom resources are added and removed at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+
+from tiphys.api.resource import Resource
+from tiphys.machinery.gvk import GroupVersion, GroupVersionKind, GroupVersionResource
+
+BUILT_IN_GROUPS = (
+    "core",
+    "apiregistration",
+    "apps",
+    "events",
+    "authentication",
+    "authorization",
+    "autoscaling",
+    "batch",
+    "certificates",
+    "networking",
+    "policy",
+    "rbac",
+    "storage",
+    "admissionregistration",
+    "apiextensions",
+    "scheduling",
+    "coordination",
+    "node",
+    "discovery",
+    "resource",
+    "flowcontrol",
+    "apiserverinternal",
+    "storagemigration",
+)
+"""Folders below `tiphys/api`, in discovery order."""
+
+
+class Scheme:
+    """All rows, by resource and by kind. `revision` rises with every change, so that documents made from it can be kept."""
+
+    def __init__(self, resources: Iterable[Resource] = ()) -> None:
+        self._by_resource: dict[GroupVersionResource, Resource] = {}
+        self._by_kind: dict[GroupVersionKind, Resource] = {}
+        self.revision = 0
+        for resource in resources:
+            self.add(resource)
+
+    def add(self, resource: Resource) -> None:
+        """Adds a row, or replaces the one of the same group, version and plural."""
+        self._by_resource[resource.gvr] = resource
+        # A kind may be served under two plurals (Event is not, but Scale is a body, not a row): the first row wins.
+        self._by_kind.setdefault(resource.gvk, resource)
+        if self._by_kind[resource.gvk].gvr == resource.gvr:
+            self._by_kind[resource.gvk] = resource
+        self.revision += 1
+
+    def remove(self, gvr: GroupVersionResource) -> None:
+        """Takes a row away; nothing happens when there is none."""
+        row = self._by_resource.pop(gvr, None)
+        if row is None:
+            return
+        if self._by_kind.get(row.gvk) is row:
+            del self._by_kind[row.gvk]
+        self.revision += 1
+
+    def by_resource(self, group: str, version: str, plural: str) -> Resource | None:
+        return self._by_resource.get(GroupVersionResource(group, version, plural))
+
+    def by_kind(self, gvk: GroupVersionKind) -> Resource | None:
+        return self._by_kind.get(gvk)
+
+    def versions(self, group: str, plural: str) -> list[Resource]:
+        """Every served version of one resource, in order of preference."""
+        return [row for row in self._by_resource.values() if row.group == group and row.plural == plural]
+
+    def stored_row(self, row: Resource) -> Resource:
+        """The row of the version that is kept in the store (of another group for events.k8s.io)."""
+        if row.stored is None:
+            return row
+        found = self._by_kind.get(row.stored)
+        if found is None:
+            raise LookupError(f"{row.gvk} is stored as {row.stored}, which is not served")
+        return found
+
+    def group_versions(self) -> list[GroupVersion]:
+        """Served group versions, groups in discovery order, versions by preference."""
+        return list(dict.fromkeys(row.group_version for row in self._by_resource.values()))
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(self._by_resource.values())
+
+    def __len__(self) -> int:
+        return len(self._by_resource)
+
+
+def built_in() -> Scheme:
+    """The scheme of all built-in kinds of v1.36."""
+    scheme = Scheme()
+    for group in BUILT_IN_GROUPS:
+        for resource in import_module(f"tiphys.api.{group}.resources").RESOURCES:
+            scheme.add(resource)
+    return scheme
