@@ -13,7 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.gvk import GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource
+from tiphys.machinery.gvk import (
+    GroupKind,
+    GroupResource,
+    GroupVersion,
+    GroupVersionKind,
+    GroupVersionResource,
+)
 
 Object = dict[str, Any]
 Default = Callable[[Object], None]

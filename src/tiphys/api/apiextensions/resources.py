@@ -1,0 +1,19 @@
+"""The kinds of the apiextensions.k8s.io group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="apiextensions.k8s.io",
+        version="v1",
+        kind="CustomResourceDefinition",
+        plural="customresourcedefinitions",
+        namespaced=False,
+        short_names=("crd", "crds"),
+        categories=("api-extensions",),
+        subresources=(Subresource("status"),),
+        type="apiextensions/v1.CustomResourceDefinition",
+    ),
+)

@@ -1,0 +1,18 @@
+"""The kinds of the internal.apiserver.k8s.io group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="internal.apiserver.k8s.io",
+        version="v1alpha1",
+        kind="StorageVersion",
+        plural="storageversions",
+        namespaced=False,
+        subresources=(Subresource("status"),),
+        type="apiserverinternal/v1alpha1.StorageVersion",
+        generation_on=(),
+    ),
+)

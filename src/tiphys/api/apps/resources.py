@@ -1,0 +1,74 @@
+"""The kinds of the apps group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, ScalePaths, Subresource
+from tiphys.machinery.gvk import GroupVersionKind
+
+RESOURCES = (
+    Resource(
+        group="apps",
+        version="v1",
+        kind="ControllerRevision",
+        plural="controllerrevisions",
+        namespaced=True,
+        type="apps/v1.ControllerRevision",
+        generation_on=(),
+    ),
+    Resource(
+        group="apps",
+        version="v1",
+        kind="DaemonSet",
+        plural="daemonsets",
+        namespaced=True,
+        short_names=("ds",),
+        categories=("all",),
+        subresources=(Subresource("status"),),
+        type="apps/v1.DaemonSet",
+    ),
+    Resource(
+        group="apps",
+        version="v1",
+        kind="Deployment",
+        plural="deployments",
+        namespaced=True,
+        short_names=("deploy",),
+        categories=("all",),
+        subresources=(
+            Subresource("scale", kind=GroupVersionKind("autoscaling", "v1", "Scale")),
+            Subresource("status"),
+        ),
+        scale=ScalePaths(),
+        type="apps/v1.Deployment",
+    ),
+    Resource(
+        group="apps",
+        version="v1",
+        kind="ReplicaSet",
+        plural="replicasets",
+        namespaced=True,
+        short_names=("rs",),
+        categories=("all",),
+        subresources=(
+            Subresource("scale", kind=GroupVersionKind("autoscaling", "v1", "Scale")),
+            Subresource("status"),
+        ),
+        scale=ScalePaths(),
+        type="apps/v1.ReplicaSet",
+    ),
+    Resource(
+        group="apps",
+        version="v1",
+        kind="StatefulSet",
+        plural="statefulsets",
+        namespaced=True,
+        short_names=("sts",),
+        categories=("all",),
+        subresources=(
+            Subresource("scale", kind=GroupVersionKind("autoscaling", "v1", "Scale")),
+            Subresource("status"),
+        ),
+        scale=ScalePaths(),
+        type="apps/v1.StatefulSet",
+    ),
+)

@@ -1,0 +1,32 @@
+"""The kinds of the autoscaling group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="autoscaling",
+        version="v2",
+        kind="HorizontalPodAutoscaler",
+        plural="horizontalpodautoscalers",
+        namespaced=True,
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=(Subresource("status"),),
+        type="autoscaling/v2.HorizontalPodAutoscaler",
+        generation_on=(),
+    ),
+    Resource(
+        group="autoscaling",
+        version="v1",
+        kind="HorizontalPodAutoscaler",
+        plural="horizontalpodautoscalers",
+        namespaced=True,
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=(Subresource("status"),),
+        type="autoscaling/v1.HorizontalPodAutoscaler",
+        generation_on=(),
+    ),
+)

@@ -1,0 +1,29 @@
+"""The kinds of the batch group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="batch",
+        version="v1",
+        kind="CronJob",
+        plural="cronjobs",
+        namespaced=True,
+        short_names=("cj",),
+        categories=("all",),
+        subresources=(Subresource("status"),),
+        type="batch/v1.CronJob",
+    ),
+    Resource(
+        group="batch",
+        version="v1",
+        kind="Job",
+        plural="jobs",
+        namespaced=True,
+        categories=("all",),
+        subresources=(Subresource("status"),),
+        type="batch/v1.Job",
+    ),
+)

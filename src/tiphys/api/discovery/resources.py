@@ -1,0 +1,16 @@
+"""The kinds of the discovery.k8s.io group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource
+
+RESOURCES = (
+    Resource(
+        group="discovery.k8s.io",
+        version="v1",
+        kind="EndpointSlice",
+        plural="endpointslices",
+        namespaced=True,
+        type="discovery/v1.EndpointSlice",
+    ),
+)

@@ -1,0 +1,75 @@
+"""The kinds of the networking.k8s.io group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="networking.k8s.io",
+        version="v1",
+        kind="IngressClass",
+        plural="ingressclasses",
+        namespaced=False,
+        type="networking/v1.IngressClass",
+    ),
+    Resource(
+        group="networking.k8s.io",
+        version="v1",
+        kind="Ingress",
+        plural="ingresses",
+        namespaced=True,
+        short_names=("ing",),
+        subresources=(Subresource("status"),),
+        type="networking/v1.Ingress",
+    ),
+    Resource(
+        group="networking.k8s.io",
+        version="v1",
+        kind="IPAddress",
+        plural="ipaddresses",
+        namespaced=False,
+        short_names=("ip",),
+        type="networking/v1.IPAddress",
+        generation_on=(),
+    ),
+    Resource(
+        group="networking.k8s.io",
+        version="v1",
+        kind="NetworkPolicy",
+        plural="networkpolicies",
+        namespaced=True,
+        short_names=("netpol",),
+        type="networking/v1.NetworkPolicy",
+    ),
+    Resource(
+        group="networking.k8s.io",
+        version="v1",
+        kind="ServiceCIDR",
+        plural="servicecidrs",
+        namespaced=False,
+        subresources=(Subresource("status"),),
+        type="networking/v1.ServiceCIDR",
+        generation_on=(),
+    ),
+    Resource(
+        group="networking.k8s.io",
+        version="v1beta1",
+        kind="IPAddress",
+        plural="ipaddresses",
+        namespaced=False,
+        short_names=("ip",),
+        type="networking/v1beta1.IPAddress",
+        generation_on=(),
+    ),
+    Resource(
+        group="networking.k8s.io",
+        version="v1beta1",
+        kind="ServiceCIDR",
+        plural="servicecidrs",
+        namespaced=False,
+        subresources=(Subresource("status"),),
+        type="networking/v1beta1.ServiceCIDR",
+        generation_on=(),
+    ),
+)

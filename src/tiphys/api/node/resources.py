@@ -1,0 +1,17 @@
+"""The kinds of the node.k8s.io group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource
+
+RESOURCES = (
+    Resource(
+        group="node.k8s.io",
+        version="v1",
+        kind="RuntimeClass",
+        plural="runtimeclasses",
+        namespaced=False,
+        type="node/v1.RuntimeClass",
+        generation_on=(),
+    ),
+)

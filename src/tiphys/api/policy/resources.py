@@ -1,0 +1,18 @@
+"""The kinds of the policy group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="policy",
+        version="v1",
+        kind="PodDisruptionBudget",
+        plural="poddisruptionbudgets",
+        namespaced=True,
+        short_names=("pdb",),
+        subresources=(Subresource("status"),),
+        type="policy/v1.PodDisruptionBudget",
+    ),
+)

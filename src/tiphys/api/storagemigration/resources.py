@@ -1,0 +1,18 @@
+"""The kinds of the storagemigration.k8s.io group."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Resource, Subresource
+
+RESOURCES = (
+    Resource(
+        group="storagemigration.k8s.io",
+        version="v1beta1",
+        kind="StorageVersionMigration",
+        plural="storageversionmigrations",
+        namespaced=False,
+        subresources=(Subresource("status"),),
+        type="storagemigration/v1beta1.StorageVersionMigration",
+        generation_on=(),
+    ),
+)
