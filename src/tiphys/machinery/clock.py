@@ -1,0 +1,47 @@
+"""Time as a parameter: nothing in Tiphys asks the machine what time it is except through a Clock.
+
+`SystemClock` is given out by the composition root; tests give `tiphys.testing.clock.FakeClock`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is waiting for its time."""
+
+    def cancel(self) -> None:
+        """Take the call back; harmless once it was made."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; 0 or less lets the other tasks run once."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback()` on the running event loop after `seconds`."""
+
+
+class SystemClock:
+    """The machine's own time and the running event loop's timers."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(seconds, 0))
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)

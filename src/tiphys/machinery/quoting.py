@@ -1,0 +1,87 @@
+"""Text as Go prints it, because tools compare and people search for upstream's exact messages.
+
+The rules are those of Go's `strconv.Quote` (`%q`), `fmt` (`%v` of a float) and `encoding/json.Marshal`.
+"""
+
+from typing import Any
+
+_SHORT_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+    '"': '\\"',
+}
+# Go escapes these in JSON so that the text may stand inside HTML.
+_HTML_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_HTML_TABLE = str.maketrans(_HTML_ESCAPES)
+
+
+def quote(text: str) -> str:
+    """`text` in double quotes, as `%q` writes it."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join(map(_escape, text)) + '"'
+
+
+def _escape(character: str) -> str:
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x20 or code == 0x7F:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def format_float(value: float) -> str:
+    """A float as `%v` writes it: the shortest digits, an exponent from 1e+06 on and below 1e-04."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    sign = "-" if value < 0 else ""
+    digits, exponent = _shortest_digits(abs(value))
+    if exponent < -4 or exponent >= 6:
+        mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+        return f"{sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    if exponent < 0:
+        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
+    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
+    fraction = digits[exponent + 1 :]
+    return f"{sign}{whole}.{fraction}" if fraction else sign + whole
+
+
+def _shortest_digits(value: float) -> tuple[str, int]:
+    """The shortest decimal digits that read back as `value`, and the power of ten of the first one."""
+    mantissa, _, power = f"{value!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    leading = len(whole) if whole != "0" else len(digits) - len(fraction)
+    return digits.rstrip("0") or "0", (int(power or 0) + leading - 1) if digits else 0
+
+
+def go_json(value: Any) -> str:
+    """Compact JSON as `json.Marshal` writes a map: keys sorted, HTML characters escaped."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
+    return text.translate(_HTML_TABLE)
+
+
+def format_value(value: Any) -> str:
+    """A field's value inside an error message: strings quoted, numbers and booleans plain, the rest as JSON."""
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return format_float(value)
+    if isinstance(value, int):
+        return str(value)
+    return go_json(value)
