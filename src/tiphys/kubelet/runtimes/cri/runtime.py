@@ -1,0 +1,282 @@
+"""The Runtime that is containerd: CRI for pods, containers and images, its own services for streams and events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import socket
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tiphys.kubelet.runtimes import network_namespace
+from tiphys.kubelet.runtimes.cri import answers, requests, wire
+from tiphys.kubelet.runtimes.cri.attachment import Attachment
+from tiphys.kubelet.runtimes.cri.events import EventStream
+from tiphys.kubelet.runtimes.cri.execution import Execution, PipeDirectory, Streams, process_spec
+from tiphys.kubelet.runtimes.interface import (
+    Container,
+    ContainerConfig,
+    ContainerEvent,
+    ContainerStatus,
+    ExecResult,
+    ExecSession,
+    FilesystemUsage,
+    Image,
+    ImageNotFound,
+    NotFound,
+    RegistryAuth,
+    Resources,
+    RuntimeCondition,
+    RuntimeFailure,
+    Sandbox,
+    SandboxConfig,
+    SandboxStatus,
+    Version,
+)
+
+NAMESPACE = "k8s.io"
+"""containerd's namespace for everything that came by CRI."""
+PARALLEL_STARTS = 4
+"""More at once only adds to each one's time on a small machine."""
+PARALLEL_EXECS_PER_SANDBOX = 8
+"""A shim with more than sixteen synchronous execs at once stands still for many seconds."""
+PIPES_DIRECTORY = "/run/tiphys/pipes"
+
+
+class ContainerdRuntime:
+    """One node's containerd. `root` is the node's root directory as this process sees it: "/" or /proc/<its holder>/root."""
+
+    def __init__(self, socket_path: str, *, root: str | Path = "/") -> None:
+        self._root = Path(root)
+        self._channel = wire.open_channel(socket_path)
+        self._runtime = wire.Service(self._channel, "runtime.v1.RuntimeService")
+        self._images = wire.Service(self._channel, "runtime.v1.ImageService")
+        metadata = (("containerd-namespace", NAMESPACE),)
+        self._tasks = wire.Service(self._channel, "containerd.services.tasks.v1.Tasks", metadata)
+        self._events = wire.Service(self._channel, "containerd.services.events.v1.Events", metadata)
+        self._pipes = PipeDirectory(self._root / PIPES_DIRECTORY.lstrip("/"), PIPES_DIRECTORY)
+        self._starts = asyncio.Semaphore(PARALLEL_STARTS)
+        self._exec_limits: dict[str, asyncio.Semaphore] = {}
+        self._sandbox_of: dict[str, str] = {}
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def version(self) -> Version:
+        answer = await self._runtime.call("Version")
+        return Version(answer.runtime_name, answer.runtime_version, answer.runtime_api_version)
+
+    async def status(self) -> list[RuntimeCondition]:
+        answer = await self._runtime.call("Status")
+        return [
+            RuntimeCondition(condition.type, condition.status, condition.reason, condition.message)
+            for condition in answer.status.conditions
+        ]
+
+    # Sandboxes
+
+    async def run_sandbox(self, config: SandboxConfig) -> str:
+        async with self._starts:
+            answer = await self._runtime.call(
+                "RunPodSandbox",
+                timeout_seconds=2 * wire.REQUEST_TIMEOUT_SECONDS,
+                config=requests.sandbox_config(config),
+                runtime_handler=config.runtime_handler,
+            )
+        return str(answer.pod_sandbox_id)
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        await self._unless_gone("StopPodSandbox", pod_sandbox_id=sandbox_id)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        await self._unless_gone("RemovePodSandbox", pod_sandbox_id=sandbox_id)
+        self._exec_limits.pop(sandbox_id, None)
+        self._sandbox_of = {
+            container: sandbox for container, sandbox in self._sandbox_of.items() if sandbox != sandbox_id
+        }
+
+    async def list_sandboxes(self) -> list[Sandbox]:
+        return [answers.sandbox(item) for item in (await self._runtime.call("ListPodSandbox")).items]
+
+    async def sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        answer = await self._runtime.call("PodSandboxStatus", pod_sandbox_id=sandbox_id)
+        return answers.sandbox_status(answer.status)
+
+    async def open_in_sandbox(self, sandbox_id: str, port: int) -> socket.socket:
+        namespace = await self._network_namespace(sandbox_id)
+        try:
+            return await network_namespace.connect(namespace, "127.0.0.1", port)
+        except ConnectionRefusedError:
+            return await network_namespace.connect(namespace, "::1", port)
+
+    async def _network_namespace(self, sandbox_id: str) -> Path:
+        answer = await self._runtime.call("PodSandboxStatus", pod_sandbox_id=sandbox_id, verbose=True)
+        # The pid is of the node's own process namespace, hence the node's own /proc.
+        pid = json.loads(answer.info.get("info", "{}")).get("pid", 0)
+        if not pid:
+            raise NotFound(f'sandbox "{sandbox_id}" is not running')
+        return self._root / "proc" / str(pid) / "ns" / "net"
+
+    # Containers
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig, sandbox: SandboxConfig) -> str:
+        try:
+            async with self._starts:
+                answer = await self._runtime.call(
+                    "CreateContainer",
+                    pod_sandbox_id=sandbox_id,
+                    config=requests.container_config(config, sandbox),
+                    sandbox_config=requests.sandbox_config(sandbox),
+                )
+        except NotFound as error:
+            if "failed to resolve image" in error.message:
+                raise ImageNotFound(error.message) from None
+            raise
+        self._sandbox_of[answer.container_id] = sandbox_id
+        return str(answer.container_id)
+
+    async def start_container(self, container_id: str) -> None:
+        async with self._starts:
+            await self._runtime.call("StartContainer", container_id=container_id)
+
+    async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
+        grace = math.ceil(timeout_seconds)
+        await self._unless_gone(
+            "StopContainer",
+            timeout_seconds=grace + wire.REQUEST_TIMEOUT_SECONDS,
+            container_id=container_id,
+            timeout=grace,
+        )
+
+    async def remove_container(self, container_id: str) -> None:
+        await self._unless_gone("RemoveContainer", container_id=container_id)
+        self._sandbox_of.pop(container_id, None)
+
+    async def list_containers(self, sandbox_id: str | None = None) -> list[Container]:
+        filter = {"pod_sandbox_id": sandbox_id} if sandbox_id else None
+        answer = await self._runtime.call("ListContainers", filter=filter)
+        return [answers.container(item) for item in answer.containers]
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        answer = await self._runtime.call("ContainerStatus", container_id=container_id)
+        return answers.container_status(answer.status)
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        await self._runtime.call(
+            "UpdateContainerResources", container_id=container_id, linux=requests.resources(resources)
+        )
+
+    async def reopen_log(self, container_id: str) -> None:
+        await self._runtime.call("ReopenContainerLog", container_id=container_id)
+
+    # Commands and streams
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_seconds: float
+    ) -> ExecResult:
+        grace = math.ceil(timeout_seconds)
+        async with await self._exec_limit(container_id):
+            answer = await self._runtime.call(
+                "ExecSync",
+                # containerd ends it itself; ours is for a containerd that does not.
+                timeout_seconds=grace + wire.REQUEST_TIMEOUT_SECONDS if grace else None,
+                container_id=container_id,
+                cmd=command,
+                timeout=grace,
+            )
+        return ExecResult(answer.stdout, answer.stderr, answer.exit_code)
+
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> ExecSession:
+        container = await self._running_process(container_id)
+        directory = self._pipes.make(uuid.uuid4().hex)
+        execution = Execution(self._tasks, container_id, directory, Streams(stdin, stdout, stderr, tty))
+        await execution.start(process_spec(container, command, tty=tty))
+        return execution
+
+    async def attach(
+        self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> ExecSession:
+        streams = Streams(stdin, stdout, stderr and not tty, tty)
+        answer = await self._runtime.call(
+            "Attach",
+            container_id=container_id,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+            tty=tty,
+        )
+        return await Attachment.open(answer.url, self._root / "proc" / "1" / "ns" / "net")
+
+    async def _running_process(self, container_id: str) -> dict[str, Any]:
+        answer = await self._runtime.call("ContainerStatus", container_id=container_id, verbose=True)
+        status = answers.container_status(answer.status)
+        if status.state != "Running":
+            raise RuntimeFailure(f"container is in CONTAINER_{status.state.upper()} state")
+        process: dict[str, Any] = json.loads(answer.info["info"])["runtimeSpec"]["process"]
+        return process
+
+    async def _exec_limit(self, container_id: str) -> asyncio.Semaphore:
+        sandbox_id = self._sandbox_of.get(container_id)
+        if sandbox_id is None:
+            answer = await self._runtime.call("ListContainers", filter={"id": container_id})
+            if not answer.containers:
+                raise NotFound(f'an error occurred when try to find container "{container_id}": not found')
+            sandbox_id = self._sandbox_of[container_id] = answer.containers[0].pod_sandbox_id
+        return self._exec_limits.setdefault(sandbox_id, asyncio.Semaphore(PARALLEL_EXECS_PER_SANDBOX))
+
+    # Images
+
+    async def list_images(self) -> list[Image]:
+        return [answers.image(item) for item in (await self._images.call("ListImages")).images]
+
+    async def image_status(self, image: str) -> Image | None:
+        answer = await self._images.call("ImageStatus", image={"image": image})
+        return answers.image(answer.image) if answer.HasField("image") else None
+
+    async def pull_image(self, image: str, auth: RegistryAuth | None = None) -> str:
+        try:
+            answer = await self._images.call(
+                "PullImage",
+                timeout_seconds=None,
+                image={"image": image},
+                auth=None if auth is None else requests.auth_config(auth),
+            )
+        except NotFound as error:
+            raise ImageNotFound(error.message) from None
+        return str(answer.image_ref)
+
+    async def remove_image(self, image: str) -> None:
+        try:
+            await self._images.call("RemoveImage", image={"image": image})
+        except NotFound:
+            pass
+
+    async def image_fs_info(self) -> list[FilesystemUsage]:
+        answer = await self._images.call("ImageFsInfo")
+        return [answers.filesystem(item) for item in answer.image_filesystems]
+
+    # Events
+
+    def events(self) -> AsyncIterator[ContainerEvent]:
+        return EventStream(self._events, NAMESPACE, self._has_exited)()
+
+    async def _has_exited(self, container_or_sandbox_id: str) -> bool:
+        try:
+            return (await self.container_status(container_or_sandbox_id)).state == "Exited"
+        except NotFound:
+            pass
+        try:
+            return (await self.sandbox_status(container_or_sandbox_id)).state == "NotReady"
+        except NotFound:
+            return True
+
+    async def _unless_gone(self, method: str, **fields: Any) -> None:
+        try:
+            await self._runtime.call(method, **fields)
+        except NotFound:
+            pass

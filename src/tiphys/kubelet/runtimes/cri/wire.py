@@ -1,0 +1,127 @@
+"""gRPC to containerd: messages from a descriptor set loaded at run time, and calls that fail in our words.
+
+No generated modules: the messages are made from messages.binpb (compile.py makes it from proto/), which is quicker to import and
+free of protobuf's check that generated code and library were released together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from tiphys.kubelet.runtimes.interface import DeadlineExceeded, NotFound, RuntimeFailure, Unavailable
+
+Message = Any
+"""A protobuf message: its class is made at run time, so its fields are unknown to the type checker."""
+Metadata = tuple[tuple[str, str], ...]
+
+CRI = "runtime.v1"
+REQUEST_TIMEOUT_SECONDS = 120.0
+"""The kubelet's runtimeRequestTimeout by default."""
+MESSAGE_LIMIT_BYTES = 16 << 20
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+    # A local socket comes back quickly or not at all: gRPC's own back-off (1 s, growing) would add seconds to a restart.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 250),
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+@cache
+def _pool() -> descriptor_pool.DescriptorPool:
+    files = descriptor_pb2.FileDescriptorSet.FromString(
+        (Path(__file__).parent / "messages.binpb").read_bytes()
+    )
+    pool = descriptor_pool.DescriptorPool()
+    for file in files.file:
+        pool.Add(file)
+    return pool
+
+
+@cache
+def message(name: str) -> Callable[..., Message]:
+    """The class of a message: message("runtime.v1.PodSandboxConfig")."""
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
+
+
+def cri(name: str) -> Callable[..., Message]:
+    """The class of a CRI message: cri("PodSandboxConfig")."""
+    return message(f"{CRI}.{name}")
+
+
+def failure(error: grpc.aio.AioRpcError) -> RuntimeFailure:
+    """What went wrong, in the words of interface.py."""
+    text = error.details() or error.code().name
+    if error.code() == grpc.StatusCode.NOT_FOUND:
+        return NotFound(text)
+    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(text)
+    # CRI's socket answers before its plugin is ready; only the text tells.
+    if error.code() == grpc.StatusCode.UNAVAILABLE or "server is not initialized yet" in text:
+        return Unavailable(text)
+    return RuntimeFailure(text)
+
+
+def open_channel(socket_path: str) -> grpc.aio.Channel:
+    """A channel to containerd's socket. Connects at the first call, and again after each loss."""
+    return grpc.aio.insecure_channel(f"unix:{socket_path}", options=CHANNEL_OPTIONS)
+
+
+class Service:
+    """The methods of one gRPC service by their names: `await service.call("Version", request)`."""
+
+    def __init__(self, channel: grpc.aio.Channel, name: str, metadata: Metadata = ()) -> None:
+        self._metadata = metadata
+        self._unary: dict[str, Callable[..., Awaitable[Message]]] = {}
+        self._streams: dict[str, Callable[..., Any]] = {}
+        self.requests: dict[str, Callable[..., Message]] = {}
+        for method in _pool().FindServiceByName(name).methods:
+            self._add(channel, method)
+
+    def _add(self, channel: grpc.aio.Channel, method: Any) -> None:
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        request, response = message(method.input_type.full_name), message(method.output_type.full_name)
+        codec: dict[str, Any] = {
+            "request_serializer": lambda value: value.SerializeToString(),
+            "response_deserializer": response.FromString,  # type: ignore[attr-defined]
+        }
+        self.requests[method.name] = request
+        if method.client_streaming:
+            self._streams[method.name] = channel.stream_stream(path, **codec)
+        elif method.server_streaming:
+            self._streams[method.name] = channel.unary_stream(path, **codec)
+        else:
+            self._unary[method.name] = channel.unary_unary(path, **codec)
+
+    async def call(
+        self, method: str, *, timeout_seconds: float | None = REQUEST_TIMEOUT_SECONDS, **fields: Any
+    ) -> Message:
+        """One request of these fields, one answer. Raises the errors of interface.py. A timeout of None waits for ever."""
+        request = self.requests[method](**fields)
+        try:
+            return await self._unary[method](request, timeout=timeout_seconds, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise failure(error) from None
+
+    async def stream(self, method: str, **fields: Any) -> AsyncIterator[Message]:
+        """One request, many answers."""
+        call = self._streams[method](self.requests[method](**fields), metadata=self._metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise failure(error) from None
+        finally:
+            call.cancel()
+
+    def duplex(self, method: str) -> Any:
+        """An open call to write to and read from; raises AioRpcError itself."""
+        return self._streams[method](metadata=self._metadata)
