@@ -32,7 +32,7 @@ BUILT_IN_GROUPS = (
     "coordination",
     "node",
     "discovery",
-    "resource",
+    "dynamicresources",
     "flowcontrol",
     "apiserverinternal",
     "storagemigration",

@@ -11,7 +11,7 @@ RESOURCES = (
         kind="DeviceClass",
         plural="deviceclasses",
         namespaced=False,
-        type="resource/v1.DeviceClass",
+        type="dynamicresources/v1.DeviceClass",
     ),
     Resource(
         group="resource.k8s.io",
@@ -20,7 +20,7 @@ RESOURCES = (
         plural="resourceclaims",
         namespaced=True,
         subresources=(Subresource("status"),),
-        type="resource/v1.ResourceClaim",
+        type="dynamicresources/v1.ResourceClaim",
     ),
     Resource(
         group="resource.k8s.io",
@@ -28,7 +28,7 @@ RESOURCES = (
         kind="ResourceClaimTemplate",
         plural="resourceclaimtemplates",
         namespaced=True,
-        type="resource/v1.ResourceClaimTemplate",
+        type="dynamicresources/v1.ResourceClaimTemplate",
     ),
     Resource(
         group="resource.k8s.io",
@@ -36,7 +36,7 @@ RESOURCES = (
         kind="ResourceSlice",
         plural="resourceslices",
         namespaced=False,
-        type="resource/v1.ResourceSlice",
+        type="dynamicresources/v1.ResourceSlice",
     ),
     Resource(
         group="resource.k8s.io",
@@ -44,7 +44,7 @@ RESOURCES = (
         kind="DeviceClass",
         plural="deviceclasses",
         namespaced=False,
-        type="resource/v1beta2.DeviceClass",
+        type="dynamicresources/v1beta2.DeviceClass",
     ),
     Resource(
         group="resource.k8s.io",
@@ -53,7 +53,7 @@ RESOURCES = (
         plural="devicetaintrules",
         namespaced=False,
         subresources=(Subresource("status"),),
-        type="resource/v1beta2.DeviceTaintRule",
+        type="dynamicresources/v1beta2.DeviceTaintRule",
     ),
     Resource(
         group="resource.k8s.io",
@@ -62,7 +62,7 @@ RESOURCES = (
         plural="resourceclaims",
         namespaced=True,
         subresources=(Subresource("status"),),
-        type="resource/v1beta2.ResourceClaim",
+        type="dynamicresources/v1beta2.ResourceClaim",
     ),
     Resource(
         group="resource.k8s.io",
@@ -70,7 +70,7 @@ RESOURCES = (
         kind="ResourceClaimTemplate",
         plural="resourceclaimtemplates",
         namespaced=True,
-        type="resource/v1beta2.ResourceClaimTemplate",
+        type="dynamicresources/v1beta2.ResourceClaimTemplate",
     ),
     Resource(
         group="resource.k8s.io",
@@ -78,7 +78,7 @@ RESOURCES = (
         kind="ResourceSlice",
         plural="resourceslices",
         namespaced=False,
-        type="resource/v1beta2.ResourceSlice",
+        type="dynamicresources/v1beta2.ResourceSlice",
     ),
     Resource(
         group="resource.k8s.io",
@@ -86,7 +86,7 @@ RESOURCES = (
         kind="DeviceClass",
         plural="deviceclasses",
         namespaced=False,
-        type="resource/v1beta1.DeviceClass",
+        type="dynamicresources/v1beta1.DeviceClass",
     ),
     Resource(
         group="resource.k8s.io",
@@ -95,7 +95,7 @@ RESOURCES = (
         plural="resourceclaims",
         namespaced=True,
         subresources=(Subresource("status"),),
-        type="resource/v1beta1.ResourceClaim",
+        type="dynamicresources/v1beta1.ResourceClaim",
     ),
     Resource(
         group="resource.k8s.io",
@@ -103,7 +103,7 @@ RESOURCES = (
         kind="ResourceClaimTemplate",
         plural="resourceclaimtemplates",
         namespaced=True,
-        type="resource/v1beta1.ResourceClaimTemplate",
+        type="dynamicresources/v1beta1.ResourceClaimTemplate",
     ),
     Resource(
         group="resource.k8s.io",
@@ -111,7 +111,7 @@ RESOURCES = (
         kind="ResourceSlice",
         plural="resourceslices",
         namespaced=False,
-        type="resource/v1beta1.ResourceSlice",
+        type="dynamicresources/v1beta1.ResourceSlice",
     ),
     Resource(
         group="resource.k8s.io",
@@ -120,7 +120,7 @@ RESOURCES = (
         plural="devicetaintrules",
         namespaced=False,
         subresources=(Subresource("status"),),
-        type="resource/v1alpha3.DeviceTaintRule",
+        type="dynamicresources/v1alpha3.DeviceTaintRule",
     ),
     Resource(
         group="resource.k8s.io",
@@ -129,6 +129,6 @@ RESOURCES = (
         plural="resourcepoolstatusrequests",
         namespaced=False,
         subresources=(Subresource("status"),),
-        type="resource/v1alpha3.ResourcePoolStatusRequest",
+        type="dynamicresources/v1alpha3.ResourcePoolStatusRequest",
     ),
 )
