@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.apps import defaults
 from tiphys.api.resource import Resource, ScalePaths, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -13,6 +14,7 @@ RESOURCES = (
         plural="controllerrevisions",
         namespaced=True,
         type="apps/v1.ControllerRevision",
+        defaults=defaults.controller_revision,
         generation_on=(),
     ),
     Resource(
@@ -25,6 +27,7 @@ RESOURCES = (
         categories=("all",),
         subresources=(Subresource("status"),),
         type="apps/v1.DaemonSet",
+        defaults=defaults.daemon_set,
     ),
     Resource(
         group="apps",
@@ -40,6 +43,7 @@ RESOURCES = (
         ),
         scale=ScalePaths(),
         type="apps/v1.Deployment",
+        defaults=defaults.deployment,
     ),
     Resource(
         group="apps",
@@ -55,6 +59,7 @@ RESOURCES = (
         ),
         scale=ScalePaths(),
         type="apps/v1.ReplicaSet",
+        defaults=defaults.replica_set,
     ),
     Resource(
         group="apps",
@@ -70,5 +75,6 @@ RESOURCES = (
         ),
         scale=ScalePaths(),
         type="apps/v1.StatefulSet",
+        defaults=defaults.stateful_set,
     ),
 )

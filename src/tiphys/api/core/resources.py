@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.core.defaults import objects, pods, services, volumes
 from tiphys.api.resource import Resource, ScalePaths, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -47,6 +48,7 @@ RESOURCES = (
         namespaced=True,
         short_names=("ep",),
         type="core/v1.Endpoints",
+        defaults=services.endpoints,
         generation_on=(),
     ),
     Resource(
@@ -57,6 +59,7 @@ RESOURCES = (
         namespaced=True,
         short_names=("ev",),
         type="core/v1.Event",
+        defaults=objects.event,
         generation_on=(),
     ),
     Resource(
@@ -67,6 +70,7 @@ RESOURCES = (
         namespaced=True,
         short_names=("limits",),
         type="core/v1.LimitRange",
+        defaults=objects.limit_range,
         generation_on=(),
     ),
     Resource(
@@ -82,6 +86,7 @@ RESOURCES = (
             Subresource("status"),
         ),
         type="core/v1.Namespace",
+        defaults=objects.namespace,
         generation_on=(),
     ),
     Resource(
@@ -100,6 +105,7 @@ RESOURCES = (
             Subresource("status"),
         ),
         type="core/v1.Node",
+        defaults=objects.node,
         generation_on=(),
     ),
     Resource(
@@ -111,6 +117,7 @@ RESOURCES = (
         short_names=("pvc",),
         subresources=(Subresource("status"),),
         type="core/v1.PersistentVolumeClaim",
+        defaults=volumes.persistent_volume_claim,
         generation_on=(),
     ),
     Resource(
@@ -122,6 +129,7 @@ RESOURCES = (
         short_names=("pv",),
         subresources=(Subresource("status"),),
         type="core/v1.PersistentVolume",
+        defaults=volumes.persistent_volume,
         generation_on=(),
     ),
     Resource(
@@ -155,6 +163,7 @@ RESOURCES = (
             Subresource("status"),
         ),
         type="core/v1.Pod",
+        defaults=pods.pod,
     ),
     Resource(
         group="",
@@ -163,6 +172,7 @@ RESOURCES = (
         plural="podtemplates",
         namespaced=True,
         type="core/v1.PodTemplate",
+        defaults=pods.pod_template_object,
         generation_on=(),
     ),
     Resource(
@@ -179,6 +189,7 @@ RESOURCES = (
         ),
         scale=ScalePaths(),
         type="core/v1.ReplicationController",
+        defaults=objects.replication_controller,
     ),
     Resource(
         group="",
@@ -189,6 +200,7 @@ RESOURCES = (
         short_names=("quota",),
         subresources=(Subresource("status"),),
         type="core/v1.ResourceQuota",
+        defaults=objects.resource_quota,
         generation_on=(),
     ),
     Resource(
@@ -198,6 +210,7 @@ RESOURCES = (
         plural="secrets",
         namespaced=True,
         type="core/v1.Secret",
+        defaults=objects.secret,
         generation_on=(),
     ),
     Resource(
@@ -234,6 +247,7 @@ RESOURCES = (
             Subresource("status"),
         ),
         type="core/v1.Service",
+        defaults=services.service,
         generation_on=(),
     ),
 )

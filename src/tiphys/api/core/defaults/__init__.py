@@ -1,0 +1,6 @@
+"""What a client left out of an object of the core group, and what is then assumed.
+
+The rules are upstream's (`pkg/apis/core/v1/defaults.go` and the defaults declared on its types). Besides them, a field
+that Go always writes, because its type is a struct (`resources: {}`, `status: {}`), is written here too: clients see the
+same object from either server. Every function changes its argument in place and is idempotent.
+"""
