@@ -85,3 +85,16 @@ def format_value(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     return go_json(value)
+
+
+def go_print(value: Any) -> str:
+    """A JSON value as `%v` prints it: `map[a:1 b:[x y]]`, null as `<nil>`."""
+    if value is None:
+        return "<nil>"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{go_print(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list | tuple):
+        return f"[{' '.join(map(go_print, value))}]"
+    return format_value(value)
