@@ -1,0 +1,451 @@
+"""HTTP/2 on one connection: many requests at once, each on its stream (RFC 9113).
+
+What the streams write in one turn of the loop goes out in one write. Each stream's output waits in the engine for the
+peer's windows; a connection whose transport is full takes nothing more out of the engine, so that all wait there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+from tiphys.net.deadline import Deadline
+from tiphys.net.exchange import Exchange, has_no_body, small_body
+from tiphys.net.h1_reader import add_header, has_bad_escape, header_name
+from tiphys.net.h2_engine import (
+    GOAWAY_PROTOCOL_ERROR,
+    HTTP_1_1_REQUIRED,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    Engine,
+    EngineError,
+    Headers,
+)
+from tiphys.net.http import Connection, Frame, Request, Response
+from tiphys.net.service import Service, plain_response
+
+# At most this much is taken out of the engine for one write; the rest in the next turn of the loop.
+WRITE_BYTES = 256 * 1024
+# A stream with this much waiting in the engine produces no more.
+STREAM_QUEUE_BYTES = 128 * 1024
+# Uploads together may hold this much on one connection before only the oldest is let go on.
+UPLOADS_BYTES = 16 * 1024 * 1024
+
+_STATUSES = {status: b"%d" % status for status in range(100, 600)}
+_NAMES: dict[str, bytes] = {}
+_NAMES_LIMIT = 1024
+# Fields of HTTP/1.1's connections, not allowed here (RFC 9113 §8.2.2).
+_CONNECTION_HEADERS = frozenset(
+    (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"proxy-connection")
+)
+
+
+def encode_name(name: str) -> bytes:
+    encoded = _NAMES.get(name)
+    if encoded is None:
+        encoded = name.lower().encode("latin-1")
+        if len(_NAMES) < _NAMES_LIMIT:
+            _NAMES[name] = encoded
+    return encoded
+
+
+def response_headers(response: Response, date: str) -> list[tuple[bytes, bytes]]:
+    """The header block of a response. ValueError for a header that holds a line break."""
+    block = [(b":status", _STATUSES[response.status])]
+    for name, value in response.headers:
+        if "\n" in value or "\r" in value or "\0" in value:
+            raise ValueError("a response header holds a line break")
+        encoded = encode_name(name)
+        if encoded not in _CONNECTION_HEADERS:
+            block.append((encoded, value.encode("latin-1")))
+    block.append((b"date", date.encode()))
+    return block
+
+
+def request_head(block: Headers, connection: Connection) -> tuple[Request, int]:
+    """The request without its body, and the size of its header list as RFC 9113 §6.5.2 counts it."""
+    headers: dict[str, str] = {}
+    method = target = ""
+    size = 0
+    for raw_name, raw_value in block:
+        size += len(raw_name) + len(raw_value) + 32
+        value = raw_value.decode("latin-1")
+        if raw_name == b":method":
+            method = value
+        elif raw_name == b":path":
+            target = value
+        elif raw_name == b":authority":
+            headers["host"] = value
+        elif raw_name[:1] != b":" and not (raw_name == b"host" and "host" in headers):
+            add_header(headers, header_name(raw_name), value)
+    return Request(method, target, headers, b"", connection), size
+
+
+class Upload:
+    """A request whose body is still coming."""
+
+    __slots__ = ("pieces", "request", "size", "timer", "unacknowledged")
+
+    def __init__(self, request: Request, timer: asyncio.TimerHandle) -> None:
+        self.request = request
+        self.timer = timer
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.unacknowledged = 0
+
+
+class H2Connection(asyncio.Protocol):
+    __slots__ = (
+        "_closed",
+        "_deadline",
+        "_dirty",
+        "_engine",
+        "_exchanges",
+        "_open",
+        "_reset_after_flush",
+        "_stopping",
+        "_transport",
+        "_uploaded_bytes",
+        "_uploads",
+        "_waiting",
+        "info",
+        "paused",
+        "service",
+    )
+
+    def __init__(self, service: Service, info: Connection) -> None:
+        self.service = service
+        self.info = info
+        self.paused = False
+        self._engine = Engine(self, header_limit_bytes=service.limits.header_bytes)
+        self._deadline = Deadline(service.loop, self._timed_out)
+        self._open: set[int] = set()
+        self._exchanges: dict[int, H2Exchange] = {}
+        self._uploads: dict[int, Upload] = {}
+        self._uploaded_bytes = 0
+        self._reset_after_flush: list[int] = []
+        self._waiting: set[H2Exchange] = set()
+        self._dirty = False
+        self._closed = False
+        self._stopping = False
+
+    # The transport's callbacks.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.service.add(self)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._engine.receive(data)
+        except EngineError:
+            self._fail()
+            return
+        self.flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+        self.service.discard(self)
+        self._deadline.end()
+        for upload in self._uploads.values():
+            upload.timer.cancel()
+        self._uploads.clear()
+        self._abandon_all()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.flush()
+
+    # The engine's callbacks.
+
+    def on_request(self, stream_id: int, block: Headers, *, ended: bool) -> None:
+        self._open.add(stream_id)
+        limits = self.service.limits
+        request, size = request_head(block, self.info)
+        if size > limits.header_bytes or len(block) > limits.header_count:
+            self._refuse(
+                stream_id, request, plain_response(431, "the request's head is too large"), ended=ended
+            )
+        elif has_bad_escape(request.target):
+            self._refuse(stream_id, request, plain_response(400, "invalid URL escape"), ended=ended)
+        elif ended:
+            self._serve(stream_id, request)
+        elif int(request.headers.get("content-length") or 0) > limits.body_bytes:
+            self._refuse(stream_id, request, self.service.too_large(request), ended=False)
+        else:
+            self._begin_upload(stream_id, request)
+
+    def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None:
+        upload = self._uploads.get(stream_id)
+        if upload is None:
+            self._engine.acknowledge(stream_id, len(data))  # Refused already; the reset is on its way.
+            return
+        upload.pieces.append(data)
+        upload.size += len(data)
+        upload.unacknowledged += len(data)
+        self._uploaded_bytes += len(data)
+        if upload.size > self.service.limits.body_bytes:
+            self._end_upload(stream_id)
+            self._refuse(stream_id, upload.request, self.service.too_large(upload.request), ended=ended)
+        elif ended:
+            self.on_body_end(stream_id)
+        else:
+            self._acknowledge_uploads()
+
+    def on_body_end(self, stream_id: int) -> None:
+        upload = self._end_upload(stream_id)
+        if upload is not None:
+            pieces = upload.pieces
+            upload.request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._serve(stream_id, upload.request)
+
+    def on_stream_closed(self, stream_id: int, error_code: int) -> None:
+        self._open.discard(stream_id)
+        self._end_upload(stream_id)
+        exchange = self._exchanges.pop(stream_id, None)
+        if exchange is not None:
+            exchange.abandon()
+
+    # Requests.
+
+    def _begin_upload(self, stream_id: int, request: Request) -> None:
+        seconds = self.service.limits.body_timeout_seconds
+        timer = self.service.loop.call_later(seconds, self._upload_timed_out, stream_id)
+        self._uploads[stream_id] = Upload(request, timer)
+        if request.headers.get("expect", "").lower() == "100-continue":
+            self._engine.inform(stream_id, 100)
+
+    def _end_upload(self, stream_id: int) -> Upload | None:
+        upload = self._uploads.pop(stream_id, None)
+        if upload is not None:
+            upload.timer.cancel()
+            self._uploaded_bytes -= upload.size
+            self._engine.acknowledge(stream_id, upload.unacknowledged)
+            self._acknowledge_uploads()
+        return upload
+
+    def _acknowledge_uploads(self) -> None:
+        """Let uploads go on: all while there is room, else the oldest, which makes room when it is whole."""
+        for stream_id, upload in self._uploads.items():
+            if upload.unacknowledged:
+                self._engine.acknowledge(stream_id, upload.unacknowledged)
+                upload.unacknowledged = 0
+            if self._uploaded_bytes > UPLOADS_BYTES:
+                break
+
+    def _upload_timed_out(self, stream_id: int) -> None:
+        upload = self._end_upload(stream_id)
+        if upload is not None:
+            self._refuse(
+                stream_id, upload.request, plain_response(408, "the request took too long"), ended=False
+            )
+            self.flush()
+
+    def _refuse(self, stream_id: int, request: Request, response: Response, *, ended: bool) -> None:
+        """Answer a request that the handler does not get to see, and let its client stop sending."""
+        self._begin_exchange(stream_id, request, response)
+        if not ended:
+            self._reset_after_flush.append(stream_id)
+
+    def _serve(self, stream_id: int, request: Request) -> None:
+        answer = self.service.answer(request)
+        if not (isinstance(answer, Response) and self.send_at_once(stream_id, request, answer)):
+            self._begin_exchange(stream_id, request, answer)
+
+    def _begin_exchange(
+        self, stream_id: int, request: Request, answer: Response | Awaitable[Response]
+    ) -> None:
+        exchange = self._exchanges[stream_id] = H2Exchange(self, stream_id, request)
+        exchange.begin(answer)
+
+    def send_at_once(self, stream_id: int, request: Request, response: Response) -> bool:
+        """Queue a small body at hand with its head. False: it is none, or cannot be sent."""
+        body = small_body(response)
+        if body is None:
+            return False
+        try:
+            self.send_head(stream_id, request, response, len(body))
+        except (ValueError, KeyError):
+            return False
+        if not has_no_body(request, response):
+            self._engine.send(stream_id, body, end=True)
+        return True
+
+    def send_head(self, stream_id: int, request: Request, response: Response, length: int | None) -> None:
+        block = response_headers(response, self.service.date())
+        if length is not None and response.status != 204:
+            block.append((b"content-length", b"%d" % length))
+        self._engine.respond(stream_id, block, end=has_no_body(request, response))
+
+    # Writing.
+
+    def write(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
+        self._engine.send(stream_id, data, end=end)
+        self.flush_soon()
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        self._engine.reset(stream_id, error_code)
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self.service.flush_soon(self)
+
+    def flush(self) -> None:
+        """Send what the engine has, as far as the peer's windows and the transport allow."""
+        self._dirty = False
+        if self.paused or self._closed:
+            self._keep_time(progress=False)
+            return
+        try:
+            data = self._engine.take(WRITE_BYTES)
+        except EngineError:
+            self._fail()
+            return
+        if data:
+            self._transport.write(data)
+            if len(data) == WRITE_BYTES:
+                self.flush_soon()
+        self._after_flush(progress=bool(data))
+
+    def _after_flush(self, *, progress: bool) -> None:
+        if self._reset_after_flush:
+            self._reset_refused()
+        if self._waiting:
+            self._resume_waiting()
+        self._keep_time(progress=progress)
+        if self._engine.finished:
+            self._closed = True
+            self._transport.close()
+
+    def _resume_waiting(self) -> None:
+        for exchange in list(self._waiting):
+            if exchange.closed or not exchange.congested:
+                self._waiting.discard(exchange)
+                exchange.resume()
+
+    def _reset_refused(self) -> None:
+        """RFC 9113 §8.1: a server that has answered may ask the client to stop sending, without an error."""
+        waiting = [stream_id for stream_id in self._reset_after_flush if self._engine.queued_bytes(stream_id)]
+        for stream_id in self._reset_after_flush:
+            if stream_id not in waiting:
+                self._engine.reset(stream_id, NO_ERROR)
+                self.flush_soon()
+        self._reset_after_flush = waiting
+
+    def _keep_time(self, *, progress: bool) -> None:
+        """A client may be idle, or not read what waits for it, only for so long."""
+        if self._closed:
+            return
+        stalled = self.paused or self._engine.queued_bytes() > 0
+        if self._open and not stalled:
+            self._deadline.clear()
+        elif progress or not self._deadline.is_set:
+            self._deadline.set(self.service.limits.idle_timeout_seconds)
+
+    def pending_bytes(self, stream_id: int) -> int:
+        return self._engine.queued_bytes(stream_id) + self._transport.get_write_buffer_size()
+
+    def await_resume(self, exchange: H2Exchange) -> None:
+        self._waiting.add(exchange)
+
+    def queued_bytes(self, stream_id: int) -> int:
+        return self._engine.queued_bytes(stream_id)
+
+    # The end.
+
+    def forget(self, stream_id: int) -> None:
+        self._exchanges.pop(stream_id, None)
+        if self._stopping:
+            self.flush_soon()
+
+    def _timed_out(self) -> None:
+        if self._open or self.paused:
+            self._transport.abort()
+        else:
+            self.begin_shutdown()
+
+    def begin_shutdown(self) -> None:
+        self._stopping = True
+        for exchange in list(self._exchanges.values()):
+            exchange.wind_down()
+        self._engine.go_away()
+        self.flush()
+
+    def kill(self) -> None:
+        self._closed = True
+        self._abandon_all()
+        self._transport.abort()
+
+    def _fail(self) -> None:
+        """The peer broke the protocol."""
+        if not self._closed:
+            self._closed = True
+            self._transport.write(GOAWAY_PROTOCOL_ERROR)
+            self._transport.close()
+            self._abandon_all()
+
+    def _abandon_all(self) -> None:
+        exchanges, self._exchanges = self._exchanges, {}
+        for exchange in exchanges.values():
+            exchange.abandon()
+
+
+class H2Exchange(Exchange):
+    __slots__ = ("_connection", "_stream_id")
+
+    def __init__(self, connection: H2Connection, stream_id: int, request: Request) -> None:
+        super().__init__(connection.service, request)
+        self._connection = connection
+        self._stream_id = stream_id
+
+    def _send_at_once(self, response: Response) -> bool:
+        sent = self._connection.send_at_once(self._stream_id, self.request, response)
+        if sent:
+            self._connection.flush_soon()
+        return sent
+
+    def _write_head(self, response: Response, length: int | None) -> None:
+        self._connection.send_head(self._stream_id, self.request, response, length)
+        self._connection.flush_soon()
+
+    def _write_body(self, data: bytes | Frame) -> None:
+        self._connection.write(self._stream_id, data.data if isinstance(data, Frame) else data)
+
+    def write(self, data: bytes | Frame) -> None:
+        if not self.closed:
+            self._connection.write(self._stream_id, data.data if isinstance(data, Frame) else data)
+
+    def _write_end(self) -> None:
+        self._connection.write(self._stream_id, b"", end=True)
+
+    def _cut_off(self) -> None:
+        self._connection.reset(self._stream_id, INTERNAL_ERROR)
+
+    def _hand_over(self, response: Response) -> None:
+        """Only HTTP/1.1 can be upgraded: the client is told to come back with it."""
+        self._connection.reset(self._stream_id, HTTP_1_1_REQUIRED)
+        self._finish()
+
+    def _await_resume(self) -> None:
+        self._connection.await_resume(self)
+
+    def _release(self) -> None:
+        self._connection.forget(self._stream_id)
+
+    @property
+    def congested(self) -> bool:
+        return self._connection.queued_bytes(self._stream_id) >= STREAM_QUEUE_BYTES
+
+    @property
+    def pending_bytes(self) -> int:
+        return 0 if self.closed else self._connection.pending_bytes(self._stream_id)

@@ -1,0 +1,162 @@
+"""HTTP/2's framing, header compression and windows, behind the few methods that the server needs.
+
+The work is done by libnghttp2 through ngh2. ngh2 is young (alpha): nothing outside this file knows it, so that another
+engine (the pure-Python `h2`, about ten times slower) can take its place. No I/O: bytes in, bytes out, calls to a Listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import ngh2
+from ngh2 import events
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+NO_ERROR = int(ngh2.ErrorCode.NO_ERROR)
+INTERNAL_ERROR = int(ngh2.ErrorCode.INTERNAL_ERROR)
+CANCEL = int(ngh2.ErrorCode.CANCEL)
+HTTP_1_1_REQUIRED = int(ngh2.ErrorCode.HTTP_1_1_REQUIRED)
+
+MAX_CONCURRENT_STREAMS = 250
+STREAM_WINDOW_BYTES = 256 * 1024
+# Every stream can fill its own window, so one that stalls never starves another.
+CONNECTION_WINDOW_BYTES = MAX_CONCURRENT_STREAMS * STREAM_WINDOW_BYTES
+# Against rapid reset (CVE-2023-44487): a client may cancel this many requests at once, then so many a second.
+RESET_BURST, RESETS_PER_SECOND = 1000, 100
+# Beyond this multiple of the limit a head is not answered with 431: the connection ends.
+HARD_HEADER_LIMIT_FACTOR = 4
+HARD_HEADER_COUNT = 4096
+
+# GOAWAY, last stream 0, PROTOCOL_ERROR: written by hand, for an engine that has failed writes nothing more.
+GOAWAY_PROTOCOL_ERROR = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + b"\x00\x00\x00\x00" + b"\x00\x00\x00\x01"
+
+
+class EngineError(Exception):
+    """The peer broke the protocol, or a limit: the connection cannot go on."""
+
+
+class Listener(Protocol):
+    def on_request(self, stream_id: int, headers: Headers, *, ended: bool) -> None: ...
+
+    def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None: ...
+
+    def on_body_end(self, stream_id: int) -> None:
+        """The body ended by trailers."""
+
+    def on_stream_closed(self, stream_id: int, error_code: int) -> None:
+        """Both sides have ended (NO_ERROR), or one has cancelled. Called once for each request."""
+
+
+class Engine:
+    """The server's side of one connection. Calls on a stream that is gone do nothing: its `on_stream_closed` says so."""
+
+    __slots__ = ("_connection", "_listener")
+
+    def __init__(self, listener: Listener, *, header_limit_bytes: int) -> None:
+        self._listener = listener
+        configuration = ngh2.Configuration(
+            auto_window_update=False,
+            stream_reset_rate_limit=(RESET_BURST, RESETS_PER_SECOND),
+            max_inbound_header_list_size=header_limit_bytes * HARD_HEADER_LIMIT_FACTOR,
+            max_inbound_header_count=HARD_HEADER_COUNT,
+            max_continuations=max(8, header_limit_bytes * HARD_HEADER_LIMIT_FACTOR // 16384),
+        )
+        self._connection = ngh2.Connection(ngh2.Role.SERVER, configuration)
+        self._connection.initiate_connection(
+            {
+                ngh2.Setting.MAX_CONCURRENT_STREAMS: MAX_CONCURRENT_STREAMS,
+                ngh2.Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+                ngh2.Setting.MAX_HEADER_LIST_SIZE: header_limit_bytes,
+            }
+        )
+        self._connection.set_local_window_size(CONNECTION_WINDOW_BYTES)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the peer and tell the listener what they say."""
+        try:
+            self._connection.receive_data(data)
+        except ngh2.NGH2Error as error:
+            raise EngineError(str(error)) from error
+        self._dispatch(self._connection.events())
+
+    def take(self, limit_bytes: int) -> bytes:
+        """At most `limit_bytes` of what is to be sent now; b"" if nothing is, or the peer's windows are full."""
+        try:
+            data: bytes = self._connection.data_to_send(limit_bytes)
+        except ngh2.NGH2Error as error:
+            raise EngineError(str(error)) from error
+        if happened := self._connection.events():
+            self._dispatch(happened)
+        return data
+
+    def _dispatch(self, happened: list[Any]) -> None:
+        listener = self._listener
+        cancelled = {event.stream_id for event in happened if type(event) is events.StreamClosed}
+        for event in happened:
+            kind = type(event)
+            if kind is events.StreamClosed:
+                listener.on_stream_closed(event.stream_id, event.error_code)
+            elif kind is events.RequestReceived:
+                # What was cancelled in the same breath is not worth a handler's work, but it was a stream.
+                if event.stream_id not in cancelled:
+                    listener.on_request(event.stream_id, event.headers, ended=event.end_stream)
+            elif kind is events.DataReceived:
+                listener.on_data(event.stream_id, event.data, ended=event.end_stream)
+            elif kind is events.TrailersReceived:
+                listener.on_body_end(event.stream_id)
+
+    def respond(self, stream_id: int, headers: Headers, *, end: bool = False) -> None:
+        """The response's head; `headers` begins with `:status`."""
+        try:
+            self._connection.send_response(stream_id, headers, end_stream=end)
+        except ngh2.NGH2Error:
+            pass
+
+    def inform(self, stream_id: int, status: int) -> None:
+        """A head before the head, such as 100."""
+        try:
+            self._connection.send_informational_response(stream_id, [(b":status", b"%d" % status)])
+        except ngh2.NGH2Error:
+            pass
+
+    def send(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
+        """Queue a part of the response's body."""
+        try:
+            self._connection.send_data(stream_id, data, end_stream=end)
+        except ngh2.NGH2Error:
+            pass
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        try:
+            self._connection.reset_stream(stream_id, error_code)
+        except ngh2.NGH2Error:
+            pass
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """Let the peer send as much again."""
+        try:
+            self._connection.acknowledge_received_data(size, stream_id)
+        except (ngh2.NGH2Error, ValueError):
+            pass
+
+    def go_away(self) -> None:
+        """No new streams; the open ones go on."""
+        try:
+            self._connection.send_goaway(NO_ERROR)
+        except ngh2.NGH2Error:
+            pass
+
+    def queued_bytes(self, stream_id: int | None = None) -> int:
+        """Body bytes not yet taken, of one stream or of all: they wait for the peer's windows or for `take`."""
+        size: int = self._connection.queued_body_size(stream_id)
+        return size
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to be sent or received: close the transport."""
+        try:
+            return not (self._connection.want_read or self._connection.want_write)
+        except ngh2.NGH2Error:
+            return True
