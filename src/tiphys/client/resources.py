@@ -1,0 +1,27 @@
+"""The rows of the kinds that our own components read and write, by name: `from tiphys.client.resources import PODS`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from tiphys.api.resource import Resource
+
+
+def find(group: str, version: str, plural: str) -> Resource:
+    """The built-in row, by the folder of its group. LookupError when there is none."""
+    rows: tuple[Resource, ...] = import_module(f"tiphys.api.{group}.resources").RESOURCES
+    for row in rows:
+        if row.version == version and row.plural == plural:
+            return row
+    raise LookupError(f"there is no built-in resource {plural} in {group}/{version}")
+
+
+CONFIGMAPS = find("core", "v1", "configmaps")
+EVENTS = find("core", "v1", "events")
+NAMESPACES = find("core", "v1", "namespaces")
+NODES = find("core", "v1", "nodes")
+PODS = find("core", "v1", "pods")
+SERVICEACCOUNTS = find("core", "v1", "serviceaccounts")
+DEPLOYMENTS = find("apps", "v1", "deployments")
+REPLICASETS = find("apps", "v1", "replicasets")
+LEASES = find("coordination", "v1", "leases")

@@ -1,0 +1,265 @@
+"""The form of a controller, and the one loop that runs them all.
+
+A controller is a level-triggered function from what is to what should be done. It says which objects it looks after (`kind`),
+which other objects concern them (`watches`), and gives two pure, synchronous functions:
+
+    observe(obj, view) -> observed          reads the caches, decides nothing
+    plan(obj, observed, now) -> Plan        decides, touches nothing
+
+The runner does the rest: it keeps a queue of keys, gives each key to one worker at a time, performs the plan's actions, backs
+off when one fails, and, before it looks at a key again, waits until the caches show everything that it wrote for it. So a plan
+never acts twice on the same news, and no controller counts what it expects. A key carries no event: every look starts from
+the whole current state, and a lost or doubled event costs nothing.
+
+A controller that must ask the API server for something no cache holds adds `gather`, which runs between the two.
+docs/add-a-controller.md is the checklist for a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from tiphys.api.resource import Resource
+from tiphys.client.cache import Cache, View, version_number
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.client.reflector import Informers
+from tiphys.client.transport import Object
+from tiphys.client.workqueue import ShutDown, WorkQueue
+from tiphys.controllers.actions import Plan
+from tiphys.controllers.executor import Executor, Failure, Write
+from tiphys.machinery import meta
+from tiphys.machinery.clock import Clock
+from tiphys.machinery.errors import is_conflict
+
+log = logging.getLogger(__name__)
+
+Observed = TypeVar("Observed")
+
+SEEN_WITHIN_SECONDS = 30.0
+"""A write that no cache shows after this long is no longer waited for (the watch may be down)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Objects of another kind that concern the controller's own: `keys(obj, view)` names the ones to look at again.
+
+    It is asked about an object as it was and as it is. `changed(old, new)` False: an update that concerns nobody.
+    """
+
+    resource: Resource
+    keys: Callable[[Object, View], Iterable[str]]
+    changed: Callable[[Object, Object], bool] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller(Generic[Observed]):
+    """One controller. `name` is upstream's, as in `--controllers`."""
+
+    name: str
+    kind: Resource
+    observe: Callable[[Object, View], Observed]
+    plan: Callable[[Object, Observed, datetime], Plan]
+    watches: Sequence[Watch] = ()
+    reads: Sequence[Resource] = ()
+    """Kinds that `observe` reads although their changes wake nobody."""
+    gather: Callable[[Object, Observed, Client], Awaitable[Observed]] | None = None
+    """Asks the API server for what no cache holds and adds it to what was observed."""
+    gone: Callable[[str, View], Plan] | None = None
+    """What to do for a key whose object is no more; most leave that to the garbage collector."""
+    failed: Callable[[Object, Observed, Failure, datetime], Plan] | None = None
+    """What to say when an action failed (a condition, say). The key is tried again in any case."""
+    component: str = ""
+    """What its events are signed with; None: its name."""
+    workers: int = 5
+
+
+def owner_keys(kind: str) -> Callable[[Object, View], Iterable[str]]:
+    """For a Watch: the object's controlling owner, when that is of this kind."""
+
+    def keys(obj: Object, view: View) -> Iterable[str]:
+        owner = meta.controller_of(obj)
+        if owner is None or owner.get("kind") != kind:
+            return ()
+        namespace = meta.namespace(obj)
+        return (f"{namespace}/{owner['name']}" if namespace else owner["name"],)
+
+    return keys
+
+
+class Runner:
+    """Runs one controller until cancelled: `await Runner(controller, informers, clock=clock).run()`."""
+
+    def __init__(
+        self,
+        controller: Controller[Any],
+        informers: Informers,
+        *,
+        clock: Clock,
+        client: Client | None = None,
+        recorder: EventRecorder | None = None,
+    ) -> None:
+        self.controller = controller
+        self.queue: WorkQueue[str] = WorkQueue(clock)
+        self._informers = informers
+        self._client = client or informers.client
+        self._clock = clock
+        self._recorder = recorder or EventRecorder(
+            self._client, controller.component or controller.name, clock=clock
+        )
+        self._executor = Executor(self._client, self._recorder)
+        self._detach: list[Callable[[], None]] = []
+
+    async def run(self) -> None:
+        """Follows the caches and works; ends by cancellation, with nothing left behind."""
+        try:
+            self._follow()
+            await self._informers.wait_synced()
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(self.controller.workers):
+                    workers.create_task(self._work(), name=self.controller.name)
+        finally:
+            self.queue.close()
+            for detach in self._detach:
+                detach()
+            await self._recorder.stop()
+
+    # From events to keys
+
+    def _follow(self) -> None:
+        for resource in (*self.controller.reads, *(watch.resource for watch in self.controller.watches)):
+            self._informers.cache(resource)
+        own = self._informers.cache(self.controller.kind)
+        self._detach.append(own.add_handler(self._own_changed))
+        for watch in self.controller.watches:
+            cache = self._informers.cache(watch.resource)
+            self._detach.append(cache.add_handler(self._follower(watch)))
+
+    def _own_changed(self, type: str, old: Object | None, new: Object | None) -> None:
+        self.queue.add(meta.namespaced_name(new or old or {}))
+
+    def _follower(self, watch: Watch) -> Callable[[str, Object | None, Object | None], None]:
+        view = self._informers.view
+
+        def concerned(type: str, old: Object | None, new: Object | None) -> None:
+            if old is not None and new is not None and watch.changed and not watch.changed(old, new):
+                return
+            for obj in (old, new):
+                if obj is not None:
+                    for key in watch.keys(obj, view):
+                        self.queue.add(key)
+
+        return concerned
+
+    # From keys to writes
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except ShutDown:
+                return
+            writes: Sequence[Write] = ()
+            try:
+                writes = await self._reconcile(key)
+            except Exception:
+                # A fault in one controller's logic about one object must not stop the others.
+                log.exception("%s: %s failed", self.controller.name, key)
+                self.queue.add_rate_limited(key)
+            finally:
+                self._release(key, writes)
+
+    async def _reconcile(self, key: str) -> Sequence[Write]:
+        controller = self.controller
+        obj = self._informers.cache(controller.kind).get(key)
+        if obj is None:
+            return await self._clean_up(key)
+        observed = controller.observe(obj, self._informers.view)
+        if controller.gather is not None:
+            observed = await controller.gather(obj, observed, self._client)
+        plan = controller.plan(obj, observed, self._clock.now())
+        if plan.reason:
+            log.debug("%s: %s: %s", controller.name, key, plan.reason)
+        outcome = await self._executor.perform(plan.actions, obj)
+        if outcome.failure is None:
+            self._went_well(key, plan)
+            return outcome.writes
+        self._went_wrong(key, outcome.failure)
+        if controller.failed is None:
+            return outcome.writes
+        remark = controller.failed(obj, observed, outcome.failure, self._clock.now())
+        return (*outcome.writes, *(await self._executor.perform(remark.actions, obj)).writes)
+
+    async def _clean_up(self, key: str) -> Sequence[Write]:
+        if self.controller.gone is None:
+            self.queue.forget(key)
+            return ()
+        plan = self.controller.gone(key, self._informers.view)
+        outcome = await self._executor.perform(plan.actions)
+        if outcome.failure is None:
+            self._went_well(key, plan)
+        else:
+            self._went_wrong(key, outcome.failure)
+        return outcome.writes
+
+    def _went_well(self, key: str, plan: Plan) -> None:
+        self.queue.forget(key)
+        if plan.requeue_after_seconds is not None:
+            self.queue.add_after(key, plan.requeue_after_seconds)
+
+    def _went_wrong(self, key: str, failure: Failure) -> None:
+        # A conflict only means that the cache was behind: the next look sees more.
+        level = logging.DEBUG if is_conflict(failure.error) else logging.WARNING
+        log.log(level, "%s: %s: %s", self.controller.name, key, failure.error)
+        self.queue.add_rate_limited(key)
+
+    # Until the caches show what was written
+
+    def _release(self, key: str, writes: Sequence[Write]) -> None:
+        """Gives the key back to the queue once every write is visible in the caches, or the wait is over."""
+        pending = set(range(len(writes)))
+        if not pending:
+            self.queue.done(key)
+            return
+
+        def give_up() -> None:
+            log.warning("%s: %s: its own writes are not in the caches yet", self.controller.name, key)
+            pending.clear()
+            self.queue.done(key)
+
+        timer = self._clock.call_later(SEEN_WITHIN_SECONDS, give_up)
+
+        def seen(number: int) -> None:
+            if number in pending:
+                pending.discard(number)
+                if not pending:
+                    timer.cancel()
+                    self.queue.done(key)
+
+        for number, write in enumerate(writes):
+            when_visible(self._informers.watched(write.resource), write, partial(seen, number))
+
+
+def when_visible(cache: Cache | None, write: Write, callback: Callable[[], None]) -> None:
+    """Calls back once the cache (None: nobody watches that kind) shows the write."""
+    if cache is None:
+        callback()
+    elif write.version:
+        cache.when_seen(version_number(write.version), callback)
+    else:
+        _when_gone(cache, write, callback)
+
+
+def _when_gone(cache: Cache, write: Write, callback: Callable[[], None]) -> None:
+    """The server did not tell the version of the deletion: watch the key itself."""
+    found = cache.get(write.key)
+    if found is None or meta.is_deleting(found) or (write.uid and meta.uid(found) != write.uid):
+        callback()
+    else:
+        cache.when_changed(write.key, lambda: _when_gone(cache, write, callback))
