@@ -98,3 +98,25 @@ def go_print(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{' '.join(map(go_print, value))}]"
     return format_value(value)
+
+
+def format_duration(seconds: float) -> str:
+    """A time span as Go's time.Duration prints it: `10s`, `2m40s`, `1h0m0s`, `1.5s`, `250ms`, `0s`."""
+    nanos = round(abs(seconds) * 1e9)
+    sign = "-" if seconds < 0 and nanos else ""
+    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if 0 < nanos < size * 1000:
+            return f"{sign}{_decimal(nanos, size)}{unit}"
+    minutes, rest = divmod(nanos, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, 10**9)}s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    return f"{sign}{hours}h{text}" if hours else sign + text
+
+
+def _decimal(number: int, scale: int) -> str:
+    """`number / scale` in full, without zeros at the end."""
+    whole, rest = divmod(number, scale)
+    fraction = str(rest).rjust(len(str(scale)) - 1, "0").rstrip("0")
+    return f"{whole}.{fraction}" if fraction and rest else str(whole)
