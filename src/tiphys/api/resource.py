@@ -115,6 +115,18 @@ class Resource:
     scale: ScalePaths | None = None
     graceful_deletion_seconds: Callable[[Object], int | None] | None = None
     """The grace period of a delete without one of its own; None: this kind is deleted at once."""
+    status_on_create: bool = False
+    """A create may bring a status (nodes); otherwise it is dropped for kinds with a status subresource."""
+    returns_deleted: bool = False
+    """A DELETE that removes the object is answered with the object (pods, services) instead of a Status."""
+    holds_deletion: Callable[[Object], bool] | None = None
+    """Beyond metadata.finalizers: what else keeps a dying object (a namespace's spec.finalizers)."""
+    mark_deleted: Callable[[Object], Object] | None = None
+    """What else changes when an object is marked for deletion (a namespace's phase); returns a new object."""
+    create_on_update: bool = False
+    """A PUT of a name that does not exist creates it (leases, endpoints, …)."""
+    unconditional_update: bool = True
+    """A PUT may leave resourceVersion out."""
     virtual: bool = False
     """Nothing is stored: a create is answered by a handler (reviews, bindings)."""
 

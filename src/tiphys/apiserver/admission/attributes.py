@@ -1,0 +1,57 @@
+"""What an admission plugin is told of a request, and what it may change."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tiphys.api.resource import Object, Resource
+from tiphys.apiserver.cache import ResourceCache
+from tiphys.apiserver.call import User
+
+CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+
+
+class Objects(Protocol):
+    """The objects of the cluster, for plugins that look others up."""
+
+    def cache(self, group: str, plural: str) -> ResourceCache: ...
+
+
+@dataclass(slots=True)
+class Attributes:
+    """`object` is None for a deletion and may be changed in place by `admit`; `old` is None for a creation."""
+
+    operation: str
+    row: Resource
+    namespace: str
+    name: str
+    user: User
+    objects: Objects
+    subresource: str = ""
+    object: Object | None = None
+    old: Object | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
+        return self.row.plural == plural and self.row.group == group and self.subresource == subresource
+
+
+class Plugin(Protocol):
+    """One rule. `admit` may change the object, `validate` only look at it; both refuse by raising a StatusError.
+
+    Either may be left out. What must wait (webhooks) returns an awaitable.
+    """
+
+    name: str
+
+
+class Mutating(Plugin, Protocol):
+    def admit(self, attributes: Attributes) -> Awaitable[None] | None: ...
+
+
+class Validating(Plugin, Protocol):
+    def validate(self, attributes: Attributes) -> Awaitable[None] | None: ...

@@ -1,0 +1,29 @@
+"""DefaultTolerationSeconds: a pod stays five minutes on a node that is not ready or cannot be reached, unless it says otherwise."""
+
+from __future__ import annotations
+
+from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
+
+SECONDS = 300
+_KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+class DefaultTolerationSeconds:
+    name = "DefaultTolerationSeconds"
+
+    def admit(self, attributes: Attributes) -> None:
+        if attributes.operation not in (CREATE, UPDATE) or not attributes.is_for("", "pods"):
+            return
+        assert attributes.object is not None
+        spec = attributes.object["spec"]
+        tolerations = spec.get("tolerations") or []
+        added = [
+            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}
+            for key in _KEYS
+            if not any(
+                toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")
+                for toleration in tolerations
+            )
+        ]
+        if added:
+            spec["tolerations"] = [*tolerations, *added]

@@ -1,0 +1,44 @@
+"""NamespaceLifecycle: nothing is created in a namespace that does not exist or is going away, and some never go."""
+
+from __future__ import annotations
+
+from tiphys.apiserver.admission.attributes import CREATE, DELETE, Attributes
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.gvk import GroupResource
+
+IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+_NAMESPACES = GroupResource("", "namespaces")
+
+
+class NamespaceLifecycle:
+    name = "NamespaceLifecycle"
+
+    def validate(self, attributes: Attributes) -> None:
+        if attributes.operation == DELETE and attributes.is_for("", "namespaces"):
+            if attributes.name in IMMORTAL:
+                raise errors.forbidden(_NAMESPACES, attributes.name, "this namespace may not be deleted")
+        elif attributes.operation == CREATE and attributes.row.namespaced and attributes.namespace:
+            self._check_namespace(attributes)
+
+    def _check_namespace(self, attributes: Attributes) -> None:
+        namespace = attributes.namespace
+        if attributes.row.plural == "localsubjectaccessreviews":
+            return  # A review asks; it creates nothing.
+        record = attributes.objects.cache("", "namespaces").get("", namespace)
+        if record is None:
+            raise errors.not_found(_NAMESPACES, namespace)
+        if record.object["metadata"].get("deletionTimestamp"):
+            raise _terminating(attributes, namespace)
+
+
+def _terminating(attributes: Attributes, namespace: str) -> StatusError:
+    cause = f"unable to create new content in namespace {namespace} because it is being terminated"
+    error = errors.forbidden(attributes.row.group_resource, attributes.name, cause)
+    reason = {
+        "reason": "NamespaceTerminating",
+        "message": f"namespace {namespace} is being terminated",
+        "field": "metadata.namespace",
+    }
+    error.details = {**(error.details or {}), "causes": [reason]}
+    return error

@@ -1,0 +1,59 @@
+"""Priority: turns spec.priorityClassName of a new pod into spec.priority and spec.preemptionPolicy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.apiserver.admission.attributes import CREATE, Attributes, Objects
+from tiphys.machinery import errors
+from tiphys.machinery.gvk import GroupResource
+
+_PODS = GroupResource("", "pods")
+_DEFAULT = {"value": 0, "preemptionPolicy": "PreemptLowerPriority"}
+
+
+class Priority:
+    name = "Priority"
+
+    def admit(self, attributes: Attributes) -> None:
+        if attributes.operation != CREATE or not attributes.is_for("", "pods"):
+            return
+        assert attributes.object is not None
+        spec = attributes.object["spec"]
+        chosen = self._class(attributes, spec)
+        value = chosen.get("value", 0)
+        if spec.get("priority") is not None and spec["priority"] != value:
+            cause = (
+                f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
+                f"priority admission controller computed {value} from the given PriorityClass name"
+            )
+            raise errors.forbidden(_PODS, attributes.name, cause)
+        policy = chosen.get("preemptionPolicy", "PreemptLowerPriority")
+        if spec.get("preemptionPolicy") not in (None, policy):
+            cause = (
+                f"the string value of PreemptionPolicy ({spec['preemptionPolicy']}) must not be provided in pod spec; "
+                f"priority admission controller computed {policy} from the given PriorityClass name"
+            )
+            raise errors.forbidden(_PODS, attributes.name, cause)
+        spec["priority"] = value
+        spec["preemptionPolicy"] = policy
+
+    def _class(self, attributes: Attributes, spec: dict[str, Any]) -> dict[str, Any]:
+        name = spec.get("priorityClassName")
+        if not name:
+            found = default_class(attributes.objects)
+            if found is None:
+                return _DEFAULT
+            spec["priorityClassName"] = found["metadata"]["name"]
+            return found
+        record = attributes.objects.cache("scheduling.k8s.io", "priorityclasses").get("", name)
+        if record is None:
+            raise errors.forbidden(_PODS, attributes.name, f"no PriorityClass with name {name} was found")
+        return record.object
+
+
+def default_class(objects: Objects) -> dict[str, Any] | None:
+    """The class with globalDefault; of several the one with the lowest value, as upstream chooses."""
+    records, _ = objects.cache("scheduling.k8s.io", "priorityclasses").page()
+    defaults = [record.object for record in records if record.object.get("globalDefault")]
+    return min(defaults, key=lambda item: int(item.get("value", 0)), default=None)

@@ -1,0 +1,253 @@
+"""Cluster IPs and node ports: handed out to Services when they are written, each to one Service at a time.
+
+What is taken is read from the Services themselves; only what was given to a write that is still on its way is remembered
+here. So there is nothing to repair after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from tiphys.api.resource import Object, Resource
+from tiphys.apiserver.cache import ResourceCache
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.gvk import GroupKind
+from tiphys.machinery.names import Random
+
+NODE_PORTS = range(30000, 32768)
+_SPEC = Path("spec")
+_SERVICE = GroupKind("", "Service")
+_WITH_PORTS = ("NodePort", "LoadBalancer")
+
+
+class _Pool:
+    """Numbers of one range. The lower part is left to those who ask for a number of their own, as upstream does."""
+
+    def __init__(self, first: int, count: int, static: int, random: Random) -> None:
+        self._first = first
+        self._count = count
+        self._static = static
+        self._random = random
+        self._pending: set[int] = set()
+
+    def contains(self, number: int) -> bool:
+        return self._first <= number < self._first + self._count
+
+    def take(self, used: set[int]) -> int | None:
+        """A free number, or None when the pool is exhausted."""
+        for low, size in ((self._static, self._count - self._static), (0, self._static)):
+            if size <= 0:
+                continue
+            start = int("".join(self._random.choices("0123456789", k=9))) % size
+            for step in range(size):
+                number = self._first + low + (start + step) % size
+                if number not in used and number not in self._pending:
+                    self._pending.add(number)
+                    return number
+        return None
+
+    def reserve(self, number: int, used: set[int]) -> bool:
+        if number in used or number in self._pending:
+            return False
+        self._pending.add(number)
+        return True
+
+    def settle(self, numbers: list[int]) -> None:
+        """The write is done, either way: what stands in the store counts from now on."""
+        self._pending.difference_update(numbers)
+
+
+class Allocators:
+    """Called by the registry for every Service that is written."""
+
+    def __init__(self, services: Callable[[], ResourceCache], service_cidr: str, random: Random) -> None:
+        self._services = services
+        network = IPv4Network(service_cidr)
+        self.network = network
+        size = network.num_addresses - 2
+        # min(max(16, size / 16), 256) addresses are kept for those who choose (KEP-3070).
+        self._addresses = _Pool(int(network.network_address) + 1, size, min(max(16, size // 16), 256), random)
+        static_ports = min(max(16, len(NODE_PORTS) // 32), 128)
+        self._ports = _Pool(NODE_PORTS.start, len(NODE_PORTS), static_ports, random)
+
+    @staticmethod
+    def serves(row: Resource) -> bool:
+        return row.plural == "services" and row.group == ""
+
+    def on_create(self, row: Resource, service: Object) -> Callable[[], None]:
+        """Gives the Service what it lacks, in place. The result releases it when the write fails."""
+        del row
+        return self._allocate(service, None)
+
+    def on_update(self, row: Resource, service: Object, old: Object) -> None:
+        del row
+        _keep(service, old)
+        self._allocate(service, old)()
+
+    def on_delete(self, row: Resource, service: Object) -> None:
+        """Nothing to do: the address is free because the Service is gone."""
+
+    def _allocate(self, service: Object, old: Object | None) -> Callable[[], None]:
+        addresses: list[int] = []
+        ports: list[int] = []
+        try:
+            self._allocate_address(service, old, addresses)
+            self._allocate_ports(service, old, ports)
+        except BaseException:
+            self._addresses.settle(addresses)
+            self._ports.settle(ports)
+            raise
+
+        def settle() -> None:
+            self._addresses.settle(addresses)
+            self._ports.settle(ports)
+
+        self._settle_after_commit(settle)
+        return settle
+
+    def _settle_after_commit(self, settle: Callable[[], None]) -> None:
+        import asyncio
+
+        # The write is in the cache long before this; until then the numbers stay reserved.
+        asyncio.get_running_loop().call_later(5.0, settle)
+
+    def _used(self, but: str) -> tuple[set[int], set[int]]:
+        addresses: set[int] = set()
+        ports: set[int] = set()
+        records, _ = self._services().page()
+        for record in records:
+            spec = record.object.get("spec") or {}
+            if record.object["metadata"].get("uid") == but:
+                continue
+            address = spec.get("clusterIP")
+            if address and address != "None" and ":" not in address:
+                addresses.add(int(IPv4Address(address)))
+            ports.update(port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort"))
+            if spec.get("healthCheckNodePort"):
+                ports.add(spec["healthCheckNodePort"])
+        return addresses, ports
+
+    def _allocate_address(self, service: Object, old: Object | None, taken: list[int]) -> None:
+        spec = service["spec"]
+        if spec.get("type") == "ExternalName":
+            return
+        _set_families(spec)
+        wanted = spec.get("clusterIP") or ""
+        if wanted == "None" or (old and wanted and wanted == (old["spec"].get("clusterIP") or "")):
+            spec["clusterIPs"] = [wanted]
+            return
+        used, _ = self._used(service["metadata"].get("uid", ""))
+        if wanted:
+            number = self._check_address(service, wanted, used)
+        else:
+            free = self._addresses.take(used)
+            if free is None:
+                raise errors.internal_error("failed to allocate a serviceIP: range is full")
+            number = free
+        taken.append(number)
+        spec["clusterIP"] = str(IPv4Address(number))
+        spec["clusterIPs"] = [spec["clusterIP"]]
+
+    def _check_address(self, service: Object, wanted: str, used: set[int]) -> int:
+        path = (
+            _SPEC.child("clusterIPs").index(0)
+            if service["spec"].get("clusterIPs")
+            else _SPEC.child("clusterIP")
+        )
+        try:
+            number = int(IPv4Address(wanted))
+        except ValueError:
+            raise _invalid(
+                service, path, [wanted], "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            ) from None
+        if not self._addresses.contains(number):
+            detail = f"failed to allocate IP {wanted}: the provided network does not match the current range"
+            raise _invalid(service, _SPEC.child("clusterIPs"), [wanted], detail)
+        if not self._addresses.reserve(number, used):
+            raise _invalid(
+                service,
+                _SPEC.child("clusterIPs"),
+                [wanted],
+                f"failed to allocate IP {wanted}: provided IP is already allocated",
+            )
+        return number
+
+    def _allocate_ports(self, service: Object, old: Object | None, taken: list[int]) -> None:
+        spec = service["spec"]
+        if spec.get("type") not in _WITH_PORTS:
+            return
+        if spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
+            return
+        own = {port.get("nodePort") for port in ((old or {}).get("spec") or {}).get("ports") or ()}
+        _, used = self._used(service["metadata"].get("uid", ""))
+        shared: dict[int, int] = {}
+        for index, port in enumerate(spec.get("ports") or ()):
+            wanted = port.get("nodePort")
+            if wanted in own and wanted:
+                shared[port["port"]] = wanted
+            elif wanted:
+                self._check_port(service, index, wanted, used, taken)
+                shared[port["port"]] = wanted
+            elif port["port"] in shared:
+                port["nodePort"] = shared[port["port"]]  # the same port in another protocol
+            else:
+                free = self._ports.take(used | {item for item in own if item})
+                if free is None:
+                    raise errors.internal_error("failed to allocate a nodePort: range is full")
+                taken.append(free)
+                port["nodePort"] = shared[port["port"]] = free
+
+    def _check_port(self, service: Object, index: int, wanted: int, used: set[int], taken: list[int]) -> None:
+        path = _SPEC.child("ports").index(index).child("nodePort")
+        if wanted in taken:
+            return
+        if wanted not in NODE_PORTS:
+            detail = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+            raise _invalid(service, path, wanted, detail)
+        if not self._ports.reserve(wanted, used):
+            raise _invalid(service, path, wanted, "provided port is already allocated")
+        taken.append(wanted)
+
+
+def _set_families(spec: dict[str, Any]) -> None:
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+
+def _keep(service: Object, old: Object) -> None:
+    """An update that leaves the address out keeps it; a change to ExternalName gives everything back."""
+    spec, before = service["spec"], old["spec"]
+    if spec.get("type") == "ExternalName":
+        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if spec.get(name) == before.get(name):
+                spec.pop(name, None)
+        return
+    for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+        if name not in spec and name in before:
+            spec[name] = before[name]
+    if spec.get("type") in _WITH_PORTS:
+        _keep_ports(spec, before)
+    elif before.get("type") in _WITH_PORTS:
+        for port, earlier in zip(spec.get("ports") or (), before.get("ports") or (), strict=False):
+            if port.get("nodePort") and port["nodePort"] == earlier.get("nodePort"):
+                del port["nodePort"]
+
+
+def _keep_ports(spec: dict[str, Any], before: dict[str, Any]) -> None:
+    known = {
+        (port.get("protocol", "TCP"), port["port"]): port.get("nodePort")
+        for port in before.get("ports") or ()
+    }
+    for port in spec.get("ports") or ():
+        number = known.get((port.get("protocol", "TCP"), port["port"]))
+        if not port.get("nodePort") and number:
+            port["nodePort"] = number
+
+
+def _invalid(service: Object, path: Path, value: Any, detail: str) -> errors.StatusError:
+    return errors.invalid(
+        _SERVICE, service["metadata"].get("name", ""), [FieldError.invalid(path, value, detail)]
+    )

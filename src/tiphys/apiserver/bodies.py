@@ -1,0 +1,125 @@
+"""Request bodies: JSON, YAML or protobuf in, a checked object out.
+
+What the schema says about a body is said here and only here: unknown and duplicate fields (`fieldValidation`), wrong types,
+and the kind that the path expects. Messages are upstream's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from tiphys.api.resource import Object
+from tiphys.api.types import TYPES
+from tiphys.apiserver.call import Call
+from tiphys.machinery import errors, yaml
+from tiphys.machinery.gvk import GroupVersionKind
+from tiphys.machinery.protobuf import decode_envelope
+from tiphys.machinery.schema import DecodeError, check
+
+JSON = "application/json"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+_YAMLS = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
+ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor")
+DEPTH_LIMIT = 200
+
+
+def content_type(call: Call) -> str:
+    return call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_object(call: Call, kind: GroupVersionKind, type_name: str) -> Object:
+    """The object in the body of a request, of the expected kind and in canonical form. Raises 400, 415."""
+    media = content_type(call)
+    body = call.request.body
+    if media in ("", JSON):
+        obj = parse_json(body)
+        source: bytes | None = body
+    elif media in _YAMLS:
+        obj, source = parse_yaml(body), None
+    elif media == PROTOBUF:
+        return _read_protobuf(body, kind, type_name)
+    else:
+        raise errors.unsupported_media_type(ACCEPTED)
+    obj = with_kind(obj, kind, body)
+    return check_fields(call, obj, kind, type_name, source=source)
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON of bounded depth. Raises 400 with the parser's complaint."""
+    if not body:
+        raise errors.bad_request("unexpected end of JSON input")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error.msg}") from None
+
+
+def parse_yaml(body: bytes) -> Any:
+    try:
+        return yaml.load(body)
+    except yaml.YAMLError as error:
+        raise errors.bad_request(str(error)) from None
+
+
+def _read_protobuf(body: bytes, kind: GroupVersionKind, type_name: str) -> Object:
+    try:
+        found, obj = decode_envelope(body, lambda api_version, name: TYPES.struct(type_name))
+    except DecodeError as error:
+        raise errors.bad_request(str(error)) from None
+    del found
+    return with_kind(obj, kind, body)
+
+
+def with_kind(obj: Any, kind: GroupVersionKind, body: bytes) -> Object:
+    """Checks apiVersion and kind, or fills in what the path says when the body says nothing."""
+    if not isinstance(obj, dict):
+        shown = "array" if isinstance(obj, list) else type(obj).__name__
+        raise errors.bad_request(
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {shown} into Go value of type "
+            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
+    given_kind, given_version = obj.get("kind"), obj.get("apiVersion")
+    if given_version and given_version != kind.api_version:
+        raise errors.bad_request(
+            f"the API version in the data ({given_version}) does not match the expected API version ({kind.api_version})"
+        )
+    if given_kind and given_kind != kind.kind:
+        raise errors.bad_request(
+            f'{given_kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"converting ({given_kind}) to ({kind.kind}): unknown conversion"
+        )
+    obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
+    return obj
+
+
+def check_fields(
+    call: Call, obj: Object, kind: GroupVersionKind, type_name: str, *, source: bytes | None = None
+) -> Object:
+    """Unknown and duplicate fields by the request's `fieldValidation`; wrong types always. The canonical object."""
+    mode = call.request.query.get("fieldValidation", ("Warn",))[0] or "Warn"
+    if mode not in ("Strict", "Warn", "Ignore"):
+        path = errors.Path("fieldValidation")
+        raise errors.invalid(
+            GroupVersionKind("meta.k8s.io", "v1", "CreateOptions").group_kind,
+            "",
+            [errors.FieldError.not_supported(path, mode, ("Ignore", "Strict", "Warn"))],
+        )
+    try:
+        result = check(TYPES.struct(type_name), obj, duplicates_source=None if mode == "Ignore" else source)
+    except DecodeError as error:
+        raise errors.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'
+        ) from None
+    complaints = result.complaints
+    if complaints and mode == "Strict":
+        raise errors.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"strict decoding error: {', '.join(complaints)}"
+        )
+    if mode == "Warn":
+        for complaint in complaints:
+            call.warn(complaint)
+    checked: Object = result.object
+    return checked

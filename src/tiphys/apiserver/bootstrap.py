@@ -1,0 +1,95 @@
+"""What is there before anybody asks: the first namespaces, the system's priority classes, the API server's own Service.
+
+Run once after every start and harmless to repeat: what exists is left as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.apiserver.server import APIServer
+from tiphys.machinery.errors import StatusError, is_already_exists
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PRIORITY_CLASSES = (
+    ("system-cluster-critical", 2000000000, "For pods that the cluster needs, on whichever node they run."),
+    ("system-node-critical", 2000001000, "For pods that a node needs and that must not be moved from it."),
+)
+
+
+async def bootstrap(server: APIServer, *, endpoint_host: str, endpoint_port: int) -> None:
+    """Creates what is missing. `endpoint_*`: where pods reach this API server behind the `kubernetes` Service."""
+    for name in NAMESPACES:
+        await _ensure(server, "", "v1", "namespaces", {"metadata": {"name": name}})
+    for name, value, description in _PRIORITY_CLASSES:
+        await _ensure(
+            server,
+            "scheduling.k8s.io",
+            "v1",
+            "priorityclasses",
+            {"metadata": {"name": name}, "value": value, "description": description},
+        )
+    await _ensure(server, "", "v1", "services", _service(server), "default")
+    await _publish_endpoint(server, endpoint_host, endpoint_port)
+
+
+async def _ensure(
+    server: APIServer, group: str, version: str, plural: str, obj: dict[str, Any], namespace: str = ""
+) -> None:
+    row = server.scheme.by_resource(group, version, plural)
+    assert row is not None
+    if server.writes.cache(group, plural).get(namespace, obj["metadata"]["name"]) is not None:
+        return
+    call = server.internal_call(row, namespace, "")
+    try:
+        await server.writes.create(call, {"kind": row.kind, "apiVersion": row.api_version, **obj})
+    except StatusError as error:
+        if not is_already_exists(error):
+            raise
+
+
+def _service(server: APIServer) -> dict[str, Any]:
+    address = str(server.allocators.network.network_address + 1)
+    return {
+        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    }
+
+
+async def _publish_endpoint(server: APIServer, host: str, port: int) -> None:
+    """Endpoints and EndpointSlice of the `kubernetes` Service; they follow when the address changes."""
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    await _replace(
+        server,
+        "",
+        "endpoints",
+        {
+            "metadata": {"name": "kubernetes", "labels": labels},
+            "subsets": [{"addresses": [{"ip": host}], "ports": ports}],
+        },
+    )
+    await _replace(
+        server,
+        "discovery.k8s.io",
+        "endpointslices",
+        {
+            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+            "ports": ports,
+        },
+    )
+
+
+async def _replace(server: APIServer, group: str, plural: str, obj: dict[str, Any]) -> None:
+    await _ensure(server, group, "v1", plural, obj, "default")
+    row = server.scheme.by_resource(group, "v1", plural)
+    assert row is not None
+    call = server.internal_call(row, "default", "kubernetes")
+    wanted = {name: value for name, value in obj.items() if name != "metadata"}
+    await server.writes.update(call, lambda old: {**old, **wanted})

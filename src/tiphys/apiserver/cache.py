@@ -1,0 +1,244 @@
+"""The watch cache: every current object of a resource, what changed lately, and who wants to know.
+
+Reads are answered from here and never from the store, except for lists of the past. The cache learns of writes from the
+store's one stream of changes, before the writer is answered: so a client reads its own writes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from tiphys.apiserver.records import Record, with_version
+from tiphys.machinery.clock import Clock
+from tiphys.store.interface import Change, Compacted, Store
+
+ADDED, MODIFIED, DELETED, BOOKMARK = "ADDED", "MODIFIED", "DELETED", "BOOKMARK"
+
+HISTORY_SECONDS = 75.0
+"""How long an event stays at hand for watches that resume (upstream keeps the same); older ones are read from the store."""
+HISTORY_MINIMUM = 100
+
+
+class Event:
+    """One change of one object. `frames` holds what was already made of it, by encoding, for all watchers together."""
+
+    __slots__ = ("at", "frames", "previous", "record", "revision", "type")
+
+    def __init__(self, kind: str, record: Record, previous: Record | None, revision: int, at: float) -> None:
+        self.type = kind
+        self.record = record
+        """The new state; for a deletion the last state under the revision of the deletion."""
+        self.previous = previous
+        self.revision = revision
+        self.at = at
+        self.frames: dict[Any, Any] = {}
+
+
+class Watcher(Protocol):
+    """One who is told: of one namespace, or of all when `namespace` is ""."""
+
+    namespace: str
+
+    def deliver(self, event: Event) -> None: ...
+
+
+class ResourceCache:
+    """The objects of one resource below one prefix of the store."""
+
+    def __init__(self, prefix: str, revision: int) -> None:
+        self.prefix = prefix
+        self.records: dict[str, Record] = {}
+        self.oldest = revision
+        """Changes after this revision are remembered here."""
+        self._loaded_through = revision
+        self._keys: list[str] = []
+        self._history: deque[Event] = deque()
+        self._watchers: dict[str, dict[Watcher, None]] = {}
+
+    def load(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.records[record.key] = record
+        self._keys = sorted(self.records)
+
+    def get(self, namespace: str, name: str) -> Record | None:
+        return self.records.get(f"{self.prefix}{namespace}/{name}" if namespace else self.prefix + name)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def page(self, namespace: str = "", *, start_after: str = "", limit: int = 0) -> tuple[list[Record], int]:
+        """Records in key order and how many remain behind the last; `namespace` "" is all of them."""
+        prefix = f"{self.prefix}{namespace}/" if namespace else self.prefix
+        keys = self._keys
+        first = bisect_right(keys, start_after) if start_after else bisect_left(keys, prefix)
+        end = bisect_left(keys, prefix + "\U0010ffff") if namespace else len(keys)
+        last = min(first + limit, end) if limit else end
+        records = self.records
+        return [records[key] for key in keys[first:last]], max(0, end - last)
+
+    def apply(self, change: Change, at: float) -> Event | None:
+        """Takes one change in and tells the watchers. None: the cache already had it."""
+        if change.revision <= self._loaded_through:
+            return None
+        previous = self.records.get(change.key)
+        if change.value is None:
+            if previous is None:
+                return None
+            del self.records[change.key]
+            self._keys.pop(bisect_left(self._keys, change.key))
+            event = Event(DELETED, previous.at(change.revision), previous, change.revision, at)
+        else:
+            record = make_record(self.prefix, change.key, change.value, change.revision)
+            self.records[change.key] = record
+            if previous is None:
+                insort(self._keys, change.key)
+            event = Event(MODIFIED if previous else ADDED, record, previous, change.revision, at)
+        self._remember(event)
+        self._tell(event)
+        return event
+
+    def _remember(self, event: Event) -> None:
+        history = self._history
+        history.append(event)
+        while len(history) > HISTORY_MINIMUM and history[0].at < event.at - HISTORY_SECONDS:
+            self.oldest = history.popleft().revision
+
+    def _tell(self, event: Event) -> None:
+        for scope in ("", event.record.namespace) if event.record.namespace else ("",):
+            watchers = self._watchers.get(scope)
+            if watchers:
+                for watcher in tuple(watchers):
+                    watcher.deliver(event)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Tells `watcher` of every change from now on; the result ends that."""
+        scope = self._watchers.setdefault(watcher.namespace, {})
+        scope[watcher] = None
+
+        def stop() -> None:
+            scope.pop(watcher, None)
+            if not scope and self._watchers.get(watcher.namespace) is scope:
+                del self._watchers[watcher.namespace]
+
+        return stop
+
+    @property
+    def watcher_count(self) -> int:
+        return sum(map(len, self._watchers.values()))
+
+    def events_after(self, revision: int) -> list[Event] | None:
+        """What happened after `revision`, oldest first; None when that reaches back beyond what is remembered."""
+        if revision < self.oldest:
+            return None
+        return [event for event in self._history if event.revision > revision]
+
+
+def make_record(prefix: str, key: str, value: bytes, revision: int) -> Record:
+    """The record of a stored entry; its namespace and name are what stands behind the prefix in its key."""
+    namespace, _, name = key[len(prefix) :].rpartition("/")
+    return Record(key, namespace, name, revision, with_version(value, revision))
+
+
+class WatchCache:
+    """The caches of all resources over one store, each loaded when it is first asked for."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self._clock = clock
+        self._caches: dict[str, ResourceCache] = {}
+        self._after_commit: list[Callable[[], None]] = []
+        self._unsubscribe = store.subscribe(self._changed)
+
+    @property
+    def revision(self) -> int:
+        return self.store.revision
+
+    def resource(self, prefix: str) -> ResourceCache:
+        """The cache of a prefix such as "/registry/apps/deployments/"."""
+        cache = self._caches.get(prefix)
+        if cache is None:
+            listing = self.store.list(prefix)
+            cache = self._caches[prefix] = ResourceCache(prefix, listing.revision)
+            cache.load(
+                make_record(prefix, entry.key, entry.value, entry.revision) for entry in listing.entries
+            )
+        return cache
+
+    def forget(self, prefix: str) -> None:
+        """Drops the cache of a resource that is no longer served."""
+        self._caches.pop(prefix, None)
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        now = self._clock.monotonic()
+        for change in changes:
+            cache = self._caches.get(prefix_of(change.key))
+            if cache is not None:
+                cache.apply(change, now)
+
+    def events_after(self, cache: ResourceCache, revision: int) -> list[Event]:
+        """Events of one resource after a revision, from memory or else from the store's history. Raises Compacted."""
+        events = cache.events_after(revision)
+        if events is not None:
+            return events
+        return [
+            event
+            for change in self.store.changes(revision)
+            if change.key.startswith(cache.prefix) and (event := _replay(cache.prefix, change)) is not None
+        ]
+
+    def page_at(
+        self, cache: ResourceCache, namespace: str, revision: int, *, start_after: str = "", limit: int = 0
+    ) -> tuple[list[Record], int]:
+        """A page of a list as it was at a revision. Raises Compacted."""
+        if revision == self.revision:
+            return cache.page(namespace, start_after=start_after, limit=limit)
+        prefix = f"{cache.prefix}{namespace}/" if namespace else cache.prefix
+        listing = self.store.list(prefix, revision=revision, start_after=start_after, limit=limit)
+        records = [
+            make_record(cache.prefix, entry.key, entry.value, entry.revision) for entry in listing.entries
+        ]
+        return records, listing.remaining
+
+    def close(self) -> None:
+        self._unsubscribe()
+
+
+def _replay(prefix: str, change: Change) -> Event | None:
+    before = change.previous
+    previous = make_record(prefix, before.key, before.value, before.revision) if before else None
+    if change.value is not None:
+        record = make_record(prefix, change.key, change.value, change.revision)
+        return Event(MODIFIED if previous else ADDED, record, previous, change.revision, 0.0)
+    if previous is None:
+        return None
+    return Event(DELETED, previous.at(change.revision), previous, change.revision, 0.0)
+
+
+def prefix_of(key: str) -> str:
+    """The resource prefix of a key: "/registry/apps/deployments/" of "/registry/apps/deployments/default/web"."""
+    third = key.index("/", key.index("/", 10) + 1)
+    return key[: third + 1]
+
+
+def resource_prefix(group: str, plural: str) -> str:
+    """Where the objects of a resource are kept in the store."""
+    return f"/registry/{group or 'core'}/{plural}/"
+
+
+__all__ = [
+    "ADDED",
+    "BOOKMARK",
+    "DELETED",
+    "MODIFIED",
+    "Compacted",
+    "Event",
+    "ResourceCache",
+    "WatchCache",
+    "Watcher",
+    "make_record",
+    "prefix_of",
+    "resource_prefix",
+]

@@ -1,0 +1,61 @@
+"""One request on its way through the pipeline: what each step adds, and what the next ones read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tiphys.apiserver.negotiation import AS_IS, Representation
+from tiphys.apiserver.requests import RequestInfo, read_request
+from tiphys.net.http import Request
+
+if TYPE_CHECKING:
+    from tiphys.api.resource import Resource, Subresource
+    from tiphys.apiserver.server import APIServer
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks. The names are those of authentication.k8s.io UserInfo."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: dict[str, list[str]] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        info: dict[str, Any] = {"username": self.name, "groups": list(self.groups)}
+        if self.uid:
+            info["uid"] = self.uid
+        if self.extra:
+            info["extra"] = self.extra
+        return info
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
+class Call:
+    """Filled in by the steps of `pipeline.py`, in their order."""
+
+    __slots__ = ("info", "representation", "request", "row", "server", "subresource", "user", "warnings")
+
+    def __init__(self, server: APIServer, request: Request) -> None:
+        self.server = server
+        self.request = request
+        self.info: RequestInfo = read_request(request.method, request.path, request.query)
+        self.user: User = ANONYMOUS
+        self.row: Resource = None  # type: ignore[assignment]
+        """Set for every resource request before a handler sees it."""
+        self.subresource: Subresource | None = None
+        self.representation: Representation = AS_IS
+        self.warnings: list[str] = []
+
+    @property
+    def dry_run(self) -> bool:
+        return "All" in self.request.query.get("dryRun", ())
+
+    def warn(self, text: str) -> None:
+        """Adds a `Warning: 299` header to the answer; each text once."""
+        if text not in self.warnings:
+            self.warnings.append(text)

@@ -1,0 +1,205 @@
+"""Which function answers which verb: the generic verbs of every kind, and the subresources that have their own.
+
+A subresource that is neither `status` nor `scale` is one entry in SUBRESOURCES and one file in `subresources/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tiphys.api.resource import Object
+from tiphys.apiserver.bodies import check_fields, content_type, read_object, with_kind
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.patching import read_patch
+from tiphys.apiserver.records import Record
+from tiphys.apiserver.registry.deletion import DeleteOptions, deleted_status, read_delete_options
+from tiphys.apiserver.registry.paging import read_options
+from tiphys.apiserver.selection import read_selection
+from tiphys.apiserver.subresources import SUBRESOURCES, VIRTUAL
+from tiphys.apiserver.views import ListMeta
+from tiphys.machinery import errors
+from tiphys.machinery.gvk import GroupVersionKind
+from tiphys.net.http import Response
+
+Handler = Callable[[Call], Response | Awaitable[Response]]
+
+
+def serve(call: Call) -> Response | Awaitable[Response]:
+    """The last step of the pipeline."""
+    info, row = call.info, call.row
+    if call.subresource is not None:
+        if info.verb not in call.subresource.verbs:
+            raise errors.method_not_supported(row.group_resource, info.verb)
+        own = SUBRESOURCES.get((row.group, row.plural, info.subresource)) or SUBRESOURCES.get(
+            ("", "", info.subresource)
+        )
+        return own(call) if own is not None else _GENERIC[info.verb](call)
+    if info.verb not in row.verbs:
+        raise errors.method_not_supported(row.group_resource, info.verb)
+    if row.virtual:
+        return VIRTUAL[row.plural](call)
+    if info.verb == "create" and info.name:
+        raise errors.method_not_supported(row.group_resource, "create")
+    if row.namespaced and not info.namespace and info.verb in ("create", "update", "patch", "delete", "get"):
+        raise errors.StatusError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {}
+        )
+    return _GENERIC[info.verb](call)
+
+
+def _get(call: Call) -> Response:
+    return call.server.reads.get(call)
+
+
+def _list(call: Call) -> Response:
+    return call.server.reads.list_objects(call)
+
+
+def _watch(call: Call) -> Response:
+    return call.server.reads.watch(call)
+
+
+async def _create(call: Call) -> Response:
+    obj = read_object(call, call.row.gvk, call.row.type)
+    return show(call, await call.server.writes.create(call, obj), 201)
+
+
+def show(call: Call, record: Record, status: int = 200) -> Response:
+    """One object as the client wants to see it."""
+    view = call.server.reads.view(call)
+    return Response(status, [("content-type", view.content_type)], view.one(record))
+
+
+async def _update(call: Call) -> Response:
+    row, info = call.row, call.info
+    obj = read_object(call, row.gvk, row.type)
+    metadata = obj.setdefault("metadata", {})
+    if metadata.get("name") != info.name:
+        given = metadata.get("name", "")
+        if given:
+            raise errors.bad_request(
+                f"the name of the object ({given}) does not match the name on the URL ({info.name})"
+            )
+        raise errors.bad_request(
+            "the name of the object ( based on URL) was undeterminable: name must be provided"
+        )
+    if row.namespaced and metadata.setdefault("namespace", info.namespace) != info.namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    status_only = info.subresource == "status"
+
+    def change(old: Object) -> Object:
+        return _with_status(old, obj) if status_only else obj
+
+    create = (lambda: obj) if row.create_on_update and not info.subresource else None
+    record, created = await call.server.writes.update(call, change, create=create)
+    return show(call, record, 201 if created else 200)
+
+
+def _with_status(old: Object, new: Object) -> Object:
+    """A write to /status changes the status, and of metadata what is not the user's intent."""
+    changed = {**old, "metadata": {**new["metadata"]}}
+    for kept in (
+        ("ownerReferences", "finalizers")
+        if not old["metadata"].get("deletionTimestamp")
+        else ("ownerReferences",)
+    ):
+        if kept in old["metadata"]:
+            changed["metadata"][kept] = old["metadata"][kept]
+        else:
+            changed["metadata"].pop(kept, None)
+    if "status" in new:
+        changed["status"] = new["status"]
+    else:
+        changed.pop("status", None)
+    return changed
+
+
+async def _patch(call: Call) -> Response:
+    row, info = call.row, call.info
+    patch = read_patch(call)
+
+    def change(old: Object) -> Object:
+        new = patch(old)
+        new = with_kind(new, row.gvk, b"")
+        new = check_fields(call, new, row.gvk, row.type)
+        metadata = new.setdefault("metadata", {})
+        if metadata.get("name") != info.name:
+            path = errors.Path("metadata").child("name")
+            found = errors.FieldError.invalid(path, metadata.get("name", ""), "field is immutable")
+            raise errors.invalid(row.group_kind, info.name, [found])
+        return _with_status(old, new) if info.subresource == "status" else new
+
+    record, created = await call.server.writes.update(call, change)
+    return show(call, record, 201 if created else 200)
+
+
+def delete_options(call: Call) -> DeleteOptions:
+    """The options of a DELETE, from its body or its query."""
+    body: Object = {}
+    if call.request.body.strip():
+        # The kind may be in "v1" or in the group version of the path; both are served.
+        if content_type(call).endswith("protobuf"):
+            body = read_object(call, GroupVersionKind("", "v1", "DeleteOptions"), "meta/v1.DeleteOptions")
+        else:
+            body = _loose_options(call)
+    return read_delete_options(body, call.request.query)
+
+
+def _loose_options(call: Call) -> Object:
+    from tiphys.apiserver.bodies import parse_json, parse_yaml
+
+    parse = parse_yaml if "yaml" in content_type(call) else parse_json
+    body: Any = parse(call.request.body)
+    if not isinstance(body, dict):
+        raise errors.bad_request(
+            "couldn't get version/kind; json parse error: DeleteOptions must be an object"
+        )
+    if body.get("kind") not in (None, "", "DeleteOptions"):
+        raise errors.bad_request(f"decoded object cannot be converted to DeleteOptions: {body.get('kind')}")
+    return check_fields(call, body, GroupVersionKind("", "v1", "DeleteOptions"), "meta/v1.DeleteOptions")
+
+
+async def _delete(call: Call) -> Response:
+    options = delete_options(call)
+    writes = call.server.writes
+    record = writes.find(call.row, call.info.namespace, call.info.name)
+    deleted = await writes.delete(call, record, options)
+    if deleted.gone and not call.row.returns_deleted:
+        return Response(
+            200, [("content-type", "application/json")], deleted_status(call.row, deleted.record.object)
+        )
+    status = 202 if not deleted.gone and options.orphan_dependents is False else 200
+    return show(call, deleted.record, status)
+
+
+async def _delete_collection(call: Call) -> Response:
+    """Deletes what a list with the same options would show; answers with that list."""
+    options = delete_options(call)
+    reads, writes, row = call.server.reads, call.server.writes, call.row
+    selection = read_selection(row, call.request.query)
+    listed, _ = reads.select(call, read_options(call.request.query, watch=False), selection)
+    gone: list[Record] = []
+    for record in listed:
+        try:
+            gone.append((await writes.delete(call, record, options)).record)
+        except errors.StatusError as error:
+            if not errors.is_not_found(error):
+                raise
+    view = reads.view(call)
+    revision = call.server.cache.revision
+    return Response(200, [("content-type", view.content_type)], view.many(gone, ListMeta(revision)))
+
+
+_GENERIC: dict[str, Handler] = {
+    "get": _get,
+    "list": _list,
+    "watch": _watch,
+    "create": _create,
+    "update": _update,
+    "patch": _patch,
+    "delete": _delete,
+    "deletecollection": _delete_collection,
+}

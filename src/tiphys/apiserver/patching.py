@@ -1,0 +1,48 @@
+"""PATCH bodies: which of the patch formats it is, read once, applied as often as a conflict asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tiphys.api.resource import Object
+from tiphys.api.types import TYPES
+from tiphys.apiserver.bodies import content_type, parse_json
+from tiphys.apiserver.call import Call
+from tiphys.machinery import errors
+from tiphys.machinery.patches.errors import PatchError, patch_status
+from tiphys.machinery.patches.json_patch import apply_json_patch
+from tiphys.machinery.patches.merge_patch import apply_merge_patch
+from tiphys.machinery.patches.strategic import apply_strategic_patch
+from tiphys.machinery.schema import patch_schema
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC)
+Patch = Callable[[Object], Object]
+
+
+def read_patch(call: Call) -> Patch:
+    """The patch in a request as a function old → new. Raises 400 for a bad one, 415 for a format that is not served."""
+    media = content_type(call)
+    if media not in ACCEPTED:
+        raise errors.unsupported_media_type(ACCEPTED)
+    body = parse_json(call.request.body)
+    if media == JSON_PATCH:
+        return _guarded(lambda old: apply_json_patch(old, body))
+    if not isinstance(body, dict):
+        raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+    if media == MERGE_PATCH:
+        return _guarded(lambda old: apply_merge_patch(old, body))
+    schema = patch_schema(TYPES.struct(call.row.type))
+    return _guarded(lambda old: apply_strategic_patch(old, body, schema))
+
+
+def _guarded(patch: Patch) -> Patch:
+    def apply(old: Object) -> Object:
+        try:
+            return patch(old)
+        except PatchError as error:
+            raise patch_status(error) from error
+
+    return apply

@@ -1,0 +1,99 @@
+"""The way of a request through the API server, read from top to bottom.
+
+Each step looks at the Call and either answers (a Response), refuses (raises a StatusError), or lets it pass (None). A step
+that must wait returns an awaitable of the same; until one does, a request is served without a task of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+
+from tiphys.apiserver.authentication import authenticate
+from tiphys.apiserver.authorization import authorize
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.handlers import serve
+from tiphys.apiserver.negotiation import accepted
+from tiphys.apiserver.nonresource import serve_path
+from tiphys.apiserver.responses import failure, finish
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+from tiphys.net.http import Request, Response
+
+Answer = Response | Awaitable[Response | None] | None
+Step = Callable[[Call], Answer]
+
+
+def find_resource(call: Call) -> None:
+    """Which row and subresource the path means; an unknown one is 404 before anything else is asked."""
+    info = call.info
+    if not info.is_resource:
+        return
+    row = call.server.scheme.by_resource(info.group, info.version, info.resource)
+    if row is None or (info.namespace and not row.namespaced and row.plural != "namespaces"):
+        raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
+    if info.subresource:
+        call.subresource = row.subresource(info.subresource)
+        if call.subresource is None:
+            raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
+    if not info.verb:
+        raise errors.method_not_supported(row.group_resource, call.request.method.lower())
+    if row.plural == "namespaces" and not row.namespaced:
+        info.namespace = ""
+    call.row = row
+
+
+def negotiate(call: Call) -> None:
+    """What the client wants to read; streams and logs choose for themselves."""
+    call.representation = accepted(call.request.headers.get("accept", ""))
+
+
+STEPS: tuple[Step, ...] = (
+    authenticate,
+    find_resource,
+    authorize,
+    serve_path,
+    negotiate,
+    serve,
+)
+"""The pipeline. `serve_path` answers what is no resource (/healthz, /apis, /openapi); `serve` answers the rest."""
+
+
+def handle(call: Call) -> Response | Awaitable[Response]:
+    """Runs a call through the steps."""
+    try:
+        for position, step in enumerate(STEPS):
+            answer = step(call)
+            if answer is None:
+                continue
+            if isinstance(answer, Response):
+                return finish(call, answer)
+            return _finish_later(call, answer, position + 1)
+    except StatusError as error:
+        return finish(call, failure(call, error))
+    except Exception as error:
+        return finish(call, call.server.crashed(call.request, error))
+    raise AssertionError("the last step answers every call")
+
+
+async def _finish_later(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
+    try:
+        answer = await waiting
+        for step in STEPS[position:]:
+            if answer is not None:
+                break
+            passed = step(call)
+            answer = await passed if isawaitable(passed) else passed
+        assert answer is not None
+        return finish(call, answer)
+    except StatusError as error:
+        return finish(call, failure(call, error))
+    except Exception as error:
+        return finish(call, call.server.crashed(call.request, error))
+
+
+def too_large(request: Request) -> Response:
+    """The server's answer to a body beyond its limit, given before the pipeline sees the request."""
+    error = errors.request_entity_too_large("limit is 3145728")
+    del request
+    return failure(None, error)

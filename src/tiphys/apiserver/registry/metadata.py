@@ -1,0 +1,197 @@
+"""What every object has in common: the rules of `metadata`, and the fields that only the server writes.
+
+The rules and messages are upstream's (apimachinery `api/validation/objectmeta.go`, apiserver `registry/rest`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from tiphys.api.resource import Object, Resource
+from tiphys.machinery import errors, names
+from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.meta import format_time
+from tiphys.machinery.quoting import quote
+
+ANNOTATIONS_LIMIT_BYTES = 256 << 10
+_METADATA = Path("metadata")
+_SERVER_FIELDS = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "generation",
+)
+_STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
+# Kinds that must not own anything: they come and go too fast.
+_UNFIT_OWNERS = frozenset({("v1", "Event"), ("events.k8s.io/v1", "Event")})
+
+
+def fill_new(
+    obj: Object, row: Resource, now: datetime, random: names.Random, new_uid: Callable[[], str]
+) -> None:
+    """The server's own fields of an object that is about to be created."""
+    metadata = obj["metadata"]
+    for name in _SERVER_FIELDS:
+        metadata.pop(name, None)
+    metadata.pop("managedFields", None)
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = names.simple_generate(metadata["generateName"], random)
+    metadata["uid"] = new_uid()
+    metadata["creationTimestamp"] = format_time(now)
+    if row.generation_on:
+        metadata["generation"] = 1
+
+
+def random_uid() -> str:
+    return str(uuid.uuid4())
+
+
+def keep_server_fields(new: Object, old: Object) -> None:
+    """What an update cannot change is taken from the old object."""
+    metadata, before = new["metadata"], old["metadata"]
+    for name in _SERVER_FIELDS:
+        if name in before:
+            metadata[name] = before[name]
+        else:
+            metadata.pop(name, None)
+
+
+def raise_generation(new: Object, old: Object, row: Resource) -> None:
+    """metadata.generation counts the changes of what the user wants (spec), never those of status."""
+    if row.generation_on and any(new.get(field) != old.get(field) for field in row.generation_on):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def validate_new(obj: Object, row: Resource) -> list[FieldError]:
+    """Everything about `metadata` that a creation may get wrong."""
+    found = _validate_name(obj["metadata"], row)
+    return found + _validate_maps_and_lists(obj["metadata"])
+
+
+def validate_update(new: Object, old: Object) -> list[FieldError]:
+    """What an update may get wrong beyond the same rules: what must stay, and finalizers of a dying object."""
+    metadata, before = new["metadata"], old["metadata"]
+    found = _validate_maps_and_lists(metadata)
+    for name in ("name", "namespace", "uid", "creationTimestamp"):
+        if metadata.get(name) != before.get(name):
+            found.append(FieldError.invalid(_METADATA.child(name), metadata.get(name), "field is immutable"))
+    if before.get("deletionTimestamp"):
+        added = [
+            item for item in metadata.get("finalizers") or () if item not in (before.get("finalizers") or ())
+        ]
+        if added:
+            shown = ", ".join(quote(item) for item in added)
+            detail = (
+                "no new finalizers can be added if the object is being deleted, "
+                f"found new finalizers []string{{{shown}}}"
+            )
+            found.append(FieldError.forbidden(_METADATA.child("finalizers"), detail))
+    return found
+
+
+def _validate_name(metadata: dict[str, Any], row: Resource) -> list[FieldError]:
+    name, generate = metadata.get("name") or "", metadata.get("generateName") or ""
+    rule = row.name_errors or names.dns1123_subdomain
+    if not name:
+        return [FieldError.required(_METADATA.child("name"), "name or generateName is required")]
+    found = [FieldError.invalid(_METADATA.child("name"), name, message) for message in rule(name)]
+    if generate:
+        # The suffix makes a trailing dash harmless.
+        stem = generate[:-1] + "a" if generate.endswith("-") and len(generate) > 1 else generate
+        found += [
+            FieldError.invalid(_METADATA.child("generateName"), generate, message) for message in rule(stem)
+        ]
+    return found
+
+
+def _validate_maps_and_lists(metadata: dict[str, Any]) -> list[FieldError]:
+    found: list[FieldError] = []
+    if labels := metadata.get("labels"):
+        found += validate_labels(labels, _METADATA.child("labels"))
+    if annotations := metadata.get("annotations"):
+        found += _validate_annotations(annotations)
+    if owners := metadata.get("ownerReferences"):
+        found += _validate_owners(owners)
+    if finalizers := metadata.get("finalizers"):
+        found += _validate_finalizers(finalizers)
+    return found
+
+
+def validate_labels(labels: dict[str, str], path: Path) -> list[FieldError]:
+    found = []
+    for key, value in labels.items():
+        found += [FieldError.invalid(path, key, message) for message in names.qualified_name(key)]
+        found += [FieldError.invalid(path, value, message) for message in names.label_value(value)]
+    return found
+
+
+def _validate_annotations(annotations: dict[str, str]) -> list[FieldError]:
+    path = _METADATA.child("annotations")
+    found, size = [], 0
+    for key, value in annotations.items():
+        found += [FieldError.invalid(path, key, message) for message in names.qualified_name(key.lower())]
+        size += len(key.encode()) + len(value.encode())
+    if size > ANNOTATIONS_LIMIT_BYTES:
+        found.append(FieldError.too_long(path, ANNOTATIONS_LIMIT_BYTES))
+    return found
+
+
+def _validate_owners(owners: list[dict[str, Any]]) -> list[FieldError]:
+    path = _METADATA.child("ownerReferences")
+    found: list[FieldError] = []
+    controller = ""
+    for index, owner in enumerate(owners):
+        at = path.index(index)
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                text = "version must not be empty" if field == "apiVersion" else f"{field} must not be empty"
+                found.append(FieldError.invalid(at.child(field), owner.get(field, ""), text))
+        if (owner.get("apiVersion"), owner.get("kind")) in _UNFIT_OWNERS:
+            found.append(
+                FieldError.invalid(
+                    at,
+                    owner,
+                    f"{owner['apiVersion']}, Kind={owner['kind']} is disallowed from being an owner",
+                )
+            )
+        if owner.get("controller"):
+            if controller:
+                detail = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {owner.get("name")}'
+                found.append(FieldError.invalid(path, owners, detail))
+            controller = owner.get("name", "")
+    return found
+
+
+def _validate_finalizers(finalizers: list[str]) -> list[FieldError]:
+    path = _METADATA.child("finalizers")
+    found = []
+    for item in finalizers:
+        found += [FieldError.invalid(path, item, message) for message in names.qualified_name(item)]
+        if "/" not in item and item not in _STANDARD_FINALIZERS:
+            found.append(
+                FieldError.invalid(
+                    path, item, "name is neither a standard finalizer name nor is it fully qualified"
+                )
+            )
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        detail = "finalizer foregroundDeletion and orphan cannot be both set"
+        found.append(FieldError.invalid(path, finalizers, detail))
+    return found
+
+
+def check_scope(obj: Object, row: Resource, namespace: str) -> None:
+    """Puts the request's namespace into the object, or refuses another one (400)."""
+    metadata = obj.setdefault("metadata", {})
+    if not row.namespaced:
+        metadata.pop("namespace", None)
+    elif not metadata.get("namespace"):
+        metadata["namespace"] = namespace
+    elif metadata["namespace"] != namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )

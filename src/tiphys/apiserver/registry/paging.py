@@ -1,0 +1,157 @@
+"""Options of list and watch requests, and the continue token: what was asked, and whether it makes sense together."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import orjson
+
+from tiphys.apiserver.requests import query_bool
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.gvk import GroupKind
+
+_LIST_OPTIONS = GroupKind("meta.k8s.io", "ListOptions")
+_MATCHES = ("Exact", "NotOlderThan")
+
+TOO_OLD_TO_CONTINUE = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
+    "between the time the first chunk was returned and now may show up in the list."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """`revision` is None when the client named none; 0 means "any state will do"."""
+
+    revision: int | None = None
+    match: str = ""
+    limit: int = 0
+    start_after: str = ""
+    """Key below the resource's prefix, from a continue token; "" at the beginning."""
+    continue_revision: int = 0
+    """The revision of the first page; -1: the client takes an inconsistent rest."""
+    timeout_seconds: int | None = None
+    bookmarks: bool = False
+    send_initial_events: bool | None = None
+
+
+def read_options(query: dict[str, list[str]], *, watch: bool) -> ListOptions:
+    """Reads and checks. Raises 400 for what cannot be read and 422 for what does not go together."""
+    if not query:
+        return ListOptions()
+    text = query.get("resourceVersion", ("",))[0]
+    match = query.get("resourceVersionMatch", ("",))[0]
+    token = query.get("continue", ("",))[0]
+    initial = query_bool(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    found = _disagreements(text, match, token, initial=initial, watch=watch)
+    if found:
+        raise errors.invalid(_LIST_OPTIONS, "", found)
+    options = ListOptions(
+        revision=_revision(text),
+        match=match,
+        limit=_number(query, "limit") or 0,
+        timeout_seconds=_number(query, "timeoutSeconds"),
+        bookmarks=query_bool(query, "allowWatchBookmarks"),
+        send_initial_events=initial,
+    )
+    return _with_token(options, token, text) if token and not watch else options
+
+
+def _with_token(options: ListOptions, token: str, revision_text: str) -> ListOptions:
+    revision, start = decode_token(token)
+    if revision_text and revision_text != "0":
+        raise errors.bad_request("specifying resource version is not allowed when using continue")
+    return ListOptions(
+        limit=options.limit,
+        timeout_seconds=options.timeout_seconds,
+        start_after=start,
+        continue_revision=revision,
+    )
+
+
+def _disagreements(
+    revision: str, match: str, token: str, *, initial: bool | None, watch: bool
+) -> list[FieldError]:
+    match_path, initial_path = Path("resourceVersionMatch"), Path("sendInitialEvents")
+    found = []
+    if initial is not None:
+        if not watch:
+            found.append(FieldError.forbidden(initial_path, "sendInitialEvents is forbidden for list"))
+        elif match != "NotOlderThan":
+            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            found.append(FieldError.forbidden(match_path, text))
+    if not match:
+        return found
+    if watch and initial is None:
+        found.append(
+            FieldError.forbidden(
+                match_path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
+        )
+    elif not watch and not revision:
+        found.append(
+            FieldError.forbidden(
+                match_path, "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            )
+        )
+    if token:
+        found.append(
+            FieldError.forbidden(match_path, "resourceVersionMatch is forbidden when continue is provided")
+        )
+    if match not in _MATCHES:
+        found.append(FieldError.not_supported(match_path, match, _MATCHES))
+    elif match == "Exact" and revision == "0":
+        found.append(
+            FieldError.forbidden(
+                match_path, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            )
+        )
+    return found
+
+
+def _revision(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        error = FieldError.invalid(
+            Path("resourceVersion"), text, f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+        raise errors.invalid(_LIST_OPTIONS, "", [error])
+    return int(text)
+
+
+def _number(query: dict[str, list[str]], name: str) -> int | None:
+    text = query.get(name, ("",))[0]
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def encode_token(revision: int, start_after: str) -> str:
+    """The continue token: upstream's shape, so that tools that look into it see what they know."""
+    body = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start_after + "\0"})
+    return base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+
+
+def decode_token(token: str) -> tuple[int, str]:
+    """(revision, key to start after). Raises 400 for anything that is not a token."""
+    try:
+        body = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        version, revision, start = body["v"], body["rv"], body["start"]
+        well_formed = version == "meta.k8s.io/v1" and isinstance(revision, int) and isinstance(start, str)
+    except (ValueError, KeyError, TypeError):
+        raise errors.bad_request("continue key is not valid: illegal base64 data or JSON") from None
+    if not well_formed:
+        raise errors.bad_request("continue key is not valid: server does not recognize this encoded version")
+    if not revision or not start or start.startswith("/") or ".." in start.split("/"):
+        raise errors.bad_request(
+            "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+        )
+    return revision, start.removesuffix("\0")

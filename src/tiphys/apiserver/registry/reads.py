@@ -1,0 +1,248 @@
+"""Get, list and watch, the same for every kind. Nothing here waits for the store but lists of the past."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+
+from tiphys.api.resource import Object, Resource
+from tiphys.api.scheme import Scheme
+from tiphys.apiserver.cache import Compacted, ResourceCache, WatchCache, resource_prefix
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.negotiation import JSON, YAML
+from tiphys.apiserver.records import Record
+from tiphys.apiserver.registry.paging import (
+    TOO_OLD_TO_CONTINUE,
+    ListOptions,
+    encode_token,
+    read_options,
+)
+from tiphys.apiserver.registry.writes import convert_from_stored
+from tiphys.apiserver.selection import Selection, read_selection
+from tiphys.apiserver.tables import TablePrinter
+from tiphys.apiserver.views import (
+    ConvertedView,
+    JSONView,
+    ListMeta,
+    MetadataView,
+    ProtobufView,
+    TableView,
+    View,
+    YAMLView,
+)
+from tiphys.apiserver.watch import Bookmarks, WatchStream
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+from tiphys.net.http import Response, Sink
+from tiphys.store.interface import FutureRevision
+
+WATCH_SECONDS = (1800, 3600)
+"""A watch without timeoutSeconds ends somewhere between these, so that not all come back at once."""
+_SCAN = 500
+
+
+class Reads:
+    """The reading half of the registry."""
+
+    def __init__(
+        self,
+        cache: WatchCache,
+        scheme: Scheme,
+        *,
+        now: Callable[[], datetime],
+        encode: Callable[[Object], bytes],
+    ) -> None:
+        self._cache = cache
+        self._scheme = scheme
+        self._now = now
+        self._encode_protobuf = encode
+        self.bookmarks = Bookmarks(lambda: cache.revision)
+        self.streams: dict[WatchStream, None] = {}
+
+    def cache_of(self, row: Resource) -> ResourceCache:
+        stored = self._scheme.stored_row(row)
+        return self._cache.resource(resource_prefix(stored.group, stored.plural))
+
+    def view(self, call: Call) -> View:
+        """How this client wants objects of this kind."""
+        row, wanted = call.row, call.representation
+        view: View
+        if not wanted.transform:
+            view = (
+                JSONView(row)
+                if row.stored is None
+                else ConvertedView(row, lambda obj: convert_from_stored(row, obj), "converted")
+            )
+        elif wanted.transform == "Table":
+            include = call.request.query.get("includeObject", ("",))[0]
+            printer = TablePrinter(row, include=include, version=wanted.version)
+            view = TableView(printer, lambda record: convert_from_stored(row, record.object), self._now)
+        else:
+            view = MetadataView(row, wanted.version)
+        if wanted.media_type == YAML:
+            return YAMLView(view)
+        return view if wanted.media_type == JSON else ProtobufView(view, self._encode_protobuf)
+
+    # Get
+
+    def get(self, call: Call) -> Response:
+        row, info = call.row, call.info
+        record = self.cache_of(row).get(info.namespace, info.name)
+        if record is None:
+            raise errors.not_found(row.group_resource, info.name)
+        view = self.view(call)
+        return Response(200, [("content-type", view.content_type)], view.one(record))
+
+    # List
+
+    def list_objects(self, call: Call) -> Response:
+        options = read_options(call.request.query, watch=False)
+        self._check_known(options)
+        selection = read_selection(call.row, call.request.query, call.info.name)
+        records, meta = self.select(call, options, selection)
+        view = self.view(call)
+        return Response(200, [("content-type", view.content_type)], view.many(records, meta))
+
+    def _check_known(self, options: ListOptions) -> None:
+        newest = self._cache.revision
+        if options.revision is not None and options.revision > newest:
+            raise errors.resource_version_too_large(options.revision, newest)
+
+    def select(self, call: Call, options: ListOptions, selection: Selection) -> tuple[list[Record], ListMeta]:
+        cache, namespace = self.cache_of(call.row), call.info.namespace
+        revision = self._list_revision(options)
+        if revision > self._cache.revision:
+            raise errors.resource_version_too_large(revision, self._cache.revision)
+        if selection.name and namespace and revision == self._cache.revision:
+            record = cache.get(namespace, selection.name)
+            found = [record] if record and (selection.matches is None or selection.matches(record)) else []
+            return found, ListMeta(revision)
+        start = cache.prefix + options.start_after if options.start_after else ""
+        try:
+            return self._page(cache, namespace, revision, start, options.limit, selection)
+        except (Compacted, FutureRevision) as error:
+            raise self._too_old(options, revision, error) from None
+
+    def _list_revision(self, options: ListOptions) -> int:
+        newest = self._cache.revision
+        if options.continue_revision > 0:
+            return options.continue_revision
+        exact = options.match == "Exact" or (not options.match and options.limit and options.revision)
+        return options.revision if exact and options.revision else newest
+
+    def _page(
+        self,
+        cache: ResourceCache,
+        namespace: str,
+        revision: int,
+        start: str,
+        limit: int,
+        selection: Selection,
+    ) -> tuple[list[Record], ListMeta]:
+        matches = selection.matches
+        if matches is None or not limit:
+            records, remaining = self._cache.page_at(
+                cache, namespace, revision, start_after=start, limit=limit
+            )
+            chosen = records if matches is None else [record for record in records if matches(record)]
+            return chosen, self._meta(cache, revision, records, remaining, tell=matches is None)
+        chosen = []
+        while True:
+            records, remaining = self._cache.page_at(
+                cache, namespace, revision, start_after=start, limit=_SCAN
+            )
+            for record in records:
+                if matches(record):
+                    if len(chosen) == limit:
+                        return chosen, self._meta(cache, revision, chosen, 1, tell=False)
+                    chosen.append(record)
+            if not remaining:
+                return chosen, ListMeta(revision)
+            start = records[-1].key
+
+    @staticmethod
+    def _meta(
+        cache: ResourceCache, revision: int, records: list[Record], remaining: int, *, tell: bool
+    ) -> ListMeta:
+        if not remaining:
+            return ListMeta(revision)
+        token = encode_token(revision, records[-1].key[len(cache.prefix) :])
+        return ListMeta(revision, token, remaining if tell else None)
+
+    def _too_old(self, options: ListOptions, revision: int, error: Exception) -> StatusError:
+        if not options.start_after:
+            if isinstance(error, FutureRevision):
+                return errors.resource_version_too_large(revision, self._cache.revision)
+            return errors.expired("The resourceVersion for the provided list is too old.")
+        expired = errors.expired(TOO_OLD_TO_CONTINUE)
+        token = encode_token(-1, options.start_after)
+        status = expired.status
+
+        def with_token() -> Object:
+            return {**status(), "metadata": {"continue": token}}
+
+        expired.status = with_token  # type: ignore[method-assign]
+        return expired
+
+    # Watch
+
+    def watch(self, call: Call) -> Response:
+        options = read_options(call.request.query, watch=True)
+        selection = read_selection(call.row, call.request.query, call.info.name)
+        view = self.view(call)
+        content_type = view.content_type
+        if content_type.endswith("protobuf"):
+            content_type += ";stream=watch"
+
+        def start(sink: Sink) -> None:
+            self._start_watch(call, options, selection, view, sink)
+
+        return Response(200, [("content-type", content_type)], start=start)
+
+    def _start_watch(
+        self, call: Call, options: ListOptions, selection: Selection, view: View, sink: Sink
+    ) -> None:
+        row, namespace = call.row, call.info.namespace
+        cache = self.cache_of(row)
+        stream = WatchStream(sink, namespace, selection, view, row.api_version, row.kind)
+        stop = cache.watch(stream)
+        self.streams[stream] = None
+        seconds = options.timeout_seconds or random.uniform(*WATCH_SECONDS)
+        timer = call.server.call_later(seconds, stream.close)
+
+        def ended() -> None:
+            stop()
+            timer.cancel()
+            self.streams.pop(stream, None)
+            self.bookmarks.remove(stream)
+
+        sink.on_close = ended
+        self._begin(call, options, cache, stream)
+        if options.bookmarks and not sink.closed:
+            self.bookmarks.add(stream)
+
+    def _begin(self, call: Call, options: ListOptions, cache: ResourceCache, stream: WatchStream) -> None:
+        revision = self._cache.revision
+        initial = options.send_initial_events
+        if initial or (initial is None and not options.revision):
+            records, _ = cache.page(stream.namespace)
+            end_mark = bool(initial) and options.bookmarks
+            call.server.spawn(stream.begin(records, (), revision=revision, end_mark=end_mark))
+            return
+        if not options.revision:
+            stream.begin_now(())
+            return
+        try:
+            events = self._cache.events_after(cache, options.revision)
+        except Compacted as error:
+            oldest = error.compact_revision
+            stream.error(errors.expired(f"too old resource version: {options.revision} ({oldest})").status())
+            return
+        except FutureRevision:
+            events = []
+        events = [event for event in events if stream.namespace in ("", event.record.namespace)]
+        if len(events) <= 100:
+            stream.begin_now(events)
+        else:
+            call.server.spawn(stream.begin((), events, revision=revision, end_mark=False))

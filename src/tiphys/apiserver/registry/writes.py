@@ -1,0 +1,314 @@
+"""Create, update, patch and delete, the same for every kind.
+
+A write is: the object as the client sent it → defaults → admission may change it → the kind's own rules → admission may
+refuse it → one compare-and-set in the store. When somebody else wrote first, a write that did not name a resourceVersion
+begins again from the new state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tiphys.api.resource import Object, Resource
+from tiphys.api.scheme import Scheme
+from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
+from tiphys.apiserver.admission.chain import Chain
+from tiphys.apiserver.cache import ResourceCache, WatchCache, resource_prefix
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.records import Record, encode_stored, with_version
+from tiphys.apiserver.registry import metadata as rules
+from tiphys.apiserver.registry.deletion import (
+    DeleteOptions,
+    check_preconditions,
+    is_finished,
+    plan_deletion,
+)
+from tiphys.machinery import errors
+from tiphys.machinery.clock import Clock
+from tiphys.machinery.names import Random
+from tiphys.store.interface import Conflict, Store
+
+GENERATE_NAME_TRIES = 8
+CONFLICT_TRIES = 30
+Change = Callable[[Object], Object]
+"""The object as it is (a copy of its own: it may be changed in place) → as the client wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """`gone` is False when finalizers or a grace period keep the object for now."""
+
+    record: Record
+    gone: bool
+
+
+class Writes:
+    """The writing half of the registry; `reads.Reads` is the other."""
+
+    def __init__(
+        self, store: Store, cache: WatchCache, scheme: Scheme, *, clock: Clock, random: Random
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._scheme = scheme
+        self._clock = clock
+        self._random = random
+        self.chain = Chain()
+
+    # What plugins and subresources look up.
+
+    def cache(self, group: str, plural: str) -> ResourceCache:
+        """The objects of a resource in its stored version."""
+        return self._cache.resource(resource_prefix(group, plural))
+
+    def cache_of(self, row: Resource) -> ResourceCache:
+        stored = self._scheme.stored_row(row)
+        return self.cache(stored.group, stored.plural)
+
+    def find(self, row: Resource, namespace: str, name: str) -> Record:
+        """The record of an object; raises 404."""
+        record = self.cache_of(row).get(namespace, name)
+        if record is None:
+            raise errors.not_found(row.group_resource, name)
+        return record
+
+    def decode(self, row: Resource, record: Record) -> Object:
+        """A record's object in the version of `row`; shared, read-only."""
+        return convert_from_stored(row, record.object)
+
+    # Create
+
+    async def create(self, call: Call, obj: Object) -> Record:
+        row, namespace = call.row, call.info.namespace
+        rules.check_scope(obj, row, namespace)
+        if obj["metadata"].get("resourceVersion"):
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
+        for attempt in range(GENERATE_NAME_TRIES):
+            try:
+                return await self._create_once(call, {**obj, "metadata": dict(obj["metadata"])})
+            except Conflict:
+                name = obj["metadata"].get("name", "")
+                if not generated:
+                    raise errors.already_exists(row.group_resource, name) from None
+                if attempt == GENERATE_NAME_TRIES - 1:
+                    raise errors.generate_name_conflict(
+                        row.group_resource, name, retry_after_seconds=1
+                    ) from None
+        raise AssertionError("unreachable")
+
+    async def _create_once(self, call: Call, obj: Object) -> Record:
+        row = call.row
+        now = self._clock.now()
+        rules.fill_new(obj, row, now, self._random, rules.random_uid)
+        if row.subresource("status") is not None and not row.status_on_create:
+            obj.pop("status", None)
+        if row.defaults is not None:
+            row.defaults(obj)
+        attributes = self._attributes(call, CREATE, obj, None)
+        await self.chain.admit(attributes)
+        if row.prepare is not None:
+            row.prepare(obj, None)
+        release = call.server.allocators.on_create(row, obj) if call.server.allocators.serves(row) else None
+        try:
+            self._check(row, obj, None)
+            await self.chain.validate(attributes)
+            return await self._commit(call, obj, None)
+        except BaseException:
+            if release is not None:
+                release()
+            raise
+
+    # Update and patch
+
+    async def update(
+        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None
+    ) -> tuple[Record, bool]:
+        """Applies a change to one object. `create`: what to make when there is none. (record, whether it was created)"""
+        row, info = call.row, call.info
+        pinned = False
+        for _ in range(CONFLICT_TRIES):
+            record = self.cache_of(row).get(info.namespace, info.name)
+            if record is None:
+                if create is None:
+                    raise errors.not_found(row.group_resource, info.name)
+                return await self.create(call, create()), True
+            old = self.decode(row, record)
+            new = change(convert_from_stored(row, record.copy()))
+            pinned = self._check_identity(row, new, old)
+            try:
+                return await self._update_once(call, record, new, old), False
+            except Conflict:
+                if pinned:
+                    break
+        raise errors.conflict(row.group_resource, info.name)
+
+    def _check_identity(self, row: Resource, new: Object, old: Object) -> bool:
+        """Is it the object, and the state of it, that the client means? True when the client named a state."""
+        metadata, before = new["metadata"], old["metadata"]
+        name = before["name"]
+        if metadata.get("uid") and metadata["uid"] != before.get("uid"):
+            cause = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {before.get('uid')}"
+            raise errors.conflict(row.group_resource, name, cause)
+        wanted = metadata.get("resourceVersion")
+        if not wanted:
+            if not row.unconditional_update:
+                path = errors.Path("metadata").child("resourceVersion")
+                found = errors.FieldError.invalid(path, 0, "must be specified for an update")
+                raise errors.invalid(row.group_kind, name, [found])
+            return False
+        if wanted != before["resourceVersion"]:
+            raise errors.conflict(row.group_resource, name)
+        return True
+
+    async def _update_once(self, call: Call, record: Record, new: Object, old: Object) -> Record:
+        row = call.row
+        new = {**new, "metadata": dict(new["metadata"])}
+        rules.keep_server_fields(new, old)
+        if call.subresource is None:
+            self._keep_status(row, new, old)
+        if row.defaults is not None:
+            row.defaults(new)
+        attributes = self._attributes(call, UPDATE, new, old)
+        await self.chain.admit(attributes)
+        prepare = row.prepare_status if call.info.subresource == "status" else row.prepare
+        if prepare is not None:
+            prepare(new, old)
+        if row.subresource(call.info.subresource) is None or call.info.subresource != "status":
+            rules.raise_generation(new, old, row)
+        if call.server.allocators.serves(row):
+            call.server.allocators.on_update(row, new, old)
+        self._check(row, new, old, status=call.info.subresource == "status")
+        await self.chain.validate(attributes)
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if new == old:
+            return record
+        if is_finished(row, new):
+            return await self._remove(call, record, new)
+        return await self._commit(call, new, record)
+
+    @staticmethod
+    def _keep_status(row: Resource, new: Object, old: Object) -> None:
+        if row.subresource("status") is None:
+            return
+        if "status" in old:
+            new["status"] = old["status"]
+        else:
+            new.pop("status", None)
+
+    def _check(self, row: Resource, new: Object, old: Object | None, *, status: bool = False) -> None:
+        found = rules.validate_new(new, row) if old is None else rules.validate_update(new, old)
+        validate = row.validate_status if status else row.validate
+        if validate is not None:
+            found += validate(new, old)
+        if found:
+            raise errors.invalid(row.group_kind, new["metadata"].get("name", ""), found)
+
+    def _attributes(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Attributes:
+        name = call.info.name or (new["metadata"].get("name", "") if new else "")
+        return Attributes(
+            operation=operation,
+            row=call.row,
+            namespace=call.info.namespace,
+            name=name,
+            user=call.user,
+            objects=self,
+            subresource=call.info.subresource,
+            object=new,
+            old=old,
+            dry_run=call.dry_run,
+            warnings=call.warnings,
+        )
+
+    # Delete
+
+    async def delete(self, call: Call, record: Record, options: DeleteOptions) -> Deleted:
+        """Deletes the object of a record, whatever it has become meanwhile."""
+        row = call.row
+        for _ in range(CONFLICT_TRIES):
+            old = self.decode(row, record)
+            check_preconditions(row, old, options)
+            attributes = self._attributes(call, DELETE, None, old)
+            attributes.name = record.name
+            await self.chain.admit(attributes)
+            await self.chain.validate(attributes)
+            try:
+                return await self._delete_once(call, record, old, options)
+            except Conflict:
+                record = self.find(row, record.namespace, record.name)
+        raise errors.conflict(row.group_resource, record.name)
+
+    async def _delete_once(self, call: Call, record: Record, old: Object, options: DeleteOptions) -> Deleted:
+        new = plan_deletion(call.row, old, options, self._clock.now())
+        if options.dry_run:
+            return Deleted(record, new is None)
+        if new is None:
+            return Deleted(await self._remove(call, record, old), True)
+        if new == old:
+            return Deleted(record, False)
+        return Deleted(await self._commit(call, new, record), False)
+
+    async def _remove(self, call: Call, record: Record, last: Object) -> Record:
+        """Removes the entry. The record that comes back is the last state, under the revision of the removal."""
+        if call.dry_run:
+            return record
+        revision = await self._store.write(record.key, None, expected=record.revision)
+        call.server.allocators.on_delete(call.row, last)
+        return Record(
+            record.key,
+            record.namespace,
+            record.name,
+            revision,
+            with_version(encode_stored(convert_to_stored(call.row, last)), revision),
+        )
+
+    # Commit
+
+    async def _commit(self, call: Call, obj: Object, record: Record | None) -> Record:
+        """Writes an object and gives the record that all readers see. Raises Conflict."""
+        row = call.row
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+        cache = self.cache_of(row)
+        key = (
+            record.key
+            if record
+            else f"{cache.prefix}{namespace}/{name}"
+            if row.namespaced
+            else cache.prefix + name
+        )
+        value = encode_stored(convert_to_stored(row, obj))
+        if call.dry_run:
+            if record is None and key in cache.records:
+                raise Conflict(key, None)
+            revision = record.revision if record else 0
+            return Record(
+                key, namespace, name, revision, with_version(value, revision) if revision else value
+            )
+        revision = await self._store.write(key, value, expected=record.revision if record else 0)
+        written = cache.records.get(key)
+        if written is not None and written.revision == revision:
+            return written
+        return Record(key, namespace, name, revision, with_version(value, revision))
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+
+def convert_from_stored(row: Resource, obj: Object) -> Object:
+    """A stored object in the version of a row; shares what does not differ."""
+    if row.stored is None:
+        return obj
+    if row.conversion is not None:
+        return row.conversion.from_stored(obj)
+    return {**obj, "kind": row.kind, "apiVersion": row.api_version}
+
+
+def convert_to_stored(row: Resource, obj: Object) -> Object:
+    """An object of a row's version as it is kept."""
+    if row.stored is None:
+        return obj
+    if row.conversion is not None:
+        return row.conversion.to_stored(obj)
+    return {**obj, "kind": row.stored.kind, "apiVersion": row.stored.api_version}

@@ -1,0 +1,89 @@
+"""What a request asks for, read from its method, path and query alone.
+
+The rules are upstream's RequestInfo: `/api/v1/namespaces/{ns}/pods/{name}/log` is verb `get` on resource `pods`, subresource
+`log`. Everything that decides about a request (authorization, audit, fairness, routing) looks at this and not at the path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_VERBS = {
+    "POST": "create",
+    "GET": "get",
+    "HEAD": "get",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+# Below /namespaces/{name} these are subresources of the namespace itself, not resources in it.
+_NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
+
+
+@dataclass(slots=True)
+class RequestInfo:
+    """`verb` is an API verb for resource requests, the lower-case HTTP method for the other paths."""
+
+    path: str
+    verb: str
+    is_resource: bool = False
+    group: str = ""
+    version: str = ""
+    namespace: str = ""
+    resource: str = ""
+    subresource: str = ""
+    name: str = ""
+    parts: tuple[str, ...] = ()
+    """The path below the group version, from the resource on: what a proxy subresource passes through."""
+
+
+def query_bool(query: dict[str, list[str]], name: str) -> bool:
+    """A boolean parameter as upstream reads one: present and neither "0" nor "false"; without a value it is true."""
+    values = query.get(name)
+    if values is None:
+        return False
+    return values[0] == "" or values[0] not in _FALSE
+
+
+def read_request(method: str, path: str, query: dict[str, list[str]]) -> RequestInfo:
+    """The RequestInfo of a request; `is_resource` is False for /healthz, /apis, /openapi and the like."""
+    parts = [part for part in path.split("/") if part]
+    other = RequestInfo(path, method.lower())
+    if len(parts) < 3 or parts[0] not in ("api", "apis"):
+        return other
+    if parts[0] == "api":
+        group, version, rest = "", parts[1], parts[2:]
+    elif len(parts) < 4:
+        return other
+    else:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    if rest[0] == "watch" and len(rest) > 1:
+        # The old /watch/ prefix; a name below it narrows the watch to one object.
+        return _deprecated_watch(method, path, group, version, rest[1:])
+    info = RequestInfo(path, _VERBS.get(method, ""), True, group, version)
+    _read_scope(info, rest)
+    if not info.name and info.verb == "get":
+        info.verb = "watch" if query_bool(query, "watch") else "list"
+    elif not info.name and info.verb == "delete":
+        info.verb = "deletecollection"
+    return info
+
+
+def _deprecated_watch(method: str, path: str, group: str, version: str, rest: list[str]) -> RequestInfo:
+    info = RequestInfo(path, "watch" if method in ("GET", "HEAD") else "", True, group, version)
+    _read_scope(info, rest)
+    return info
+
+
+def _read_scope(info: RequestInfo, rest: list[str]) -> None:
+    if rest[0] == "namespaces" and len(rest) > 1:
+        info.namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+            rest = rest[2:]
+    info.parts = tuple(rest)
+    info.resource = rest[0]
+    if len(rest) > 1:
+        info.name = rest[1]
+    if len(rest) > 2:
+        info.subresource = rest[2]

@@ -1,0 +1,70 @@
+"""From results and errors to HTTP answers: the one place where a StatusError becomes a Status."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from tiphys.apiserver.call import Call
+from tiphys.machinery.errors import StatusError
+from tiphys.net.http import Response
+
+_JSON = ("content-type", "application/json")
+_CACHE = ("cache-control", "no-cache, private")
+GZIP_FROM_BYTES = 128 << 10
+"""Smaller answers are not worth compressing (upstream's threshold)."""
+_PIECE = 64 << 10
+
+
+def json_response(value: Mapping[str, Any], status: int = 200) -> Response:
+    return Response(status, [_JSON], orjson.dumps(value))
+
+
+def text_response(text: str, status: int = 200) -> Response:
+    return Response(status, [("content-type", "text/plain; charset=utf-8")], text.encode())
+
+
+def failure(call: Call | None, error: StatusError) -> Response:
+    """The answer to a request that was refused."""
+    del call
+    headers = [_JSON, *((name.lower(), value) for name, value in error.headers.items())]
+    return Response(error.code, headers, orjson.dumps(error.status()))
+
+
+def finish(call: Call, response: Response) -> Response:
+    """What every answer carries: warnings, no caching, and gzip for large ones when the client takes it."""
+    headers = response.headers
+    headers.append(_CACHE)
+    for warning in call.warnings:
+        headers.append(("warning", f"299 - {_quoted(warning)}"))
+    if (
+        response.start is None
+        and response.upgrade is None
+        and "gzip" in call.request.headers.get("accept-encoding", "")
+    ):
+        _compress(response)
+    return response
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'"{escaped}"'
+
+
+def _compress(response: Response) -> None:
+    body = response.body
+    if isinstance(body, bytes):
+        pieces: list[bytes] = [body]
+    elif isinstance(body, (list, tuple)):
+        pieces = list(body)
+    else:
+        return
+    if response.status != 200 or sum(map(len, pieces)) < GZIP_FROM_BYTES:
+        return
+    compressed = gzip.compress(b"".join(pieces), compresslevel=1)
+    response.body = [compressed[at : at + _PIECE] for at in range(0, len(compressed), _PIECE)]
+    response.headers.append(("content-encoding", "gzip"))
+    response.headers.append(("vary", "Accept-Encoding"))

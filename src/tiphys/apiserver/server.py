@@ -1,0 +1,185 @@
+"""The API server: one object that holds what the steps of the pipeline need, made by `cluster/` and ended by it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.resource import Resource
+from tiphys.api.scheme import Scheme, built_in
+from tiphys.api.types import TYPES
+from tiphys.apiserver.allocators import Allocators
+from tiphys.apiserver.authentication import TokenReader
+from tiphys.apiserver.cache import WatchCache
+from tiphys.apiserver.call import Call, User
+from tiphys.apiserver.pipeline import handle
+from tiphys.apiserver.registry.reads import Reads
+from tiphys.apiserver.registry.writes import Writes
+from tiphys.apiserver.responses import failure
+from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
+from tiphys.machinery import errors
+from tiphys.machinery.clock import Clock, SystemClock
+from tiphys.machinery.names import Random
+from tiphys.machinery.protobuf import encode_envelope
+from tiphys.net.client import HTTPClient
+from tiphys.net.http import Request, Response
+from tiphys.store.interface import Compacted, Store, StoreError
+
+log = logging.getLogger("tiphys.apiserver")
+
+COMPACTION_SECONDS = 300.0
+"""History is kept for at least this long, and at most twice as long (upstream's --etcd-compaction-interval)."""
+BODY_LIMIT_BYTES = 3 << 20
+INTERNAL = User("system:apiserver", ("system:masters",))
+KubeletClient = Callable[[str, str, int], HTTPClient]
+"""(node name, host, port) → a client for that node's kubelet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs from cluster to cluster."""
+
+    signing_key_pem: bytes
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    service_cidr: str = "10.96.0.0/16"
+    advertised: str = "127.0.0.1:6443"
+
+
+class APIServer:
+    """Handles Requests over a Store. Must be made on a running event loop; `close` before the store is closed."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        kubelet_client: KubeletClient,
+        clock: Clock | None = None,
+        names: Random | None = None,
+        scheme: Scheme | None = None,
+    ) -> None:
+        self.store = store
+        self.clock = clock or SystemClock()
+        self.scheme = scheme or built_in()
+        self.kubelet_client = kubelet_client
+        self.advertised = settings.advertised
+        self.cache = WatchCache(store, self.clock)
+        chosen = names or random.SystemRandom()
+        self.reads = Reads(self.cache, self.scheme, now=self.clock.now, encode=self._encode)
+        self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
+        self.allocators = Allocators(lambda: self.writes.cache("", "services"), settings.service_cidr, chosen)
+        self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
+        self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
+        self.token_readers: list[TokenReader] = [self.tokens]
+        self.documents: dict[tuple[str, ...], tuple[int, bytes, str]] = {}
+        """Discovery and OpenAPI documents by what they are: (revision of the scheme, bytes, ETag)."""
+        self.component_checks: dict[str, Callable[[], str]] = {}
+        self.started = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._compactor: asyncio.Task[None] | None = None
+
+    def handle(self, request: Request) -> Response | Awaitable[Response]:
+        """The Handler that the HTTP server calls, and clients in this process too."""
+        return handle(Call(self, request))
+
+    def start(self) -> None:
+        """Begins what runs by itself: compaction of history."""
+        self._compactor = asyncio.get_running_loop().create_task(self._compact())
+        self.started = True
+
+    async def _compact(self) -> None:
+        """Every five minutes, everything before the state of five minutes ago."""
+        before = self.store.revision
+        while True:
+            await self.clock.sleep(COMPACTION_SECONDS)
+            newest = self.store.revision
+            try:
+                if before:
+                    await self.store.compact(before)
+            except (Compacted, StoreError) as error:
+                log.warning("compaction failed: %s", error)
+            before = newest
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs something beside a request; its failure is logged, and `close` ends it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background task failed", exc_info=task.exception())
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Any:
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+    def internal_call(self, row: Resource, namespace: str, name: str, *, subresource: str = "") -> Call:
+        """A Call of the server's own, for a write that one request makes on another object."""
+        call = Call(self, Request("PUT", "/"))
+        call.user, call.row = INTERNAL, row
+        call.info.is_resource = True
+        call.info.group, call.info.version, call.info.resource = row.group, row.version, row.plural
+        call.info.namespace, call.info.name, call.info.subresource = namespace, name, subresource
+        call.subresource = row.subresource(subresource) if subresource else None
+        return call
+
+    def crashed(self, request: Request, error: BaseException) -> Response:
+        """The answer when a handler failed in a way that nobody foresaw; a store that refuses is foreseen."""
+        if isinstance(error, StoreError):
+            log.error("%s %s: %s", request.method, request.path, error)
+            return failure(None, errors.internal_error(f"the store cannot write: {error}"))
+        log.error("%s %s failed", request.method, request.target, exc_info=error)
+        return failure(None, errors.internal_error(error))
+
+    def health_checks(self, endpoint: str) -> dict[str, Callable[[], str | None]]:
+        """The checks of /livez and /readyz: each gives None or what is wrong."""
+        checks: dict[str, Callable[[], str | None]] = {"ping": lambda: None, "etcd": self._store_health}
+        if endpoint != "livez":
+            checks["poststarthook/start-apiserver"] = lambda: None if self.started else "not started"
+        return checks
+
+    def _store_health(self) -> str | None:
+        try:
+            self.store.get("/health")
+        except StoreError as error:
+            return str(error)
+        return None
+
+    def component_health(self, name: str) -> str:
+        check = self.component_checks.get(name)
+        return "ok" if check is None else check()
+
+    def _encode(self, obj: dict[str, Any]) -> bytes:
+        row = self._row_of(obj)
+        if row is None:
+            raise errors.not_acceptable(("application/json", "application/yaml"))
+        return encode_envelope(TYPES.struct(row), obj)
+
+    def _row_of(self, obj: dict[str, Any]) -> str | None:
+        """The types block of any object that is sent: a kind of the scheme, its list, or one of meta's."""
+        from tiphys.machinery.gvk import parse_api_version
+
+        version = parse_api_version(obj["apiVersion"])
+        found = self.scheme.by_kind(version.with_kind(obj["kind"]))
+        if found is not None:
+            return found.type
+        found = self.scheme.by_kind(version.with_kind(obj["kind"].removesuffix("List")))
+        if found is not None:
+            return f"{found.type}List"
+        return f"meta/v1.{obj['kind']}" if version.group in ("", "meta.k8s.io") else None
+
+    async def close(self) -> None:
+        """Ends every watch cleanly and stops what runs by itself."""
+        for stream in tuple(self.reads.streams):
+            stream.close()
+        self.reads.bookmarks.close()
+        tasks = [*self._tasks, *([self._compactor] if self._compactor else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.cache.close()

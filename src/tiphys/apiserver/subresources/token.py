@@ -1,0 +1,99 @@
+"""serviceaccounts/token: a new token for a service account (TokenRequest)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tiphys.api.resource import Object
+from tiphys.apiserver.bodies import read_object
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.registry.metadata import random_uid
+from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.service_accounts import Bound, make_claims
+from tiphys.machinery import errors
+from tiphys.machinery.gvk import GroupKind, GroupResource, GroupVersionKind
+from tiphys.machinery.meta import format_time
+from tiphys.net.http import Response
+
+_REQUEST = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
+DEFAULT_SECONDS = 3600
+SHORTEST_SECONDS = 600
+LONGEST_SECONDS = 1 << 32
+_PLURALS = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
+
+
+async def create_token(call: Call) -> Response:
+    request = read_object(call, _REQUEST, "authentication/v1.TokenRequest")
+    namespace, name = call.info.namespace, call.info.name
+    account = call.server.writes.find(call.row, namespace, name).object
+    spec = request.setdefault("spec", {})
+    seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
+    _check_seconds(seconds)
+    audiences = spec.get("audiences") or list(call.server.signer.audiences)
+    bound, node = _bound(call, namespace, name, spec.get("boundObjectRef"))
+    now = call.server.clock.now()
+    claims = make_claims(
+        call.server.signer,
+        account,
+        audiences,
+        now=now,
+        seconds=seconds,
+        bound=bound,
+        node=node,
+        identifier=random_uid(),
+    )
+    spec["audiences"], spec["expirationSeconds"] = audiences, seconds
+    expires = format_time(now + timedelta(seconds=seconds))
+    request["metadata"] = {"name": name, "namespace": namespace, "creationTimestamp": format_time(now)}
+    request["status"] = {"token": call.server.signer.sign(claims), "expirationTimestamp": expires}
+    return json_response(request, 201)
+
+
+def _check_seconds(seconds: int) -> None:
+    path = errors.Path("spec").child("expirationSeconds")
+    if seconds < SHORTEST_SECONDS:
+        found = errors.FieldError.invalid(path, seconds, "may not specify a duration less than 10 minutes")
+    elif seconds > LONGEST_SECONDS:
+        found = errors.FieldError.invalid(
+            path, seconds, "may not specify a duration larger than 2^32 seconds"
+        )
+    else:
+        return
+    raise errors.invalid(GroupKind("authentication.k8s.io", "TokenRequest"), "", [found])
+
+
+def _bound(
+    call: Call, namespace: str, account: str, reference: Object | None
+) -> tuple[Bound | None, Bound | None]:
+    """What the token is bound to, and the node of the pod that it is bound to."""
+    if not reference:
+        return None, None
+    kind, name, uid = reference.get("kind", ""), reference.get("name", ""), reference.get("uid", "")
+    plural = _PLURALS.get(kind)
+    if plural is None:
+        gvk = f"{reference.get('apiVersion', '')}, Kind={kind}"
+        raise errors.bad_request(
+            f"cannot bind token for serviceaccount {account!r} to object type {gvk}".replace("'", '"')
+        )
+    record = call.server.writes.cache("", plural).get("" if kind == "Node" else namespace, name)
+    if record is None:
+        raise errors.not_found(GroupResource("", plural), name)
+    found = record.object["metadata"]["uid"]
+    if uid and uid != found:
+        cause = f"the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        raise errors.conflict(GroupResource("", plural), name, cause)
+    if kind != "Pod":
+        return Bound(kind, name, found), None
+    pod = record.object
+    if pod["spec"].get("serviceAccountName") != account:
+        raise errors.bad_request(
+            f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
+        )
+    return Bound(kind, name, found), _node(call, pod["spec"].get("nodeName"))
+
+
+def _node(call: Call, name: str | None) -> Bound | None:
+    if not name:
+        return None
+    record = call.server.writes.cache("", "nodes").get("", name)
+    return Bound("Node", name, record.object["metadata"]["uid"]) if record else None
