@@ -34,6 +34,7 @@ class SQLiteStore(GroupCommitStore):
     """Opens at once, or raises a StoreError whose message names the file and the cure.
 
     `writer` fixes where commits run; "adaptive" chooses by the disk's speed. `clock` counts seconds, to measure it.
+    `disk` names a VFS of SQLite's in place of the file system, for tests that break it.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class SQLiteStore(GroupCommitStore):
         *,
         writer: Mode = "adaptive",
         clock: Callable[[], float] = perf_counter,
+        disk: str = "",
     ) -> None:
-        self._database = Database(fspath(path), clock=clock)
+        self._database = Database(fspath(path), clock=clock, disk=disk)
         super().__init__(revision=self._database.revision, compact_revision=self._database.compact_revision)
-        self._revisions = self._database.revisions()
+        self._revisions = self._database.revisions
         self._choice = WriterChoice(writer)
         self._writer = Worker("store-writer")
         self._copier = Worker("store-checkpoint")
@@ -182,9 +184,10 @@ class SQLiteStore(GroupCommitStore):
     async def _run_checkpoint(self) -> None:
         """Copy most of the log while commits go on; then the rest, which is short, between two commits."""
         try:
-            complete: Future[bool] = asyncio.get_running_loop().create_future()
-            self._copier.submit(self._database.checkpoint, partial(_settle, complete))
-            if not await complete and not self._closed:
+            copied: Future[None] = asyncio.get_running_loop().create_future()
+            self._copier.submit(self._database.checkpoint, partial(_settle, copied))
+            await copied
+            if not self._closed:
                 await self._alone(self._database.checkpoint)
         except Exception as error:
             # Nothing is lost: the log keeps what could not be copied, and the next attempt copies it.

@@ -14,7 +14,7 @@ from typing import cast
 import apsw
 
 from tiphys.store.group_commit import Write
-from tiphys.store.interface import Change, Entry, Listing, StoreFailed
+from tiphys.store.interface import Change, Entry, Listing
 from tiphys.store.sqlite_file import CREATED, DELETED, UPDATED, Explained, FileLock, connect, open_file
 
 CHECKPOINT_PAGES = 1000
@@ -50,43 +50,37 @@ FORGET = _statements("DELETE FROM cur WHERE key IN (", "?", ")")
 class Database:
     """The open file. Every method raises StoreError."""
 
-    def __init__(self, path: str, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.perf_counter, disk: str = "") -> None:
         self.path = path
         self._clock = clock
         self._log_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
+        self._lock = FileLock(path)
         try:
-            self._lock = FileLock(path)
-            self._open()
-        except OSError as error:
-            raise StoreFailed(
-                f"{path} cannot be opened ({error.strerror}): check its directory and its permissions",
-                path=path,
-            ) from error
-
-    def _open(self) -> None:
-        try:
-            self._writer = open_file(self.path)
+            self._open(disk)
         except BaseException:
             self._lock.release()
             raise
-        self._reader, self._copier = connect(self.path), connect(self.path)
-        self._writing, self._reading, self._copying = (
-            Explained(self.path, connection) for connection in (self._writer, self._reader, self._copier)
-        )
-        # In place of SQLite's own checkpoints, which stall a commit.
-        self._writer.set_wal_hook(self._logged)
+
+    def _open(self, disk: str) -> None:
+        self._writer = open_file(self.path, disk)
+        self._writing = Explained(self.path, self._writer)
         with self._writing:
+            self._reader, self._copier = connect(self.path, disk), connect(self.path, disk)
+            self._reading, self._copying = (
+                Explained(self.path, self._reader),
+                Explained(self.path, self._copier),
+            )
+            self._copier.pragma("journal_mode")  # until it has read once, it knows no log, and copies nothing
+            # In place of SQLite's own checkpoints, which stall a commit.
+            self._writer.set_wal_hook(self._logged)
             self.compact_revision: int = self._meta("compact_revision")
             self._swept_revision: int = self._meta("swept_revision")
             newest = self._writer.execute("SELECT max(rev) FROM log").get or 0
             # A deletion that was the newest change is not in the log any more once it has been compacted.
             self.revision: int = max(newest, self.compact_revision)
-
-    def revisions(self) -> dict[str, int]:
-        """The current revision of every key."""
-        with self._reading:
-            return dict(cast("Iterator[tuple[str, int]]", self._reader.execute("SELECT key, rev FROM cur")))
+            keys = cast("Iterator[tuple[str, int]]", self._writer.execute("SELECT key, rev FROM cur"))
+            self.revisions: dict[str, int] = dict(keys)
 
     def _meta(self, name: str) -> int:
         return int(self._writer.execute("SELECT value FROM meta WHERE name = ?", (name,)).get)
@@ -132,16 +126,15 @@ class Database:
     def checkpoint_due(self) -> bool:
         return self._log_pages >= self._checkpoint_at
 
-    def checkpoint(self) -> bool:
-        """Copy the log back into the file; commits and reads go on meanwhile. True: all of it, so the log starts anew.
+    def checkpoint(self) -> None:
+        """Copy what is in the log now back into the file; commits and reads go on meanwhile.
 
-        A commit that comes in between leaves something to copy, and under a steady load one always does: then the caller
-        repeats it while nothing is committed, or the log would grow without end.
+        The log starts anew only with a commit that finds everything copied, which under a steady load is never: the
+        caller repeats the call while nothing is committed, when little is left.
         """
         self._checkpoint_at = self._log_pages + CHECKPOINT_PAGES  # if this one fails, not again at once
         with self._copying:
-            logged, copied = self._copier.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return copied >= logged
+            self._copier.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _logged(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         if pages < self._log_pages:

@@ -23,7 +23,8 @@ APPLICATION_ID = 0x54697068  # "Tiph"
 SCHEMA_VERSION = 1
 PAGE_BYTES = 16384
 """Measured with real Pods of 6.7 KB: 16 KiB pages commit 2-3 times as fast as 4 KiB ones."""
-BUSY_MILLISECONDS = 2000
+HEADER_BYTES = 100
+BUSY_MILLISECONDS = 500
 """How long to wait for somebody who writes to the file with another tool."""
 WAL_KEPT_BYTES = 32 << 20
 CHECKED_BYTES = 64 << 20
@@ -104,7 +105,7 @@ class FileLock:
     """Keeps other processes out, for as long as this one lives: the kernel lets go of it even after a SIGKILL."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._descriptor = _open_private(f"{path}.lock", path)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -120,15 +121,24 @@ class FileLock:
         os.close(self._descriptor)
 
 
-def open_file(path: str) -> apsw.Connection:
+def _open_private(file: str, path: str) -> int:
+    """Secrets are inside: only the owner may read."""
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreFailed(
+            f"{path} cannot be opened ({error.strerror}): check its directory and its permissions", path=path
+        ) from error
+
+
+def open_file(path: str, disk: str) -> apsw.Connection:
     """The connection that writes, to a file that is known to be ours; a new file is made if there is none.
 
     Raises StoreError. Nothing is changed in a file that is refused.
     """
-    _refuse_orphaned_log(path)
-    # Secrets are inside: only the owner may read. SQLite gives the -wal and -shm files the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = connect(path)
+    _refuse_what_sqlite_would_overwrite(path)
+    os.close(_open_private(path, path))  # SQLite gives the -wal and -shm files the same mode
+    connection = connect(path, disk)
     with Explained(path, connection):
         try:
             fresh = _recognise(connection, path)
@@ -143,15 +153,18 @@ def open_file(path: str) -> apsw.Connection:
     return connection
 
 
-def connect(path: str) -> apsw.Connection:
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+def connect(path: str, disk: str) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, vfs=disk or None)
     connection.set_busy_timeout(BUSY_MILLISECONDS)
     return connection
 
 
-def _refuse_orphaned_log(path: str) -> None:
-    """SQLite would delete a log whose database is missing or empty, and with it what was acknowledged last."""
-    if _size_bytes(f"{path}-wal") and not _size_bytes(path):
+def _refuse_what_sqlite_would_overwrite(path: str) -> None:
+    """To SQLite a file shorter than its header is an empty one, and the log of an empty file is rubbish."""
+    size_bytes = _size_bytes(path)
+    if 0 < size_bytes < HEADER_BYTES:
+        raise corrupt(path, f"it has only {size_bytes} bytes")
+    if size_bytes == 0 and _size_bytes(f"{path}-wal"):
         raise corrupt(path, "it is missing or empty, but its write-ahead log is there")
 
 
