@@ -38,11 +38,13 @@ _DIGIT_LIMIT = 1000
 class Quantity:
     """An immutable amount. Compares, hashes and adds by value; `str()` is the canonical form."""
 
-    __slots__ = ("family", "nanos")
+    __slots__ = ("_text", "family", "nanos")
 
-    def __init__(self, nanos: int, family: str = DECIMAL_SI) -> None:
+    def __init__(self, nanos: int, family: str = DECIMAL_SI, *, text: str = "") -> None:
+        """`text` is what the amount was read from, where that is as good as canonical."""
         self.nanos = nanos
         self.family = family
+        self._text = text
 
     @property
     def value(self) -> int:
@@ -91,7 +93,7 @@ class Quantity:
         return hash(self.nanos)
 
     def __str__(self) -> str:
-        return _format(self.nanos, self.family)
+        return self._text or _format(self.nanos, self.family)
 
     def __repr__(self) -> str:
         return f"Quantity({str(self)!r})"
@@ -116,7 +118,7 @@ def parse(text: Any) -> Quantity:
         return _parse_cached(text)
     if isinstance(text, bool) or not isinstance(text, int | float):
         raise ValueError(_FORMAT_ERROR)
-    return _parse(repr(text))
+    return _parse(repr(text).replace("e+", "e"))
 
 
 def canonical(text: Any) -> str:
@@ -135,8 +137,9 @@ def as_milli(text: Any) -> int:
 
 
 def _parse(text: str) -> Quantity:
-    match = _SHAPE.fullmatch(text.strip())
-    if match is None or not text.strip():
+    text = text.strip()
+    match = _SHAPE.fullmatch(text)
+    if match is None or not text:
         raise ValueError(_FORMAT_ERROR)
     sign, whole, fraction, suffix = match.groups("")
     digits = whole + fraction or "0"
@@ -152,11 +155,26 @@ def _parse(text: str) -> Quantity:
     else:
         bottom *= 10**-exponent
     nanos = _divide_up(top, bottom)
+    kept = text if _is_kept(whole.lstrip("0"), fraction, exponent, family) else ""
     if family == BINARY_SI:
         # Below one, a binary suffix would need a fraction: such an amount becomes decimal.
         family = DECIMAL_SI if 0 < nanos < NANO else family
         nanos = min(nanos, MAX_BINARY)
-    return Quantity(-nanos if sign == "-" else nanos, family)
+    return Quantity(-nanos if sign == "-" else nanos, family, text=kept)
+
+
+def _is_kept(whole: str, fraction: str, exponent: int, family: str) -> bool:
+    """Whether upstream shows the text again as it was written: `1.500`, `1E3`, `100.035k`, `+5`.
+
+    It is upstream's test for "already canonical", which lets more through than the canonical form itself.
+    """
+    if family == BINARY_SI:
+        room = 14 - len(whole) - exponent * 3 // 10
+        return not fraction and room >= 0 and int(whole or 0) % 8 != 0
+    digits, scale = whole + fraction, exponent - len(fraction)
+    if not whole or len(digits) > 18 or scale < -9:
+        return False
+    return scale % 3 == 0 and not digits.endswith("000")
 
 
 _parse_cached = lru_cache(maxsize=4096)(_parse)
