@@ -142,7 +142,7 @@ def _read_type(text: str, source: str, find: Callable[[str], Struct]) -> Type:
         return ListOf(_read_type(text[1:-1], source, find))
     if text[0] == "{" and text[-1] == "}":
         return MapOf(_read_type(text[1:-1], source, find))
-    group_version, dot, name = text.rpartition(".")
+    _, dot, name = text.rpartition(".")
     if not name[:1].isupper() or not name.isalnum():
         raise ValueError(f"unknown type {text!r}")
     return Reference(text if dot else f"{source}.{name}", find)

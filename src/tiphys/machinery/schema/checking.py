@@ -1,0 +1,57 @@
+"""Checks what a client sends: first the fast gate, and only when that says no, the exact decoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from tiphys.machinery.schema.decoding import Decoder, Pairs
+from tiphys.machinery.schema.errors import DecodeError
+from tiphys.machinery.schema.gate import gate
+from tiphys.machinery.schema.model import Struct
+
+_gates: WeakKeyDictionary[Struct, Callable[[Any], bool]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    object: dict[str, Any]
+    """In canonical form, without unknown fields: the given object itself when nothing had to be changed."""
+    complaints: tuple[str, ...] = ()
+    """`unknown field "spec.foo"`, `duplicate field "spec.bar"`, in the order of the document, at most 100."""
+
+
+def check(struct: Struct, obj: Any, *, duplicates_source: bytes | None = None) -> CheckResult:
+    """The canonical form of an object and what is wrong with its fields. DecodeError: a value has the wrong type.
+
+    `duplicates_source` is the JSON that `obj` was just read from; without it repeated names cannot be seen.
+    What to do about complaints is the caller's (`fieldValidation`): Strict refuses, Warn warns, Ignore is silent.
+    """
+    passes = _gates.get(struct)
+    if passes is None:
+        passes = _gates[struct] = gate(struct)
+    repeated = duplicates_source is not None and _may_repeat_names(duplicates_source, obj)
+    if not repeated and passes(obj):
+        return CheckResult(obj)
+    decoder = Decoder()
+    try:
+        if repeated:
+            assert duplicates_source is not None
+            obj = json.loads(duplicates_source, object_pairs_hook=Pairs)
+        decoded = decoder.decode(struct, obj)
+    except RecursionError:
+        raise DecodeError("json: exceeded max depth") from None
+    return CheckResult(decoded, tuple(decoder.complaints))
+
+
+def _may_repeat_names(source: bytes, obj: Any) -> bool:
+    """Whether a name was lost on reading: then quotes are missing when the object is written again.
+
+    A quote inside a string is written as `\\"`, so it counts alike on both sides, unless it came as `\\u0022`.
+    """
+    return source.count(b'"') != orjson.dumps(obj).count(b'"') or b"\\u0022" in source
