@@ -103,6 +103,11 @@ class ImageLoader:
         records = sorted(await self._mirror.records(), key=lambda record: record.name)
         return [ImportedImage(record.name, record.target.digest) for record in records]
 
+    async def is_on_node(self, name: str) -> bool:
+        """Whether a pod could use it without a pull."""
+        answer = await self._cri_images.call("ImageStatus", image={"image": normalized(name)})
+        return bool(answer.HasField("image"))
+
     async def remove(self, name: str) -> bool:
         """Forgets an image, in the mirror and on the node; containers that run from it go on. False when it was not there."""
         whole = normalized(name)

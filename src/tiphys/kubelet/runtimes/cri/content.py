@@ -89,7 +89,8 @@ class ContentStore:
             offset = (await _answer(call)).offset
         await call.write(request(action=COMMIT, offset=offset, labels=labels, **expected))
         await call.done_writing()
-        async for _ in call:
+        await _answer(call)
+        while await call.read() is not grpc.aio.EOF:
             pass
 
     async def _add_labels(self, digest: str, labels: Mapping[str, str]) -> None:

@@ -7,8 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from google.protobuf import any_pb2
-
 from tiphys.kubelet.runtimes.cri.answers import EPOCH
 from tiphys.kubelet.runtimes.cri.wire import Message, Service, message
 from tiphys.kubelet.runtimes.interface import ContainerEvent, RuntimeFailure
@@ -101,7 +99,7 @@ class EventStream:
     async def _announce(self, marker: str) -> None:
         while True:
             try:
-                await self._events.call("Publish", topic=marker, event=any_pb2.Any(type_url="tiphys/marker"))
+                await self._events.call("Publish", topic=marker, event={"type_url": "tiphys/marker"})
             except RuntimeFailure:
                 pass
             await asyncio.sleep(MARKER_SECONDS)

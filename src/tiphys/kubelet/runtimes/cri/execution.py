@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import any_pb2
-
 from tiphys.kubelet.runtimes.cri.pipes import PipeReader, PipeWriter
 from tiphys.kubelet.runtimes.cri.wire import Service
 from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
@@ -92,7 +90,7 @@ class Execution:
                 **self._id,
                 **self._nodes_paths,
                 terminal=self._streams.tty,
-                spec=any_pb2.Any(type_url=PROCESS_TYPE, value=spec),
+                spec={"type_url": PROCESS_TYPE, "value": spec},
             )
             # Waiting begins before the start, or a short process would be gone unseen.
             self._exit = asyncio.create_task(self._wait_for_exit())
