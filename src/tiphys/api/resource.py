@@ -35,6 +35,14 @@ GET_UPDATE = ("get", "patch", "update")
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What a write must obey."""
+
+    prepare: Prepare | None = None
+    validate: Validate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Subresource:
     """A path below an object. `status` and `scale` are generic; the others have a handler in `apiserver/subresources/`."""
 
@@ -42,6 +50,9 @@ class Subresource:
     verbs: tuple[str, ...] = GET_UPDATE
     kind: GroupVersionKind | None = None
     """The kind of its body; None: the parent's own."""
+    rules: Rules | None = None
+    """What a write of the object through this path obeys instead of the kind's own `prepare` and `validate`: a binding
+    sets the node's name, which no other update of a pod may. None: the kind's own. (`status` has its own fields below.)"""
 
 
 @dataclass(frozen=True, slots=True)

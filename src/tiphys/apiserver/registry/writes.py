@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tiphys.api.resource import Object, Resource
+from tiphys.api.resource import Object, Resource, Rules, Validate
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.admission.chain import Chain
@@ -113,7 +113,7 @@ class Writes:
             row.prepare(obj, None)
         release = call.server.allocators.on_create(row, obj) if call.server.allocators.serves(row) else None
         try:
-            self._check(row, obj, None)
+            self._check(row, obj, None, row.validate)
             await self.chain.validate(attributes)
             return await self._commit(call, obj, None)
         except BaseException:
@@ -173,14 +173,14 @@ class Writes:
             row.defaults(new)
         attributes = self._attributes(call, UPDATE, new, old)
         await self.chain.admit(attributes)
-        prepare = row.prepare_status if call.info.subresource == "status" else row.prepare
-        if prepare is not None:
-            prepare(new, old)
+        own = _rules_of(row, call.info.subresource)
+        if own.prepare is not None:
+            own.prepare(new, old)
         if row.subresource(call.info.subresource) is None or call.info.subresource != "status":
             rules.raise_generation(new, old, row)
         if call.server.allocators.serves(row):
             call.server.allocators.on_update(row, new, old)
-        self._check(row, new, old, status=call.info.subresource == "status")
+        self._check(row, new, old, own.validate)
         await self.chain.validate(attributes)
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if new == old:
@@ -198,9 +198,8 @@ class Writes:
         else:
             new.pop("status", None)
 
-    def _check(self, row: Resource, new: Object, old: Object | None, *, status: bool = False) -> None:
+    def _check(self, row: Resource, new: Object, old: Object | None, validate: Validate | None) -> None:
         found = rules.validate_new(new, row) if old is None else rules.validate_update(new, old)
-        validate = row.validate_status if status else row.validate
         if validate is not None:
             found += validate(new, old)
         if found:
@@ -294,6 +293,14 @@ class Writes:
 
     def now(self) -> datetime:
         return self._clock.now()
+
+
+def _rules_of(row: Resource, subresource: str) -> Rules:
+    """What an update through a path obeys."""
+    if subresource == "status":
+        return Rules(row.prepare_status, row.validate_status)
+    found = row.subresource(subresource)
+    return found.rules if found is not None and found.rules is not None else Rules(row.prepare, row.validate)
 
 
 def convert_from_stored(row: Resource, obj: Object) -> Object:
