@@ -238,6 +238,19 @@ async def test_commits_move_to_the_thread_when_the_disk_is_slow_and_back(path: P
     assert "store-writer" not in [thread.name for thread in threading.enumerate()]
 
 
+async def test_a_value_of_the_wrong_type_fails_its_batch_and_no_more(path: Path) -> None:
+    store = SQLiteStore(path)
+    outcomes = await asyncio.gather(
+        store.write("/a", b"1"),
+        store.write("/b", object()),
+        return_exceptions=True,  # type: ignore[arg-type]
+    )
+    assert [type(outcome) for outcome in outcomes] == [TypeError, TypeError]
+    assert await store.write("/a", b"2", expected=0) == 3
+    assert [entry.value for entry in store.list("").entries] == [b"2"]
+    await store.close()
+
+
 # What is refused
 
 
@@ -281,6 +294,18 @@ async def test_a_damaged_page_is_found_when_the_file_is_opened(path: Path) -> No
         file.seek(path.stat().st_size // PAGE_BYTES // 2 * PAGE_BYTES)
         file.write(b"\xff" * PAGE_BYTES)
     refusal(path, StoreCorrupt)
+
+
+async def test_damage_while_the_store_is_open_is_told_to_the_reader(path: Path) -> None:
+    await fill(path)
+    store = SQLiteStore(path)
+    with open(path, "r+b") as file:
+        for page in range(path.stat().st_size // PAGE_BYTES // 2, path.stat().st_size // PAGE_BYTES):
+            file.seek(page * PAGE_BYTES)
+            file.write(b"\xff" * PAGE_BYTES)
+    with pytest.raises(StoreCorrupt, match=r"store\.db is not a usable store"):
+        store.list("")
+    await store.close()
 
 
 async def test_a_truncated_file_is_found_when_it_is_opened(path: Path) -> None:

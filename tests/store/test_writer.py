@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from tiphys.store.writer import COMMITS_INLINE, COMMITS_THREADED, Worker, WriterChoice
+from tiphys.store.writer import COMMITS_INLINE, COMMITS_THREADED, LARGE_BATCH, Worker, WriterChoice
 
 QUICK, SLOW = 0.0002, 0.010
 
@@ -44,6 +44,14 @@ def test_it_returns_when_the_disk_is_quick_again_though_the_thread_waits_for_the
 def test_a_fixed_choice_is_not_changed(inline: bool) -> None:
     choice = WriterChoice("inline" if inline else "thread")
     assert observe(choice, *[SLOW if inline else QUICK] * 200) is inline
+
+
+def test_a_large_batch_goes_to_the_thread_on_any_disk() -> None:
+    choice = WriterChoice("adaptive")
+    assert choice.runs_inline(LARGE_BATCH)
+    assert not choice.runs_inline(LARGE_BATCH + 1)
+    assert WriterChoice("inline").runs_inline(LARGE_BATCH + 1)
+    assert not WriterChoice("thread").runs_inline(1)
 
 
 async def test_a_worker_keeps_the_order_and_answers_on_the_loop() -> None:

@@ -105,7 +105,7 @@ class SQLiteStore(GroupCommitStore):
         return self._revisions.get(key, 0)
 
     def _commit(self, batch: Batch) -> None:
-        if not self._choice.inline:
+        if not self._choice.runs_inline(len(batch.writes)):
             self._writer.submit(partial(self._database.commit, batch.writes), partial(self._ended, batch))
             return
         try:

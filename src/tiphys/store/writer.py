@@ -21,6 +21,8 @@ SLOW_COMMIT_SECONDS = 0.0005
 """A commit that keeps the loop longer than this belongs in a thread."""
 SECONDS_PER_WRITE = 0.00001
 """What copying one more write into the log adds to a commit on any disk; it is not the disk's slowness."""
+LARGE_BATCH = 256
+"""More writes than this keep the loop for several milliseconds on any disk; beside that, a hand-over costs nothing."""
 COMMITS_INLINE = 8
 """How many commits on the loop make a judgement: few, since each may be slow."""
 COMMITS_THREADED = 64
@@ -33,6 +35,9 @@ class WriterChoice:
         self.inline = mode != "thread"
         self._adaptive = mode == "adaptive"
         self._recent: list[float] = []
+
+    def runs_inline(self, writes: int) -> bool:
+        return self.inline and (writes <= LARGE_BATCH or not self._adaptive)
 
     def observe(self, seconds: float, writes: int) -> None:
         """A commit of so many writes kept its caller waiting for so long."""
