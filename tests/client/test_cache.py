@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,12 +109,8 @@ def test_a_write_is_seen_once_its_version_is_reached() -> None:
 def test_a_view_says_which_kind_is_not_watched() -> None:
     view = View([Cache(PODS)])
     assert view.list(PODS) == []
-    try:
+    with pytest.raises(LookupError, match="nodes are not watched here"):
         view.list(NODES)
-    except LookupError as error:
-        assert "nodes are not watched here" in str(error)
-    else:
-        raise AssertionError
 
 
 events = st.lists(

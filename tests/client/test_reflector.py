@@ -1,6 +1,7 @@
 """A cache that stays equal to the API server through ends, failures and 410 Gone."""
 
 import asyncio
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -80,7 +81,7 @@ async def test_it_backs_off_while_the_server_fails(api: FakeAPI, clock: FakeCloc
     reflector = Reflector(Client(api), CONFIGMAPS, clock=clock, random=Random(7))
     task = asyncio.create_task(reflector.run())
     await clock.advance(600)
-    gaps = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
     assert 0.8 <= gaps[0] <= 1.6
     assert 1.6 <= gaps[1] <= 3.2
     assert max(gaps) <= 60

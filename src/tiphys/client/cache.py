@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -81,33 +81,33 @@ class Cache:
     def get(self, key: str) -> Object | None:
         return self._objects.get(key)
 
-    def list(self, namespace: str | None = None) -> list[Object]:
+    def list(self, namespace: str | None = None) -> Sequence[Object]:
         """All objects, or those of one namespace, in no particular order."""
         if namespace is None:
-            return list(self._objects.values())
+            return [*self._objects.values()]
         return self.by(BY_NAMESPACE, namespace)
 
-    def by(self, index: Index, value: str) -> list[Object]:  # type: ignore[valid-type]
+    def by(self, index: Index, value: str) -> Sequence[Object]:
         """The objects filed under `value`."""
         table = self._indexes.get(index)
         if table is None:
             table = self._indexes[index] = {}
             for key, obj in self._objects.items():
                 _file(table, index, key, obj)
-        return list(table.get(value, {}).values())
+        return [*table.get(value, {}).values()]
 
     def __len__(self) -> int:
         return len(self._objects)
 
     def __iter__(self) -> Iterator[Object]:
-        return iter(list(self._objects.values()))
+        return iter([*self._objects.values()])
 
     # Following
 
     def add_handler(self, handler: Handler) -> Callable[[], None]:
         """Calls it for every change from now on, and for what is there already as ADDED. The result takes it off again."""
         self._handlers.append(handler)
-        for obj in list(self._objects.values()):
+        for obj in [*self._objects.values()]:
             handler(ADDED, None, obj)
         return lambda: self._handlers.remove(handler)
 
@@ -168,7 +168,7 @@ class Cache:
         self._tell(DELETED if new is None else ADDED if old is None else MODIFIED, old, new)
 
     def _tell(self, type: str, old: Object | None, new: Object | None) -> None:
-        for handler in list(self._handlers):
+        for handler in [*self._handlers]:
             try:
                 handler(type, old, new)
             except Exception:
@@ -212,8 +212,8 @@ class View:
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         return self.cache(resource).get(f"{namespace}/{name}" if namespace else name)
 
-    def list(self, resource: Resource, namespace: str | None = None) -> list[Object]:
+    def list(self, resource: Resource, namespace: str | None = None) -> Sequence[Object]:
         return self.cache(resource).list(namespace)
 
-    def by(self, resource: Resource, index: Index, value: str) -> list[Object]:  # type: ignore[valid-type]
+    def by(self, resource: Resource, index: Index, value: str) -> Sequence[Object]:
         return self.cache(resource).by(index, value)

@@ -1,0 +1,83 @@
+"""All controllers by upstream's names, what they may be told, and as whom they act.
+
+A controller is imported when it is started: a control plane with three of them loads three. `--controllers` works as upstream's:
+`*` is all that are on by default, `name` switches one on, `-name` switches one off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tiphys.controllers.runner import Controller
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What controllers are told besides the cluster's state."""
+
+    root_ca: str = ""
+    """The PEM certificates that pods shall trust for the API server."""
+    cluster_cidr: str = "10.244.0.0/16"
+    node_cidr_mask_size: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`module` has CONTROLLER, or `make(options)` where the controller must be told something.
+
+    `account`: the service account in kube-system (and the role system:controller:<account>) that it acts as.
+    """
+
+    name: str
+    module: str
+    account: str
+    default: bool = True
+
+
+CATALOG = (
+    Entry("deployment-controller", "deployment", "deployment-controller"),
+    Entry("replicaset-controller", "replicaset", "replicaset-controller"),
+    Entry("serviceaccount-controller", "serviceaccount", "service-account-controller"),
+    Entry("root-ca-certificate-publisher-controller", "root_ca_publisher", "root-ca-cert-publisher"),
+    Entry("node-ipam-controller", "node_ipam", "node-controller"),
+    Entry("node-lifecycle-controller", "node_lifecycle", "node-controller"),
+    Entry("taint-eviction-controller", "taint_eviction", "node-controller"),
+    Entry("pod-garbage-collector-controller", "pod_gc", "pod-garbage-collector"),
+    Entry("namespace-controller", "namespace", "namespace-controller"),
+)
+"""Those that are a key, an observe and a plan. The garbage collector has a loop of its own: `garbage/collector.py`."""
+
+BY_NAME = {entry.name: entry for entry in CATALOG}
+
+
+def make(name: str, options: Options) -> Controller[Any]:
+    """The controller of that name. LookupError when there is none."""
+    if name not in BY_NAME:
+        raise LookupError(f"there is no controller {name!r}; there are: {', '.join(sorted(BY_NAME))}")
+    module = import_module(f"tiphys.controllers.{BY_NAME[name].module}")
+    if hasattr(module, "CONTROLLER"):
+        controller: Controller[Any] = module.CONTROLLER
+        return controller
+    factory: Callable[[Options], Controller[Any]] = module.make
+    return factory(options)
+
+
+def enabled(switches: Sequence[str] = ("*",), entries: Iterable[Entry] = CATALOG) -> list[Entry]:
+    """The entries that `--controllers` switches on, in the order of the catalog."""
+    entries = list(entries)
+    known = {entry.name for entry in entries}
+    for switch in switches:
+        if switch.removeprefix("-") not in known | {"*"}:
+            raise LookupError(f"there is no controller {switch.removeprefix('-')!r}")
+    return [entry for entry in entries if _is_on(entry, switches)]
+
+
+def _is_on(entry: Entry, switches: Sequence[str]) -> bool:
+    if entry.name in switches:
+        return True
+    if f"-{entry.name}" in switches:
+        return False
+    return "*" in switches and entry.default

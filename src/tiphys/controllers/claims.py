@@ -1,0 +1,66 @@
+"""Whose object is it? A controller owns what its selector matches: it adopts what nobody controls and lets go of what no longer fits.
+
+The rules are upstream's `controller_ref_manager.go`. Changes carry the object's resourceVersion: whoever claims it at the same time,
+one of both is told of a conflict and looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.resource import Resource
+from tiphys.client.transport import Object
+from tiphys.controllers.actions import Patch
+from tiphys.machinery import meta
+from tiphys.machinery.selectors import LabelSelector
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What belongs to an owner (adopted objects included), and the patches that make it so."""
+
+    owned: tuple[Object, ...]
+    patches: tuple[Patch, ...]
+
+
+def claim(owner: Object, selector: LabelSelector, candidates: Iterable[Object], resource: Resource) -> Claims:
+    """Candidates are objects that the owner controls, and such that nobody does."""
+    owned: list[Object] = []
+    patches: list[Patch] = []
+    for candidate in candidates:
+        matches = selector.matches(meta.labels(candidate))
+        if meta.is_controlled_by(candidate, owner):
+            if matches:
+                owned.append(candidate)
+            elif not meta.is_deleting(owner):
+                patches.append(release(owner, candidate, resource))
+        elif _may_adopt(owner, candidate) and matches:
+            patches.append(adopt(owner, candidate, resource))
+            owned.append(candidate)
+    return Claims(tuple(owned), tuple(patches))
+
+
+def _may_adopt(owner: Object, candidate: Object) -> bool:
+    if meta.controller_of(candidate) is not None:
+        return False
+    return not meta.is_deleting(owner) and not meta.is_deleting(candidate)
+
+
+def adopt(owner: Object, obj: Object, resource: Resource) -> Patch:
+    return _patch_owners(obj, resource, [*meta.owner_references(obj), meta.controller_reference(owner)])
+
+
+def release(owner: Object, obj: Object, resource: Resource) -> Patch:
+    kept = [reference for reference in meta.owner_references(obj) if reference.get("uid") != meta.uid(owner)]
+    return _patch_owners(obj, resource, kept)
+
+
+def _patch_owners(obj: Object, resource: Resource, references: list[Any]) -> Patch:
+    metadata = {
+        "uid": meta.uid(obj),
+        "resourceVersion": meta.resource_version(obj),
+        "ownerReferences": references or None,
+    }
+    return Patch(resource, meta.name(obj), {"metadata": metadata}, meta.namespace(obj))

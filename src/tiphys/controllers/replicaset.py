@@ -1,0 +1,201 @@
+"""ReplicaSet: as many pods of one template as asked for.
+
+Counts the active pods that its selector owns, creates what is missing (500 at a time), deletes what is too much in the order of
+`ranking.py`, and reports what it sees in the status. Rules, events and the ReplicaFailure condition are upstream's
+`pkg/controller/replicaset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tiphys.client.cache import BY_CONTROLLER, View
+from tiphys.client.resources import PODS, REPLICASETS
+from tiphys.client.transport import Object
+from tiphys.controllers.actions import (
+    NORMAL,
+    NOTHING,
+    WARNING,
+    Action,
+    Create,
+    Delete,
+    Note,
+    Plan,
+    UpdateStatus,
+)
+from tiphys.controllers.claims import Claims, claim
+from tiphys.controllers.executor import Failure
+from tiphys.controllers.pods import (
+    available_at,
+    is_active,
+    is_available,
+    is_ready,
+    is_terminating,
+    pod_from_template,
+    spec_of,
+    status_of,
+)
+from tiphys.controllers.ranking import deletion_order
+from tiphys.controllers.runner import Controller, Watch
+from tiphys.machinery import meta
+from tiphys.machinery.selectors import label_selector_from_dict, label_selector_from_set
+
+BURST = 500
+CREATED = Note(NORMAL, "SuccessfulCreate", "Created pod: {name}")
+CREATE_FAILED = Note(WARNING, "FailedCreate", "Error creating: {error}")
+DELETED = Note(NORMAL, "SuccessfulDelete", "Deleted pod: {name}")
+DELETE_FAILED = Note(WARNING, "FailedDelete", "Error deleting: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """`siblings`: active pods of all ReplicaSets of the same Deployment; they decide whose node is the most crowded."""
+
+    claims: Claims
+    terminating: int
+    siblings: Sequence[Object]
+
+    @property
+    def pods(self) -> tuple[Object, ...]:
+        return self.claims.owned
+
+
+def observe(replicaset: Object, view: View) -> Observed:
+    selector = label_selector_from_dict(spec_of(replicaset).get("selector"))
+    owned = view.by(PODS, BY_CONTROLLER, meta.uid(replicaset))
+    orphans = view.by(PODS, BY_CONTROLLER, f"orphan/{meta.namespace(replicaset)}")
+    active = filter(is_active, (*owned, *orphans))
+    return Observed(
+        claims=claim(replicaset, selector, active, PODS),
+        terminating=sum(map(is_terminating, owned)),
+        siblings=_pods_of_siblings(replicaset, view),
+    )
+
+
+def _pods_of_siblings(replicaset: Object, view: View) -> Sequence[Object]:
+    owner = meta.controller_of(replicaset)
+    if owner is None:
+        return view.by(PODS, BY_CONTROLLER, meta.uid(replicaset))
+    return [
+        pod
+        for sibling in view.by(REPLICASETS, BY_CONTROLLER, owner["uid"])
+        for pod in view.by(PODS, BY_CONTROLLER, meta.uid(sibling))
+    ]
+
+
+def plan(replicaset: Object, observed: Observed, now: datetime) -> Plan:
+    actions: list[Action] = [*observed.claims.patches]
+    wanted = spec_of(replicaset).get("replicas", 1)
+    missing = wanted - len(observed.pods)
+    if meta.is_deleting(replicaset):
+        reason = "is being deleted"
+    elif missing > 0:
+        actions += _create(replicaset, min(missing, BURST))
+        reason = f"{missing} of {wanted} pods are missing"
+    elif missing < 0:
+        actions += _delete(observed, min(-missing, BURST), now)
+        reason = f"{-missing} pods too many"
+    else:
+        reason = ""
+    actions += _report(replicaset, _status(replicaset, observed, now))
+    return Plan(tuple(actions), _next_available(replicaset, observed, now), reason)
+
+
+def failed(replicaset: Object, observed: Observed, failure: Failure, now: datetime) -> Plan:
+    """The ReplicaFailure condition: why pods could not be created or deleted."""
+    if not isinstance(failure.action, Create | Delete):
+        return NOTHING
+    status = _status(replicaset, observed, now)
+    conditions = status.get("conditions")
+    if meta.find_condition(conditions, "ReplicaFailure") is None:
+        reason = "FailedCreate" if isinstance(failure.action, Create) else "FailedDelete"
+        status["conditions"] = meta.set_condition(
+            meta.conditions(replicaset),
+            "ReplicaFailure",
+            "True",
+            now,
+            reason=reason,
+            message=str(failure.error),
+        )
+    return Plan(tuple(_report(replicaset, status)))
+
+
+def _create(replicaset: Object, count: int) -> Iterable[Create]:
+    pod = pod_from_template(spec_of(replicaset)["template"], replicaset)
+    return [Create(PODS, pod, done=CREATED, failed=CREATE_FAILED)] * count
+
+
+def _delete(observed: Observed, count: int, now: datetime) -> Iterable[Delete]:
+    for pod in deletion_order(observed.pods, observed.siblings, now)[:count]:
+        yield Delete(
+            PODS,
+            meta.name(pod),
+            meta.namespace(pod),
+            uid=meta.uid(pod),
+            done=DELETED,
+            failed=DELETE_FAILED,
+        )
+
+
+def _status(replicaset: Object, observed: Observed, now: datetime) -> dict[str, Any]:
+    """What is, without a failure: counts that are 0 are left out, except where upstream's form shows them."""
+    spec = spec_of(replicaset)
+    template_labels = label_selector_from_set(meta.labels(spec.get("template") or {}))
+    min_ready = spec.get("minReadySeconds", 0)
+    counts = {
+        "fullyLabeledReplicas": sum(template_labels.matches(meta.labels(pod)) for pod in observed.pods),
+        "readyReplicas": sum(map(is_ready, observed.pods)),
+        "availableReplicas": sum(is_available(pod, min_ready, now) for pod in observed.pods),
+    }
+    conditions = meta.remove_condition(meta.conditions(replicaset), "ReplicaFailure")
+    return {
+        "replicas": len(observed.pods),
+        **{name: count for name, count in counts.items() if count},
+        "terminatingReplicas": observed.terminating,
+        "observedGeneration": meta.generation(replicaset),
+        **({"conditions": conditions} if conditions else {}),
+    }
+
+
+def _report(replicaset: Object, status: dict[str, Any]) -> list[Action]:
+    if status == status_of(replicaset):
+        return []
+    return [UpdateStatus(REPLICASETS, {**replicaset, "status": status})]
+
+
+def _next_available(replicaset: Object, observed: Observed, now: datetime) -> float | None:
+    """When the next ready pod will have been ready for long enough: no event will tell."""
+    min_ready = spec_of(replicaset).get("minReadySeconds", 0)
+    if not min_ready:
+        return None
+    moments = (available_at(pod, min_ready) for pod in observed.pods)
+    waits = [(moment - now).total_seconds() for moment in moments if moment is not None and moment > now]
+    return min(waits, default=None)
+
+
+def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
+    """The ReplicaSet that controls it; for a pod that nobody controls, those whose selector matches it."""
+    owner = meta.controller_of(pod)
+    if owner is not None:
+        return (f"{meta.namespace(pod)}/{owner['name']}",) if owner.get("kind") == "ReplicaSet" else ()
+    labels = meta.labels(pod)
+    if not labels:
+        return ()
+    return [
+        meta.namespaced_name(replicaset)
+        for replicaset in view.list(REPLICASETS, meta.namespace(pod))
+        if label_selector_from_dict(spec_of(replicaset).get("selector")).matches(labels)
+    ]
+
+
+CONTROLLER = Controller(
+    name="replicaset-controller",
+    kind=REPLICASETS,
+    observe=observe,
+    plan=plan,
+    failed=failed,
+    watches=[Watch(PODS, keys_of_pod)],
+)
