@@ -1,0 +1,76 @@
+"""How an object travels: `k8s\\0`, then a runtime.Unknown that says which kind the bytes inside are.
+
+The rules are apimachinery's `runtime/serializer/protobuf`. A watch sends WatchEvents without that prefix, each behind its length,
+with the enveloped object inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.machinery.protobuf.decoder import decode
+from tiphys.machinery.protobuf.encoder import encode
+from tiphys.machinery.protobuf.wire import BYTES, content_of, sized, small_message, tag, truncated
+from tiphys.machinery.schema.errors import DecodeError
+from tiphys.machinery.schema.model import Struct
+
+PREFIX = b"k8s\0"
+_LENGTH_BYTES = 4
+
+
+def decode_envelope(
+    data: bytes, find: Callable[[str, str], Struct]
+) -> tuple[tuple[str, str], dict[str, Any]]:
+    """((apiVersion, kind) of the envelope, the object with both of them in it where they are not empty).
+
+    `find(api_version, kind)` gives the type of the bytes inside; what it raises is passed on. DecodeError: malformed.
+    """
+    if not data.startswith(PREFIX):
+        raise DecodeError(
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+        )
+    api_version, kind, raw = _read_unknown(data)
+    obj: dict[str, Any] = {name: text for name, text in (("kind", kind), ("apiVersion", api_version)) if text}
+    obj.update(decode(find(api_version, kind), raw))
+    return (api_version, kind), obj
+
+
+def encode_envelope(struct: Struct, obj: dict[str, Any]) -> bytes:
+    """The envelope of an object that says its kind and apiVersion."""
+    return PREFIX + _write_unknown(obj.get("apiVersion", ""), obj.get("kind", ""), encode(struct, obj))
+
+
+def watch_frame(kind: str, enveloped: bytes) -> bytes:
+    """One event of a watch: `kind` is "ADDED", "MODIFIED", "DELETED", "BOOKMARK" or "ERROR"."""
+    raw_extension = tag(1, BYTES) + sized(enveloped)
+    event = tag(1, BYTES) + sized(kind.encode()) + tag(2, BYTES) + sized(raw_extension)
+    return len(event).to_bytes(_LENGTH_BYTES, "big") + event
+
+
+def _read_unknown(data: bytes) -> tuple[str, str, bytes]:
+    """apiVersion, kind and the bytes of the object."""
+    try:
+        unknown = small_message(data, len(PREFIX), len(data))
+        type_meta = content_of(unknown, 1)
+        names = small_message(type_meta, 0, len(type_meta))
+        return content_of(names, 1).decode(), content_of(names, 2).decode(), content_of(unknown, 2)
+    except IndexError:
+        raise truncated() from None
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"proto: {error}") from None
+
+
+def _write_unknown(api_version: str, kind: str, raw: bytes) -> bytes:
+    type_meta = tag(1, BYTES) + sized(api_version.encode()) + tag(2, BYTES) + sized(kind.encode())
+    # Content encoding and type are empty: plain protobuf. Upstream writes them too.
+    return (
+        tag(1, BYTES)
+        + sized(type_meta)
+        + tag(2, BYTES)
+        + sized(raw)
+        + tag(3, BYTES)
+        + b"\0"
+        + tag(4, BYTES)
+        + b"\0"
+    )
