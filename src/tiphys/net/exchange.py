@@ -191,13 +191,17 @@ class Exchange(Sink):
         self.service.loop.call_soon(self._pump)
 
     async def _stream(self, body: AsyncIterator[bytes]) -> None:
-        """Write an iterator's chunks as they come, waiting for the peer after each."""
+        """Write an iterator's chunks as they come, as fast as the peer takes them, and a slice in one turn of the loop."""
+        written = 0
         try:
             async with AsyncExitStack() as cleanup:
                 if (aclose := getattr(body, "aclose", None)) is not None:
                     cleanup.push_async_callback(aclose)
                 async for chunk in body:
                     for data in slices((chunk,)):
+                        if (written := written + len(data)) > SLICE_BYTES:
+                            written = 0
+                            await asyncio.sleep(0)
                         await self._until_writable()
                         self._write_body(data)
         except Exception:

@@ -15,12 +15,10 @@ from tiphys.net.exchange import Exchange, has_no_body, small_body
 from tiphys.net.h1_head import CONTINUE, LAST_CHUNK, has_header, response_head
 from tiphys.net.h1_reader import Failure, Incoming, RequestReader, State
 from tiphys.net.http import Connection, Frame, Request, Response, chunk_of
-from tiphys.net.service import Service, plain_response
+from tiphys.net.service import Service, end_writing, plain_response
 from tiphys.net.tunnel import Tunnel
 
-# After a refusal, what the client still sends is read and dropped for this long: closing at once would make the
-# kernel send a reset, which can destroy the answer before the client has read it.
-LINGER_SECONDS = 1.0
+WRITE_BYTES = 128 * 1024
 
 
 class H1Connection(asyncio.Protocol):
@@ -202,9 +200,8 @@ class H1Connection(asyncio.Protocol):
     # Writing.
 
     def write_now(self, data: bytes) -> None:
-        if self._output:
-            self.flush()
-        self._transport.write(data)
+        self._output.append(data)
+        self.flush()
 
     def write_soon(self, data: bytes) -> None:
         """Written together with all else of this turn of the loop."""
@@ -215,10 +212,13 @@ class H1Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         self._dirty = False
-        if self._output:
-            data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
-            self._output.clear()
-            self._transport.write(data)
+        output = self._output
+        if output:
+            data = output[0] if len(output) == 1 else b"".join(output)
+            output.clear()
+            # TLS transports do not count what the transport below them holds. Written in slices, that is one at most.
+            for start in range(0, len(data), WRITE_BYTES):
+                self._transport.write(data[start : start + WRITE_BYTES])
 
     @property
     def pending_bytes(self) -> int:
@@ -242,12 +242,12 @@ class H1Connection(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
+        """Let the client read the refusal and close; what it still sends is dropped."""
         self.flush()
         self._lingering = True
         self._resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._deadline.set(LINGER_SECONDS)
+        end_writing(self._transport)
+        self._deadline.set(self.service.limits.linger_seconds)
 
     def _close(self) -> None:
         self.flush()

@@ -23,10 +23,10 @@ from tiphys.net.h2_engine import (
     Headers,
 )
 from tiphys.net.http import Connection, Frame, Request, Response
-from tiphys.net.service import Service, plain_response
+from tiphys.net.service import Service, end_writing, plain_response
 
 # At most this much is taken out of the engine for one write; the rest in the next turn of the loop.
-WRITE_BYTES = 256 * 1024
+WRITE_BYTES = 128 * 1024
 # A stream with this much waiting in the engine produces no more.
 STREAM_QUEUE_BYTES = 128 * 1024
 # Uploads together may hold this much on one connection before only the oldest is let go on.
@@ -103,7 +103,6 @@ class H2Connection(asyncio.Protocol):
         "_engine",
         "_exchanges",
         "_open",
-        "_reset_after_flush",
         "_stopping",
         "_transport",
         "_uploaded_bytes",
@@ -124,7 +123,6 @@ class H2Connection(asyncio.Protocol):
         self._exchanges: dict[int, H2Exchange] = {}
         self._uploads: dict[int, Upload] = {}
         self._uploaded_bytes = 0
-        self._reset_after_flush: list[int] = []
         self._waiting: set[H2Exchange] = set()
         self._dirty = False
         self._closed = False
@@ -138,6 +136,8 @@ class H2Connection(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
+        if self._closed:
+            return
         try:
             self._engine.receive(data)
         except EngineError:
@@ -186,7 +186,7 @@ class H2Connection(asyncio.Protocol):
     def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None:
         upload = self._uploads.get(stream_id)
         if upload is None:
-            self._engine.acknowledge(stream_id, len(data))  # Refused already; the reset is on its way.
+            self._engine.acknowledge(stream_id, len(data))  # Refused already: dropped.
             return
         upload.pieces.append(data)
         upload.size += len(data)
@@ -250,10 +250,18 @@ class H2Connection(asyncio.Protocol):
             self.flush()
 
     def _refuse(self, stream_id: int, request: Request, response: Response, *, ended: bool) -> None:
-        """Answer a request that the handler does not get to see, and let its client stop sending."""
+        """Answer a request that the handler does not get to see.
+
+        A client that goes on sending is told to stop, without an error (RFC 9113 §8.1), but not at once: some
+        (curl before 8.0) then lose the answer.
+        """
         self._begin_exchange(stream_id, request, response)
         if not ended:
-            self._reset_after_flush.append(stream_id)
+            self.service.loop.call_later(self.service.limits.linger_seconds, self._stop_sender, stream_id)
+
+    def _stop_sender(self, stream_id: int) -> None:
+        if stream_id in self._open and not self._closed:
+            self.reset(stream_id, NO_ERROR)
 
     def _serve(self, stream_id: int, request: Request) -> None:
         answer = self.service.answer(request)
@@ -318,13 +326,18 @@ class H2Connection(asyncio.Protocol):
         self._after_flush(progress=bool(data))
 
     def _after_flush(self, *, progress: bool) -> None:
-        if self._reset_after_flush:
-            self._reset_refused()
         if self._waiting:
             self._resume_waiting()
         self._keep_time(progress=progress)
         if self._engine.finished:
-            self._closed = True
+            self._close_gently()
+
+    def _close_gently(self) -> None:
+        """Let the client read the last frames and close: a reset could destroy them (as in `h1.py`)."""
+        self._closed = True
+        if end_writing(self._transport):
+            self._deadline.set(self.service.limits.linger_seconds)
+        else:
             self._transport.close()
 
     def _resume_waiting(self) -> None:
@@ -332,15 +345,6 @@ class H2Connection(asyncio.Protocol):
             if exchange.closed or not exchange.congested:
                 self._waiting.discard(exchange)
                 exchange.resume()
-
-    def _reset_refused(self) -> None:
-        """RFC 9113 §8.1: a server that has answered may ask the client to stop sending, without an error."""
-        waiting = [stream_id for stream_id in self._reset_after_flush if self._engine.queued_bytes(stream_id)]
-        for stream_id in self._reset_after_flush:
-            if stream_id not in waiting:
-                self._engine.reset(stream_id, NO_ERROR)
-                self.flush_soon()
-        self._reset_after_flush = waiting
 
     def _keep_time(self, *, progress: bool) -> None:
         """A client may be idle, or not read what waits for it, only for so long."""
@@ -369,7 +373,7 @@ class H2Connection(asyncio.Protocol):
             self.flush_soon()
 
     def _timed_out(self) -> None:
-        if self._open or self.paused:
+        if self._open or self.paused or self._closed:
             self._transport.abort()
         else:
             self.begin_shutdown()
@@ -389,9 +393,8 @@ class H2Connection(asyncio.Protocol):
     def _fail(self) -> None:
         """The peer broke the protocol."""
         if not self._closed:
-            self._closed = True
             self._transport.write(GOAWAY_PROTOCOL_ERROR)
-            self._transport.close()
+            self._close_gently()
             self._abandon_all()
 
     def _abandon_all(self) -> None:

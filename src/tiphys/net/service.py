@@ -21,7 +21,11 @@ ErrorHook = Callable[[Request, Exception], Response]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take. The times are those of kube-apiserver (32 s for a head, 90 s idle, 60 s for a request)."""
+    """What one client may take. The times are those of kube-apiserver (32 s for a head, 90 s idle, 60 s for a request).
+
+    `linger_seconds`: when the server ends a connection, what the client still sends is read and dropped for this long.
+    Closing at once would make the kernel send a reset, which can destroy the last bytes before the client has read them.
+    """
 
     body_bytes: int = 3 * 1024 * 1024
     header_bytes: int = 64 * 1024
@@ -29,6 +33,7 @@ class Limits:
     header_timeout_seconds: float = 32.0
     body_timeout_seconds: float = 60.0
     idle_timeout_seconds: float = 90.0
+    linger_seconds: float = 0.5
 
 
 class Served(Protocol):
@@ -155,3 +160,14 @@ def plain_response(status: int, message: str = "") -> Response:
     """A short text answer from the server itself."""
     text = f"{status} {HTTPStatus(status).phrase}{': ' if message else ''}{message}\n"
     return Response(status, [("content-type", "text/plain; charset=utf-8")], text.encode())
+
+
+def end_writing(transport: asyncio.Transport) -> bool:
+    """Half-close after what was written. False where that cannot be: with TLS, or when the peer is gone already."""
+    if not transport.can_write_eof():
+        return False
+    try:
+        transport.write_eof()
+    except OSError:
+        return False
+    return True

@@ -6,6 +6,7 @@ Reading is bounded: while the reader is behind, the transport is paused, so that
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import cast
 
 from tiphys.net.http import ByteStream
@@ -63,7 +64,8 @@ class TransportStream(ByteStream, asyncio.Protocol):
     async def write_eof(self) -> None:
         transport = self._transport
         if transport is not None and not transport.is_closing() and transport.can_write_eof():
-            transport.write_eof()
+            with suppress(OSError):  # The peer is gone already: reading tells.
+                transport.write_eof()
 
     def close(self) -> None:
         if self._transport is not None:
