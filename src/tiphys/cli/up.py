@@ -1,0 +1,47 @@
+"""tiphys up"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from tiphys.cli import add_name, home, tell
+
+
+def arguments(sub: argparse.ArgumentParser) -> None:
+    add_name(sub)
+    sub.add_argument("--data-dir", type=Path, metavar="DIR", help="where its data are (default: below ~/.local/share/tiphys)")
+    sub.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: 1)")
+    sub.add_argument("--datastore", choices=("sqlite", "memory"), help="where objects are kept (default: sqlite)")
+    sub.add_argument("--runtime", choices=("containerd", "simulated"), help="what runs pods (default: containerd)")
+    sub.add_argument("--api-port", type=_port, metavar="PORT", help="port on 127.0.0.1; 0: any free one")
+    sub.add_argument("--no-install", action="store_true", help="install no system packages; list what is missing")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return number
+
+
+def run(options: argparse.Namespace) -> int:
+    from tiphys.cluster.up import Wanted, up
+
+    started = time.monotonic()
+    wanted = Wanted(
+        name=options.name,
+        data=options.data_dir,
+        nodes=options.nodes,
+        datastore=options.datastore,
+        runtime=options.runtime,
+        api_port=options.api_port,
+        install=not options.no_install,
+    )
+    up(wanted, home(), os.environ, tell)
+    tell(f"cluster {options.name!r} is ready after {time.monotonic() - started:.1f} s; context tiphys-{options.name} is current")
+    suffix = "" if options.name == "default" else f" --name {options.name}"
+    print(f"try: ./tiphys kubectl{suffix} get nodes")
+    return 0

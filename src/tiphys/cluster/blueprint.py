@@ -1,0 +1,76 @@
+"""What a cluster consists of, from its configuration: certificates, processes, addresses. Pure, so that tests can read it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tiphys.cluster.layout import ClusterConfig, Layout
+from tiphys.cluster.pki import Leaf
+from tiphys.cluster.supervisor import Process
+
+SERVICE_CIDR = "10.96.0.0/16"
+CLUSTER_CIDR = "10.91.0.0/16"
+KUBERNETES_SERVICE = "10.96.0.1"
+SEGMENT_PORT = 6443
+_SERVER_NAMES = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "localhost",
+    "127.0.0.1",
+    KUBERNETES_SERVICE,
+)
+
+
+def leaves(config: ClusterConfig) -> list[Leaf]:
+    """Every certificate of the cluster; users and groups are upstream's."""
+    return [
+        Leaf("apiserver", "kube-apiserver", names=(*_SERVER_NAMES, config.segment_address)),
+        Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
+        Leaf("admin", "kubernetes-admin", ("system:masters",)),
+        *(_kubelet_leaf(config, number) for number in kubelet_numbers(config)),
+    ]
+
+
+def kubelet_numbers(config: ClusterConfig) -> range:
+    """One kubelet a node with containers; one for all simulated nodes together."""
+    return range(1, 2 if config.runtime == "simulated" else config.nodes + 1)
+
+
+def _kubelet_leaf(config: ClusterConfig, number: int) -> Leaf:
+    name, address = config.node_name(number), config.node_address(number)
+    return Leaf(kubelet_file(name), f"system:node:{name}", ("system:nodes",), (name, address, "127.0.0.1"))
+
+
+def kubelet_file(node: str) -> str:
+    return f"kubelet-{node}"
+
+
+def pod_cidr(number: int) -> str:
+    """The pod network of node `number`, counted from 1."""
+    return f"10.91.{number}.0/24"
+
+
+def control_plane_process(layout: Layout) -> Process:
+    arguments = [sys.executable, "-m", "tiphys.cluster.control_plane", str(control_plane_settings(layout))]
+    return Process("control-plane", arguments, str(layout.log("control-plane")), stop_seconds=15.0)
+
+
+def kubelet_process(layout: Layout, node: str, enter: list[str]) -> Process:
+    """`enter` is the beginning of a command line inside the node's namespaces; empty for simulated nodes."""
+    arguments = [*enter, sys.executable, "-m", "tiphys.cluster.kubelet_process", str(kubelet_settings(layout, node))]
+    return Process(f"kubelet-{node}", arguments, str(layout.log(f"kubelet-{node}")), stop_seconds=10.0)
+
+
+def control_plane_settings(layout: Layout) -> Path:
+    return layout.run / "control-plane.json"
+
+
+def kubelet_settings(layout: Layout, node: str) -> Path:
+    return layout.run / f"kubelet-{node}.json"
+
+
+def port_file(layout: Layout) -> Path:
+    return layout.run / "api-port"

@@ -1,0 +1,203 @@
+"""The control plane's process: API server, scheduler and controllers in one event loop over one copy of the cluster's state.
+
+Started by the supervisor with the path of a settings file, ended by SIGTERM: watches end cleanly, the leases are left, the
+store is closed. Components that run here get an in-process transport; that is chosen here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tiphys.apiserver.bootstrap import bootstrap
+from tiphys.apiserver.local import LocalAPI
+from tiphys.apiserver.pipeline import too_large
+from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer, Settings
+from tiphys.client.client import Client
+from tiphys.client.inprocess import InProcessTransport
+from tiphys.cluster.control_plane_settings import ControlPlaneSettings
+from tiphys.machinery.clock import SystemClock
+from tiphys.net.client import HTTPClient
+from tiphys.net.server import Server
+from tiphys.net.tls import client_context, server_context
+from tiphys.store.interface import Store, StoreError
+
+log = logging.getLogger("tiphys")
+
+
+def open_store(settings: ControlPlaneSettings) -> Store:
+    """The store that the settings name. Raises StoreError with a cure."""
+    if not settings.database:
+        from tiphys.store.memory import MemoryStore
+
+        return MemoryStore()
+    from tiphys.store.sqlite import SQLiteStore
+
+    Path(settings.database).parent.mkdir(parents=True, exist_ok=True)
+    return SQLiteStore(settings.database)
+
+
+def kubelet_clients(settings: ControlPlaneSettings) -> Callable[[str, str, int], HTTPClient]:
+    """Clients for kubelets, one for each address, with the API server's own client certificate."""
+    context = client_context(
+        ca_file=f"{settings.pki}/ca.crt",
+        cert_file=f"{settings.pki}/apiserver-kubelet-client.crt",
+        key_file=f"{settings.pki}/apiserver-kubelet-client.key",
+    )
+    clients: dict[tuple[str, int], HTTPClient] = {}
+
+    def client(node: str, host: str, port: int) -> HTTPClient:
+        del node
+        known = clients.get((host, port))
+        if known is None:
+            known = clients[host, port] = HTTPClient(
+                f"https://{host}:{port}", ssl_context=context, dial=_dialer(settings, host, port)
+            )
+        return known
+
+    return client
+
+
+def _dialer(
+    settings: ControlPlaneSettings, host: str, port: int
+) -> Callable[[], asyncio.Future[socket.socket]] | None:
+    if not settings.segment_namespace:
+        return None
+    from tiphys.kubelet.runtimes.network_namespace import connect
+
+    namespace = Path(settings.segment_namespace)
+    return lambda: connect(namespace, host, port)  # type: ignore[return-value]
+
+
+class ControlPlane:
+    """Everything in this process, in the order in which it is started."""
+
+    def __init__(self, settings: ControlPlaneSettings) -> None:
+        self._settings = settings
+        self._running: list[asyncio.Task[None]] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        settings = self._settings
+        store = open_store(settings)
+        signing_key = Path(settings.pki, "service-account.key").read_bytes()
+        apiserver = APIServer(
+            store,
+            Settings(signing_key, service_cidr=settings.service_cidr),
+            kubelet_client=kubelet_clients(settings),
+        )
+        listener = Server(
+            apiserver.handle,
+            ssl_context=self._server_context(),
+            body_limit_bytes=BODY_LIMIT_BYTES,
+            on_too_large=too_large,
+        )
+        port = await self._listen(listener)
+        apiserver.advertised = f"{settings.segment_address or settings.host}:{port}"
+        apiserver.start()
+        await bootstrap(
+            apiserver,
+            endpoint_host=settings.segment_address or settings.host,
+            endpoint_port=6443 if settings.segment_namespace else port,
+        )
+        self._start_components(apiserver)
+        _publish_port(Path(settings.port_file), port)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        await stop.wait()
+        await self._end(listener, apiserver, store)
+
+    def _server_context(self) -> ssl.SSLContext:
+        pki = self._settings.pki
+        return server_context(f"{pki}/apiserver.crt", f"{pki}/apiserver.key", f"{pki}/ca.crt")
+
+    async def _listen(self, listener: Server) -> int:
+        settings = self._settings
+        port = (await listener.listen(host=settings.host, port=settings.port)).port
+        if settings.segment_namespace:
+            from tiphys.kubelet.runtimes.network_namespace import listen
+
+            await listener.listen(
+                sock=listen(Path(settings.segment_namespace), settings.segment_address, 6443)
+            )
+        return port
+
+    def _start_components(self, apiserver: APIServer) -> None:
+        from tiphys.controllers.catalog import run_controllers
+        from tiphys.scheduler.run import run_scheduler
+
+        local = LocalAPI(apiserver)
+        clock = SystemClock()
+
+        def client(user: str) -> Client:
+            return Client(InProcessTransport(local, user, ("system:masters", "system:authenticated")))
+
+        loop = asyncio.get_running_loop()
+        authority = Path(self._settings.pki, "ca.crt").read_text()
+        controllers = run_controllers(
+            client("system:kube-controller-manager"),
+            apiserver.scheme,
+            clock=clock,
+            root_ca=authority,
+            cluster_cidr=self._settings.cluster_cidr,
+            switches=self._settings.controllers,
+        )
+        self._running.append(loop.create_task(controllers))
+        self._running.append(
+            loop.create_task(run_scheduler(client("system:kube-scheduler"), apiserver.scheme, clock=clock))
+        )
+        for task in self._running:
+            task.add_done_callback(_complain)
+
+    async def _end(self, listener: Server, apiserver: APIServer, store: Store) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await apiserver.close()
+        await listener.shutdown(grace_seconds=2.0)
+        await store.close()
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a component ended", exc_info=task.exception())
+
+
+def _publish_port(path: Path, port: int) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(str(port))
+    unfinished.replace(path)
+
+
+async def _main(settings: ControlPlaneSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await ControlPlane(settings).run(stop)
+
+
+def main() -> None:
+    """python -m tiphys.cluster.control_plane SETTINGS"""
+    logging.basicConfig(
+        level=os.environ.get("TIPHYS_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings = ControlPlaneSettings.read(Path(sys.argv[1]))
+    import uvloop
+
+    try:
+        uvloop.run(_main(settings))
+    except StoreError as error:
+        sys.exit(f"tiphys: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What the control plane's process is told: written by `up`, read at every start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlaneSettings:
+    """One JSON file; paths are absolute."""
+
+    pki: str
+    database: str
+    """Empty: objects are in memory and gone with the process."""
+    host: str
+    port: int
+    port_file: str
+    """Where the port is written once it is known: `port` 0 asks for any."""
+    segment_namespace: str = ""
+    """Network namespace of the segment: the API server also listens there, and reaches kubelets from there."""
+    segment_address: str = ""
+    service_cidr: str = "10.96.0.0/16"
+    cluster_cidr: str = "10.91.0.0/16"
+    controllers: str = "*"
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> ControlPlaneSettings:
+        return cls(**json.loads(path.read_text()))

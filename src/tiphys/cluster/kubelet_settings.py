@@ -1,0 +1,37 @@
+"""What a kubelet's process is told: written by `up`, read at every start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletSettings:
+    """One JSON file; paths are absolute and the same inside the node as outside."""
+
+    node: str
+    """Whose certificate it has; for simulated nodes the first of them."""
+    nodes: list[str]
+    """The nodes that this process is the kubelet of: one, or all the simulated ones."""
+    runtime: str
+    server: str
+    pki: str
+    certificate: str
+    """`<pki>/<certificate>.crt` and `.key`: its client certificate, and its server certificate too."""
+    address: str
+    """The node's InternalIP, where its HTTPS API listens."""
+    directory: str
+    """Of the node: volumes, logs, containerd."""
+    cgroup: str
+    images: str
+    """Where archives of the built-in images are kept between lives."""
+    port: int = 10250
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> KubeletSettings:
+        return cls(**json.loads(path.read_text()))

@@ -1,0 +1,92 @@
+"""What runs of a cluster, from pid files and /proc; whether it is ready, from the API server itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tiphys.cluster import processes
+from tiphys.cluster.layout import Layout, read_config
+from tiphys.cluster.supervisor import read_running
+
+_ASK_SECONDS = 5.0
+
+
+def supervisor_pid(layout: Layout) -> int | None:
+    """The pid of the cluster's supervisor, if it lives: our own program with this directory on its command line."""
+    found = processes.with_argument(os.path.basename(os.path.realpath("/proc/self/exe")), str(layout.run))
+    for pid in found:
+        if b"tiphys.cluster.supervisor" in _command_line(pid):
+            return pid
+    return None
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def status(layout: Layout) -> dict[str, Any]:
+    """The document that `tiphys status -o json` prints."""
+    config = read_config(layout)
+    pid = supervisor_pid(layout)
+    running = read_running(layout.run) if pid is not None else []
+    now = time.time()
+    components = [
+        {
+            "name": entry["name"],
+            "pid": entry["pid"],
+            "rss_bytes": resident_bytes(entry["pid"]),
+            "uptime_seconds": round(now - entry["started_at"], 1),
+        }
+        for entry in running
+        if processes.is_alive(entry["pid"])
+    ]
+    server, nodes = asyncio.run(_ask(layout)) if components and layout.kubeconfig.exists() else ("", None)
+    listed = nodes or []
+    ready = nodes is not None and len(listed) >= config.nodes and all(node["ready"] for node in listed)
+    return {
+        "name": config.name,
+        "ready": ready,
+        "server": server,
+        "kubeconfig": str(layout.kubeconfig),
+        "components": components,
+        "nodes": listed,
+    }
+
+
+async def _ask(layout: Layout) -> tuple[str, list[dict[str, Any]] | None]:
+    from tiphys.client import kubeconfig
+    from tiphys.client.client import Client
+    from tiphys.client.https import HTTPSTransport
+    from tiphys.client.resources import NODES
+    from tiphys.machinery import meta
+    from tiphys.machinery.errors import StatusError
+
+    access = kubeconfig.access(layout.kubeconfig)
+    transport = HTTPSTransport(access)
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            listing = await Client(transport).list(NODES)
+    except (TimeoutError, OSError, StatusError):
+        return access.server, None
+    finally:
+        await transport.close()
+    nodes = [
+        {"name": meta.name(node), "ready": meta.is_condition_true(meta.conditions(node), "Ready")}
+        for node in listing.items
+    ]
+    return access.server, nodes

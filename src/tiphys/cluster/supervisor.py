@@ -1,0 +1,202 @@
+"""Keeps a cluster's processes running: starts them, starts them again when they end, and ends them all when it is told to.
+
+One small process a cluster, started by `up` and ended by `down` (SIGTERM). It sleeps in the kernel until a child ends or a
+signal arrives, imports next to nothing, and knows nothing of Kubernetes. What it runs stands in `run/processes.json`; what
+runs, in `run/running.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 5.0
+STEADY_SECONDS = 30.0
+"""A process that ran this long and ends is started again at once."""
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What to run. Processes end in the reverse of the order in which they are listed."""
+
+    name: str
+    arguments: list[str]
+    log: str
+    environment: dict[str, str] = field(default_factory=dict)
+    stop_seconds: float = 10.0
+
+
+@dataclass(slots=True)
+class _Child:
+    process: Process
+    pid: int = 0
+    started: float = 0.0
+    delay: float = FIRST_DELAY_SECONDS
+    due: float = 0.0
+    restarts: int = 0
+
+
+def write_processes(run: Path, processes: list[Process]) -> None:
+    """What the supervisor of this directory shall run."""
+    _replace(run / "processes.json", [asdict(process) for process in processes])
+
+
+def read_running(run: Path) -> list[dict[str, Any]]:
+    """[{name, pid, started_at, restarts}] as the supervisor last wrote it; empty when there is none."""
+    try:
+        running: list[dict[str, Any]] = json.loads((run / "running.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return running
+
+
+class Supervisor:
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        loaded = json.loads((run / "processes.json").read_text())
+        self._children = [_Child(Process(**entry)) for entry in loaded]
+        self._stopping = False
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT; then ends the children in reverse order and returns."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for child in self._children:
+            self._start(child)
+        self._note()
+        while not self._stopping:
+            self._wait()
+        for child in reversed(self._children):
+            self._stop(child)
+        (self._run / "running.json").unlink(missing_ok=True)
+
+    def _wait(self) -> None:
+        due = [child.due for child in self._children if not child.pid]
+        timeout = max(0.0, min(due) - time.monotonic()) if due else 3600.0
+        received = signal.sigtimedwait(_SIGNALS, timeout)
+        if received is not None and received.si_signo != signal.SIGCHLD:
+            self._stopping = True
+            return
+        changed = self._reap()
+        now = time.monotonic()
+        for child in self._children:
+            if not child.pid and child.due <= now:
+                self._start(child)
+                changed = True
+        if changed:
+            self._note()
+
+    def _start(self, child: _Child) -> None:
+        process = child.process
+        log = os.open(process.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, log, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+        ]
+        try:
+            environment = {**os.environ, **process.environment}
+            child.pid = os.posix_spawnp(
+                process.arguments[0],
+                process.arguments,
+                environment,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=[],
+            )
+            child.started = time.time()
+        except OSError as error:
+            os.write(log, f"cannot start {process.arguments[0]}: {error}\n".encode())
+            self._postpone(child)
+        finally:
+            os.close(log)
+
+    def _reap(self) -> bool:
+        changed = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return changed
+            if not pid:
+                return changed
+            for child in self._children:
+                if child.pid == pid:
+                    self._ended(child, status)
+                    changed = True
+
+    def _ended(self, child: _Child, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        print(f"{child.process.name} (pid {child.pid}) ended with {code}", flush=True)
+        if time.time() - child.started > STEADY_SECONDS:
+            child.delay = FIRST_DELAY_SECONDS
+        child.pid = 0
+        child.restarts += 1
+        self._postpone(child)
+
+    def _postpone(self, child: _Child) -> None:
+        child.due = time.monotonic() + child.delay
+        child.delay = min(child.delay * 2, LONGEST_DELAY_SECONDS)
+
+    def _stop(self, child: _Child) -> None:
+        """TERM, and KILL after its time."""
+        if not child.pid:
+            return
+        deadline = time.monotonic() + child.process.stop_seconds
+        os.kill(child.pid, signal.SIGTERM)
+        while child.pid:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                os.kill(child.pid, signal.SIGKILL)
+                os.waitpid(child.pid, 0)
+                child.pid = 0
+                return
+            signal.sigtimedwait({signal.SIGCHLD}, left)
+            self._reap_only()
+
+    def _reap_only(self) -> None:
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                pid = 0
+            if not pid:
+                return
+            for child in self._children:
+                if child.pid == pid:
+                    child.pid = 0
+
+    def _note(self) -> None:
+        running = [
+            {
+                "name": child.process.name,
+                "pid": child.pid,
+                "started_at": child.started,
+                "restarts": child.restarts,
+            }
+            for child in self._children
+            if child.pid
+        ]
+        _replace(self._run / "running.json", running)
+
+
+def _replace(path: Path, value: Any) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(value, indent=1))
+    unfinished.replace(path)
+
+
+def main() -> None:
+    """python -m tiphys.cluster.supervisor DIRECTORY"""
+    Supervisor(Path(sys.argv[1])).run()
+
+
+if __name__ == "__main__":
+    main()
