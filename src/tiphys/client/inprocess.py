@@ -25,6 +25,7 @@ from tiphys.client.transport import (
     Object,
     Query,
     WatchEvent,
+    decode_answer,
     target,
 )
 from tiphys.machinery import meta
@@ -141,25 +142,6 @@ async def _content(response: Response) -> bytes:
     return b"".join(body)
 
 
-def decode_answer(status: int, content: bytes, method: str) -> Object:
-    """The object of a 2xx; otherwise the StatusError that the server sent, or one made of what it said."""
-    try:
-        answer = orjson.loads(content) if content else {}
-    except orjson.JSONDecodeError:
-        answer = None
-    if 200 <= status < 300:
-        if not isinstance(answer, dict):
-            raise StatusError(
-                500, "InternalError", f"the server answered {status} with something else than an object"
-            )
-        return answer
-    if isinstance(answer, dict) and answer.get("kind") == "Status":
-        raise StatusError.from_status({"code": status, **answer})
-    raise StatusError(
-        status, "Unknown", content.decode(errors="replace") or f"the server answered {method} with {status}"
-    )
-
-
 def _acceptor(resource: Resource, query: Query) -> Callable[[Object], bool]:
     """Whether an object is selected by the labelSelector and fieldSelector of a query."""
     labels = parse_label_selector(query.get("labelSelector", ""))
@@ -178,6 +160,3 @@ def selectable_fields(resource: Resource, obj: Object) -> dict[str, str]:
         "metadata.namespace": meta.namespace(obj),
         **{path: read(obj) for path, read in resource.selectable_fields.items()},
     }
-
-
-__all__ = ["InProcessTransport", "LocalAPI", "LocalIdentity", "decode_answer"]

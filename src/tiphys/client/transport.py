@@ -10,7 +10,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
+import orjson
+
 from tiphys.api.resource import Resource
+from tiphys.machinery.errors import StatusError
 
 Object = dict[str, Any]
 Query = Mapping[str, str]
@@ -99,3 +102,22 @@ def resource_path(
 def target(path: str, query: Query | None) -> str:
     """A path with its query, as it stands on the request line."""
     return f"{path}?{urlencode(query)}" if query else path
+
+
+def decode_answer(status: int, content: bytes, method: str) -> Object:
+    """The object of a 2xx; otherwise the StatusError that the server sent, or one made of what it said."""
+    try:
+        answer = orjson.loads(content) if content else {}
+    except orjson.JSONDecodeError:
+        answer = None
+    if 200 <= status < 300:
+        if not isinstance(answer, dict):
+            raise StatusError(
+                500, "InternalError", f"the server answered {status} with something else than an object"
+            )
+        return answer
+    if isinstance(answer, dict) and answer.get("kind") == "Status":
+        raise StatusError.from_status({"code": status, **answer})
+    raise StatusError(
+        status, "Unknown", content.decode(errors="replace") or f"the server answered {method} with {status}"
+    )
