@@ -13,12 +13,40 @@ from typing import Literal
 CHUNK_BYTES = 65536
 
 
-class PipeReader:
+class _PipeEnd:
+    """A descriptor that can be waited for, by any number of tasks, and closed at any time."""
+
+    def __init__(self, path: str | None, flags: int, readiness: Literal["reader", "writer"]) -> None:
+        self._readiness = readiness
+        self._waiter: asyncio.Future[None] | None = None
+        self._descriptor = None if path is None else os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    async def _ready(self, descriptor: int) -> None:
+        if self._waiter is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            getattr(self._waiter.get_loop(), f"add_{self._readiness}")(descriptor, self._wake, descriptor)
+        # Not awaited itself: the cancellation of one task must not reach the others.
+        await asyncio.wait([self._waiter])
+
+    def _wake(self, descriptor: int) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            getattr(waiter.get_loop(), f"remove_{self._readiness}")(descriptor)
+            waiter.set_result(None)
+
+    def close(self) -> None:
+        """Wakes whoever waits. Harmless when repeated."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            self._wake(descriptor)
+            os.close(descriptor)
+
+
+class PipeReader(_PipeEnd):
     """The reading end: iterate for chunks, until every writer has closed. With path None: an empty stream."""
 
     def __init__(self, path: str | None) -> None:
-        self._descriptor = None if path is None else os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._waiter: asyncio.Future[None] | None = None
+        super().__init__(path, os.O_RDONLY, "reader")
 
     def __aiter__(self) -> PipeReader:
         return self
@@ -28,47 +56,31 @@ class PipeReader:
             try:
                 data = os.read(self._descriptor, CHUNK_BYTES)
             except BlockingIOError:
-                await self._readable(self._descriptor)
+                await self._ready(self._descriptor)
                 continue
             if data:
                 return data
             self.close()
         raise StopAsyncIteration
 
-    async def _readable(self, descriptor: int) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        loop.add_reader(descriptor, _resolve, self._waiter)
-        try:
-            await self._waiter
-        finally:
-            # close() has removed it already, and the number may be another file's by now.
-            if self._descriptor is not None:
-                loop.remove_reader(descriptor)
 
-    def close(self) -> None:
-        """Ends the iteration, whoever waits in it."""
-        descriptor, self._descriptor = self._descriptor, None
-        _close(descriptor, self._waiter, "remove_reader")
-
-
-class PipeWriter:
+class PipeWriter(_PipeEnd):
     """The writing end. The pipe is held open for reading too until `connected()`, so that it can be opened before the shim does."""
 
     def __init__(self, path: str) -> None:
+        super().__init__(path, os.O_RDWR, "writer")
         self._path = path
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._waiter: asyncio.Future[None] | None = None
 
     def connected(self) -> None:
         """The shim has opened its end: give up ours for reading, else a write would never notice that nobody reads any more."""
         placeholder = self._descriptor
+        if placeholder is None:  # closed meanwhile
+            return
         try:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # ENXIO: the process has ended already
+        except OSError:  # the process has ended already, and its directory is gone
             self._descriptor = None
-        if placeholder is not None:
-            os.close(placeholder)
+        os.close(placeholder)
 
     async def write(self, data: bytes) -> None:
         """Waits for room. What nobody will read is dropped in silence."""
@@ -77,39 +89,6 @@ class PipeWriter:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
-                await self._writable(self._descriptor)
+                await self._ready(self._descriptor)
             except BrokenPipeError:
                 self.close()
-
-    async def _writable(self, descriptor: int) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        loop.add_writer(descriptor, _resolve, self._waiter)
-        try:
-            await self._waiter
-        finally:
-            if self._descriptor is not None:
-                loop.remove_writer(descriptor)
-
-    def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        _close(descriptor, self._waiter, "remove_writer")
-
-
-def _close(
-    descriptor: int | None,
-    waiter: asyncio.Future[None] | None,
-    remove: Literal["remove_reader", "remove_writer"],
-) -> None:
-    """Forgets the descriptor in the loop, closes it and wakes whoever waited for it."""
-    if descriptor is None:
-        return
-    if waiter is not None:
-        getattr(waiter.get_loop(), remove)(descriptor)
-        _resolve(waiter)
-    os.close(descriptor)
-
-
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -62,8 +62,7 @@ def container_config(config: ContainerConfig, sandbox: SandboxConfig) -> Message
         command=config.command,
         args=config.args,
         working_dir=config.working_directory,
-        # A value is bytes in the interface: surrogates carry what a decoded environment could not.
-        envs=[{"key": key, "value": value.encode("utf-8", "surrogateescape")} for key, value in config.env],
+        envs=[{"key": key, "value": value.encode()} for key, value in config.env],
         mounts=[_mount(mount) for mount in config.mounts],
         devices=[
             {
