@@ -42,7 +42,6 @@ def read_object(call: Call, kind: GroupVersionKind, type_name: str) -> Object:
         return _read_protobuf(body, kind, type_name)
     else:
         raise errors.unsupported_media_type(ACCEPTED)
-    obj = with_kind(obj, kind, body)
     return check_fields(call, obj, kind, type_name, source=source)
 
 
@@ -69,11 +68,13 @@ def _read_protobuf(body: bytes, kind: GroupVersionKind, type_name: str) -> Objec
     except DecodeError as error:
         raise errors.bad_request(str(error)) from None
     del found
-    return with_kind(obj, kind, body)
+    expect_kind(obj, kind)
+    obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
+    return obj
 
 
-def with_kind(obj: Any, kind: GroupVersionKind, body: bytes) -> Object:
-    """Checks apiVersion and kind, or fills in what the path says when the body says nothing."""
+def expect_kind(obj: Any, kind: GroupVersionKind) -> Object:
+    """Refuses another apiVersion or kind than the path says (400); a body may leave both out."""
     if not isinstance(obj, dict):
         shown = "array" if isinstance(obj, list) else type(obj).__name__
         raise errors.bad_request(
@@ -90,14 +91,14 @@ def with_kind(obj: Any, kind: GroupVersionKind, body: bytes) -> Object:
             f'{given_kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
             f"converting ({given_kind}) to ({kind.kind}): unknown conversion"
         )
-    obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     return obj
 
 
 def check_fields(
-    call: Call, obj: Object, kind: GroupVersionKind, type_name: str, *, source: bytes | None = None
+    call: Call, obj: Any, kind: GroupVersionKind, type_name: str, *, source: bytes | None = None
 ) -> Object:
-    """Unknown and duplicate fields by the request's `fieldValidation`; wrong types always. The canonical object."""
+    """The canonical object of the expected kind. Unknown and duplicate fields go by the request's `fieldValidation`."""
+    expect_kind(obj, kind)
     mode = call.request.query.get("fieldValidation", ("Warn",))[0] or "Warn"
     if mode not in ("Strict", "Warn", "Ignore"):
         path = errors.Path("fieldValidation")
@@ -122,4 +123,5 @@ def check_fields(
         for complaint in complaints:
             call.warn(complaint)
     checked: Object = result.object
+    checked["kind"], checked["apiVersion"] = kind.kind, kind.api_version
     return checked

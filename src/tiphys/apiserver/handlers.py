@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tiphys.api.resource import Object
-from tiphys.apiserver.bodies import check_fields, content_type, read_object, with_kind
+from tiphys.apiserver.bodies import check_fields, content_type, read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import read_patch
 from tiphys.apiserver.records import Record
@@ -123,7 +123,6 @@ async def _patch(call: Call) -> Response:
 
     def change(old: Object) -> Object:
         new = patch(old)
-        new = with_kind(new, row.gvk, b"")
         new = check_fields(call, new, row.gvk, row.type)
         metadata = new.setdefault("metadata", {})
         if metadata.get("name") != info.name:

@@ -29,14 +29,18 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="tiphys", description="Kubernetes, whole, in Python.")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
-        sub = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=name != "kubectl")
+        sub = subparsers.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", add_help=name != "kubectl"
+        )
         import_module(f"tiphys.cli.{name}").arguments(sub)
     return top
 
 
 def add_name(sub: argparse.ArgumentParser) -> None:
     """--name, the same for every subcommand."""
-    sub.add_argument("--name", default="default", metavar="NAME", help="the cluster's name (default: default)")
+    sub.add_argument(
+        "--name", default="default", metavar="NAME", help="the cluster's name (default: default)"
+    )
 
 
 def home() -> Path:

@@ -10,7 +10,9 @@ from tiphys.cli import add_name, home, tell
 
 def arguments(sub: argparse.ArgumentParser) -> None:
     add_name(sub)
-    sub.add_argument("--purge", action="store_true", help="remove its data, its certificates and its context too")
+    sub.add_argument(
+        "--purge", action="store_true", help="remove its data, its certificates and its context too"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,5 +24,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.purge:
         tell(f"cluster {options.name!r} is gone")
     else:
-        tell(f"cluster {options.name!r} is stopped; its data stay (resume it with up, remove them with down --purge)")
+        tell(
+            f"cluster {options.name!r} is stopped; its data stay (resume it with up, remove them with down --purge)"
+        )
     return 0

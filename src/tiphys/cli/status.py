@@ -11,7 +11,9 @@ from tiphys.cli import add_name, home
 
 def arguments(sub: argparse.ArgumentParser) -> None:
     add_name(sub)
-    sub.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to print it (default: text)")
+    sub.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="how to print it (default: text)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,7 +36,9 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines.append(f"kubeconfig: {document['kubeconfig']}")
     for component in document["components"]:
         size = component["rss_bytes"] / (1 << 20)
-        lines.append(f"  {component['name']:<28} pid {component['pid']:<8} {size:6.1f} MiB  up {component['uptime_seconds']:.0f} s")
+        lines.append(
+            f"  {component['name']:<28} pid {component['pid']:<8} {size:6.1f} MiB  up {component['uptime_seconds']:.0f} s"
+        )
     for node in document["nodes"][:20]:
         lines.append(f"  node {node['name']:<23} {'Ready' if node['ready'] else 'NotReady'}")
     if len(document["nodes"]) > 20:

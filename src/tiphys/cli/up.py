@@ -12,12 +12,23 @@ from tiphys.cli import add_name, home, tell
 
 def arguments(sub: argparse.ArgumentParser) -> None:
     add_name(sub)
-    sub.add_argument("--data-dir", type=Path, metavar="DIR", help="where its data are (default: below ~/.local/share/tiphys)")
+    sub.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where its data are (default: below ~/.local/share/tiphys)",
+    )
     sub.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: 1)")
-    sub.add_argument("--datastore", choices=("sqlite", "memory"), help="where objects are kept (default: sqlite)")
-    sub.add_argument("--runtime", choices=("containerd", "simulated"), help="what runs pods (default: containerd)")
+    sub.add_argument(
+        "--datastore", choices=("sqlite", "memory"), help="where objects are kept (default: sqlite)"
+    )
+    sub.add_argument(
+        "--runtime", choices=("containerd", "simulated"), help="what runs pods (default: containerd)"
+    )
     sub.add_argument("--api-port", type=_port, metavar="PORT", help="port on 127.0.0.1; 0: any free one")
-    sub.add_argument("--no-install", action="store_true", help="install no system packages; list what is missing")
+    sub.add_argument(
+        "--no-install", action="store_true", help="install no system packages; list what is missing"
+    )
 
 
 def _port(text: str) -> int:
@@ -41,7 +52,9 @@ def run(options: argparse.Namespace) -> int:
         install=not options.no_install,
     )
     up(wanted, home(), os.environ, tell)
-    tell(f"cluster {options.name!r} is ready after {time.monotonic() - started:.1f} s; context tiphys-{options.name} is current")
+    tell(
+        f"cluster {options.name!r} is ready after {time.monotonic() - started:.1f} s; context tiphys-{options.name} is current"
+    )
     suffix = "" if options.name == "default" else f" --name {options.name}"
     print(f"try: ./tiphys kubectl{suffix} get nodes")
     return 0

@@ -60,7 +60,13 @@ def control_plane_process(layout: Layout) -> Process:
 
 def kubelet_process(layout: Layout, node: str, enter: list[str]) -> Process:
     """`enter` is the beginning of a command line inside the node's namespaces; empty for simulated nodes."""
-    arguments = [*enter, sys.executable, "-m", "tiphys.cluster.kubelet_process", str(kubelet_settings(layout, node))]
+    arguments = [
+        *enter,
+        sys.executable,
+        "-m",
+        "tiphys.cluster.kubelet_process",
+        str(kubelet_settings(layout, node)),
+    ]
     return Process(f"kubelet-{node}", arguments, str(layout.log(f"kubelet-{node}")), stop_seconds=10.0)
 
 

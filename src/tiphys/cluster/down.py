@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tiphys.cluster import layout as places, processes
+from tiphys.cluster import layout as places
+from tiphys.cluster import processes
 from tiphys.cluster.layout import ClusterError, Layout
 from tiphys.cluster.status import supervisor_pid
 from tiphys.cluster.supervisor import read_running
@@ -60,7 +61,14 @@ def _purge(layout: Layout, home: Path, name: str, environment: Mapping[str, str]
     from tiphys.cluster.up import context_name
 
     kubeconfig.remove_from(kubeconfig.default_path(environment), context_name(name))
-    for path in (layout.pki, layout.database.parent, layout.logs, layout.network, layout.data / "nodes", layout.data / "images"):
+    for path in (
+        layout.pki,
+        layout.database.parent,
+        layout.logs,
+        layout.network,
+        layout.data / "nodes",
+        layout.data / "images",
+    ):
         shutil.rmtree(path, ignore_errors=True)
     for path in (layout.kubeconfig, layout.config):
         path.unlink(missing_ok=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tiphys.cluster import blueprint, layout as places, processes
+from tiphys.cluster import blueprint, processes
+from tiphys.cluster import layout as places
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
@@ -72,14 +73,19 @@ def _configure(wanted: Wanted, home: Path) -> tuple[Layout, ClusterConfig, bool]
     if wanted.data is not None:
         data = wanted.data.expanduser().absolute()
         if layout is not None and layout.config.exists() and layout.data != data:
-            raise ClusterError(f"cluster {wanted.name!r} has its data in {layout.data}", "choose another --name, or purge that one")
+            raise ClusterError(
+                f"cluster {wanted.name!r} has its data in {layout.data}",
+                "choose another --name, or purge that one",
+            )
         layout = Layout(data)
     elif layout is None:
         layout = Layout(home / wanted.name)
     is_new = not layout.config.exists()
     config = _new_config(wanted, home) if is_new else _kept_config(wanted, places.read_config(layout))
     if config.runtime == "containerd" and config.nodes > 1:
-        raise ClusterError("several nodes with containers are not there yet", "use --nodes 1, or --runtime simulated")
+        raise ClusterError(
+            "several nodes with containers are not there yet", "use --nodes 1, or --runtime simulated"
+        )
     if config.nodes < 1:
         raise ClusterError("a cluster needs at least one node", "use --nodes 1")
     places.write_config(layout, config)
@@ -106,7 +112,10 @@ def _free_port(asked: int | None) -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 if asked is not None:
-                    raise ClusterError(f"port {port} cannot be used: {error.strerror}", "choose another --api-port, or 0 for any") from None
+                    raise ClusterError(
+                        f"port {port} cannot be used: {error.strerror}",
+                        "choose another --api-port, or 0 for any",
+                    ) from None
                 continue
             return int(probe.getsockname()[1])
     raise ClusterError("no port is free on 127.0.0.1", "end something that listens there")
@@ -130,7 +139,9 @@ def _kept_config(wanted: Wanted, config: ClusterConfig) -> ClusterConfig:
 
 def _check_containers(config: ClusterConfig) -> None:
     if os.geteuid() != 0:
-        raise ClusterError("containers need root", f"use sudo, or: tiphys up --name {config.name} --runtime simulated")
+        raise ClusterError(
+            "containers need root", f"use sudo, or: tiphys up --name {config.name} --runtime simulated"
+        )
 
 
 def _start(layout: Layout, config: ClusterConfig, tell: Tell) -> None:
@@ -177,7 +188,9 @@ def _write_settings(layout: Layout, config: ClusterConfig, segment_namespace: st
             node=node,
             nodes=config.node_names if simulated else [node],
             runtime=config.runtime,
-            server=f"https://127.0.0.1:{config.api_port}" if simulated else f"https://{config.segment_address}:{blueprint.SEGMENT_PORT}",
+            server=f"https://127.0.0.1:{config.api_port}"
+            if simulated
+            else f"https://{config.segment_address}:{blueprint.SEGMENT_PORT}",
             pki=str(layout.pki),
             certificate=blueprint.kubelet_file(node),
             address=config.node_address(number),
@@ -205,7 +218,9 @@ def _wait_for_port(layout: Layout) -> int:
     raise ClusterError("the API server did not start", f"see {layout.log('control-plane')}")
 
 
-def write_kubeconfigs(layout: Layout, config: ClusterConfig, port: int, environment: Mapping[str, str]) -> None:
+def write_kubeconfigs(
+    layout: Layout, config: ClusterConfig, port: int, environment: Mapping[str, str]
+) -> None:
     """The administrator's kubeconfig, and its context in the user's own."""
     from tiphys.client import kubeconfig
 
@@ -255,6 +270,8 @@ async def _wait_until_ready(layout: Layout, config: ClusterConfig, tell: Tell) -
                     return
     except TimeoutError:
         names = ", ".join(sorted(waiting)[:3])
-        raise ClusterError(f"not Ready after {READY_SECONDS:.0f} s: {names}", f"see the logs in {layout.logs}") from None
+        raise ClusterError(
+            f"not Ready after {READY_SECONDS:.0f} s: {names}", f"see the logs in {layout.logs}"
+        ) from None
     finally:
         await transport.close()

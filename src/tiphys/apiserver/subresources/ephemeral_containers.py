@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Object
-from tiphys.apiserver.bodies import check_fields, read_object, with_kind
+from tiphys.apiserver.bodies import check_fields, read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import read_patch
 from tiphys.net.http import Response
@@ -22,7 +22,7 @@ async def ephemeral_containers(call: Call) -> Response:
     patch = read_patch(call)
 
     def change(old: Object) -> Object:
-        new = check_fields(call, with_kind(patch(old), row.gvk, b""), row.gvk, row.type)
+        new = check_fields(call, patch(old), row.gvk, row.type)
         return _only_these(old, new)
 
     record, _ = await call.server.writes.update(call, change)

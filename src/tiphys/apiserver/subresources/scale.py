@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from tiphys.api.resource import Object, Resource
-from tiphys.apiserver.bodies import check_fields, read_object, with_kind
+from tiphys.apiserver.bodies import check_fields, read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import MERGE_PATCH, read_patch
 from tiphys.apiserver.records import Record
@@ -37,7 +37,7 @@ async def scale(call: Call) -> Response:
 
 
 def _checked(call: Call, obj: Object) -> Object:
-    return check_fields(call, with_kind(obj, SCALE, b""), SCALE, _TYPE)
+    return check_fields(call, obj, SCALE, _TYPE)
 
 
 async def _write(call: Call, want: Any) -> Record:
