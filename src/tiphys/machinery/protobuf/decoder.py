@@ -33,6 +33,8 @@ Read = Callable[[bytes, int, int, int], Any]
 """(data, start, end, depth) → the JSON value of what stands between start and end; None: nothing."""
 Number = Callable[[int], Any]
 """The JSON value of a varint."""
+TakeNumber = Callable[[Object, int], None]
+"""(object to fill, varint)."""
 
 DEPTH_LIMIT = 200
 """Messages inside messages; the apiserver has the same limit for JSON."""
@@ -71,10 +73,34 @@ def _into(struct: Struct) -> Into:
     return found
 
 
-def _message(table: dict[int, Into]) -> Into:
-    """The loop over the fields of one message."""
-    find = table.get
-    known = {field_tag >> 3 for field_tag in table}
+class _Table:
+    """What to do with each tag. Varints have a column of their own: they are read on the way past."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, TakeNumber] = {}
+        self.others: dict[int, Into] = {}
+
+    def refuse_other_wire_types(self) -> None:
+        """A known number with a wire type that is not in the table is no unknown field, but an error."""
+        for number in {0} | {field_tag >> 3 for field_tag in (*self.numbers, *self.others)}:
+            for wire_type in range(6):
+                column = self.numbers if wire_type == VARINT else self.others
+                column.setdefault(number << 3 | wire_type, _wrong_wire_type(number, wire_type))
+
+
+def _wrong_wire_type(number: int, wire_type: int) -> Callable[..., None]:
+    def refuse(*_: object) -> None:
+        if number == 0:
+            raise DecodeError(f"proto: illegal tag 0 (wire type {wire_type})")
+        raise DecodeError(f"proto: wrong wireType = {wire_type} for field {number}")
+
+    return refuse
+
+
+def _message(table: _Table) -> Into:
+    """The loop over the fields of one message. It is long because a call costs more than what it would do."""
+    table.refuse_other_wire_types()
+    find_number, find = table.numbers.get, table.others.get
 
     def read(obj: Object, data: bytes, position: int, end: int, depth: int) -> None:
         if depth > DEPTH_LIMIT:
@@ -84,49 +110,61 @@ def _message(table: dict[int, Into]) -> Into:
             position += 1
             if field_tag > 0x7F:
                 field_tag, position = read_varint(data, position - 1)
-            handle = find(field_tag)
-            if handle is None:
-                if field_tag >> 3 in known:
-                    raise DecodeError(f"proto: wrong wireType = {field_tag & 7} for field {field_tag >> 3}")
-                position = skip(data, position, field_tag)
-                continue
-            start = position
-            if field_tag & 7 == BYTES:
+            wire_type = field_tag & 7
+            if wire_type == BYTES:
                 size = data[position]
                 position += 1
                 if size > 0x7F:
                     size, position = read_varint(data, position - 1)
-                start = position
-                position += size
-            elif field_tag & 7 == VARINT:
-                while data[position] > 0x7F:
-                    position += 1
+                start, position = position, position + size
+                if position > end:
+                    raise truncated()
+                handle = find(field_tag)
+                if handle is not None:
+                    handle(obj, data, start, position, depth)
+            elif wire_type == VARINT:
+                value = data[position]
                 position += 1
+                if value > 0x7F:
+                    value, position = read_varint(data, position - 1)
+                take = find_number(field_tag)
+                if take is not None:
+                    take(obj, value)
             else:
-                position += 8
-            if position > end:
-                raise truncated()
-            handle(obj, data, start, position, depth)
+                start, position = position, skip(data, position, field_tag)
+                handle = find(field_tag)
+                if handle is not None:
+                    handle(obj, data, start, position, depth)
         if position != end:
             raise truncated()
 
     return read
 
 
-def _table(struct: Struct) -> dict[int, Into]:
-    table: dict[int, Into] = {}
+def _table(struct: Struct) -> _Table:
+    table = _Table()
     for field in struct.own_fields:
-        if not field.number:
-            continue
-        wire_type = _wire_type(field.type)
-        table[field.number << 3 | wire_type] = _handler(field)
-        if isinstance(field.type, ListOf):
-            item = field.type.item
-            if _wire_type(item) != BYTES:
-                # Numbers may come one by one, or packed into one value.
-                table[field.number << 3 | _wire_type(item)] = _append(field.name, _reader(item))
-                table[field.number << 3 | BYTES] = _append_packed(field.name, item)
+        if field.number:
+            _add(table, field)
     return table
+
+
+def _add(table: _Table, field: Field) -> None:
+    is_list = isinstance(field.type, ListOf)
+    type_ = field.type.item if isinstance(field.type, ListOf) else field.type
+    wire_type = _wire_type(type_)
+    field_tag = field.number << 3 | wire_type
+    if wire_type == VARINT:
+        assert isinstance(type_, Scalar)
+        convert = _NUMBERS[type_.kind]
+        table.numbers[field_tag] = (
+            _append_number(field.name, convert) if is_list else _set_number(field, convert)
+        )
+    else:
+        table.others[field_tag] = _handler(field)
+    if is_list and wire_type != BYTES:
+        # Numbers may come one by one, or packed into one value.
+        table.others[field.number << 3 | BYTES] = _append_packed(field.name, type_)
 
 
 def _wire_type(type_: Type) -> int:
@@ -143,6 +181,8 @@ def _handler(field: Field) -> Into:
         return _append(field.name, _reader(type_.item))
     if isinstance(type_, MapOf):
         return _put(field.name, type_.value)
+    if isinstance(type_, Scalar) and type_.kind is ScalarKind.STRING:
+        return _set_string(field)
     struct = struct_of(type_)
     if struct is not None and not field.name:
         return _inlined(struct)
@@ -164,6 +204,39 @@ def _set(field: Field, read: Read) -> Into:
             obj.pop(name, None)
 
     return handle
+
+
+def _set_string(field: Field) -> Into:
+    """As `_set`, for the kind that most fields are of."""
+    name, keeps = field.name, field.keeps_zero
+
+    def handle(obj: Object, data: bytes, start: int, end: int, _depth: int) -> None:
+        if start != end or keeps:
+            obj[name] = data[start:end].decode()
+        else:
+            obj.pop(name, None)
+
+    return handle
+
+
+def _set_number(field: Field, convert: Number) -> TakeNumber:
+    name, keeps = field.name, field.keeps_zero
+
+    def take(obj: Object, number: int) -> None:
+        value = convert(number)
+        if value or keeps:
+            obj[name] = value
+        else:
+            obj.pop(name, None)
+
+    return take
+
+
+def _append_number(name: str, convert: Number) -> TakeNumber:
+    def take(obj: Object, number: int) -> None:
+        obj.setdefault(name, []).append(convert(number))
+
+    return take
 
 
 def _is_plain(type_: Type) -> bool:
@@ -228,38 +301,37 @@ def _append_packed(name: str, item: Type) -> Into:
 
 def _put(name: str, value_type: Type) -> Into:
     """An entry of a map: a message of the key and the value."""
-    value_field = Field(name="value", number=2, type=value_type, pointer=True)
-    key_field = Field(name="key", number=1, type=Scalar(ScalarKind.STRING), pointer=True)
     read_entry: Into | None = None
 
     def handle(obj: Object, data: bytes, start: int, end: int, depth: int) -> None:
         nonlocal read_entry
         if read_entry is None:
-            read_entry = _message(
-                {key_field.number << 3 | BYTES: _handler(key_field)}
-                | {_value_tag(value_type): _set_any(value_field)}
-            )
+            read_entry = _message(_entry_table(value_type))
         entry: Object = {}
         read_entry(entry, data, start, end, depth)
         entries = obj.get(name)
         if entries is None:
             entries = obj[name] = {}
-        value = entry.get("value", entry)
-        entries[entry.get("key", "")] = _empty(value_type) if value is entry else value
+        entries[entry.get("key", "")] = entry["value"] if "value" in entry else _empty(value_type)
 
     return handle
 
 
-def _value_tag(type_: Type) -> int:
-    return 2 << 3 | _wire_type(type_)
+def _entry_table(value_type: Type) -> _Table:
+    table = _Table()
+    _add(table, Field(name="key", number=1, type=Scalar(ScalarKind.STRING), pointer=True))
+    if _wire_type(value_type) == BYTES:
+        table.others[2 << 3 | BYTES] = _set_any("value", _reader(value_type))
+    else:
+        _add(table, Field(name="value", number=2, type=value_type, pointer=True))
+    return table
 
 
-def _set_any(field: Field) -> Into:
-    """A value of a map, None too (a time that is none)."""
-    read = _reader(field.type)
+def _set_any(name: str, read: Read) -> Into:
+    """A value that is kept whatever it is: None too (a time that is none)."""
 
     def handle(obj: Object, data: bytes, start: int, end: int, depth: int) -> None:
-        obj["value"] = read(data, start, end, depth)
+        obj[name] = read(data, start, end, depth)
 
     return handle
 
@@ -323,7 +395,9 @@ def _struct_reader(struct: Struct) -> Read:
 
 def _list_reader(type_: ListOf) -> Read:
     """A list where only one value fits is a message with the list as its field 1 (ExtraValue)."""
-    into = _message({1 << 3 | BYTES: _append("items", _reader(type_.item))})
+    table = _Table()
+    _add(table, Field(name="items", number=1, type=type_))
+    into = _message(table)
 
     def read(data: bytes, start: int, end: int, depth: int) -> list[Any]:
         obj: Object = {}

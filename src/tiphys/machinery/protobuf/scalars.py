@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -47,24 +48,35 @@ def _read_bytes(data: bytes, start: int, end: int) -> str:
 
 
 def _read_quantity(data: bytes, start: int, end: int) -> str:
-    message = small_message(data, start, end)
+    return _quantity(data[start:end])
+
+
+# Objects repeat the same few amounts and times again and again.
+@lru_cache(maxsize=1024)
+def _quantity(data: bytes) -> str:
+    message = small_message(data, 0, len(data))
     return quantity.canonical(content_of(message, 1).decode()) if 1 in message else "0"
 
 
 def _read_time(data: bytes, start: int, end: int) -> str | None:
-    moment = _moment(data, start, end)
-    return format_time(moment) if moment is not None else None
+    return _time(data[start:end])
 
 
 def _read_micro_time(data: bytes, start: int, end: int) -> str | None:
-    moment = _moment(data, start, end)
+    moment = _moment(data[start:end])
     return format_micro_time(moment) if moment is not None else None
 
 
-def _moment(data: bytes, start: int, end: int) -> datetime | None:
-    if start == end:
+@lru_cache(maxsize=1024)
+def _time(data: bytes) -> str | None:
+    moment = _moment(data)
+    return format_time(moment) if moment is not None else None
+
+
+def _moment(data: bytes) -> datetime | None:
+    if not data:
         return None
-    message = small_message(data, start, end)
+    message = small_message(data, 0, len(data))
     seconds, nanos = signed64(number_of(message, 1)), signed32(number_of(message, 2))
     if seconds == _ZERO_SECONDS and nanos == 0:
         return None

@@ -54,4 +54,8 @@ def _may_repeat_names(source: bytes, obj: Any) -> bool:
 
     A quote inside a string is written as `\\"`, so it counts alike on both sides, unless it came as `\\u0022`.
     """
-    return source.count(b'"') != orjson.dumps(obj).count(b'"') or b"\\u0022" in source
+    try:
+        written = orjson.dumps(obj)
+    except TypeError:  # nested too deeply to be written again: let the exact decoder look
+        return True
+    return source.count(b'"') != written.count(b'"') or b"\\u0022" in source

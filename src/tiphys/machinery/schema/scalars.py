@@ -119,21 +119,18 @@ def _bytes(scalar: Scalar, value: Any) -> Any:
 
 def _wrong_base64(value: str, stripped: str) -> int | None:
     """Where Go's decoder stops in `value`, or None. Line ends are skipped, padding is a must."""
-    body = stripped.rstrip("=")
-    padding = len(stripped) - len(body)
-    for place, character in enumerate(body):
-        if character not in _BASE64:
-            return _offset(value, place)
-    if len(body) % 4 == 0:
-        return _offset(value, len(body)) if padding else None
-    if len(body) % 4 == 1 and padding:
-        return _offset(value, len(body))
-    needed = 4 - len(body) % 4
-    if padding == 0:
-        return _offset(value, len(body) - len(body) % 4)
-    if padding < needed:
-        return len(value.encode())
-    return _offset(value, len(body) + needed) if padding > needed else None
+    body = next((place for place, letter in enumerate(stripped) if letter not in _BASE64), len(stripped))
+    rest = body % 4
+    if body == len(stripped):
+        return len(value) - rest if rest else None
+    if stripped[body] != "=" or rest < 2:
+        return _offset(value, body)
+    end = body + 4 - rest
+    if end > len(stripped):
+        return len(value)
+    if stripped[body:end] != "=" * (4 - rest):
+        return _offset(value, body)
+    return _offset(value, end) if end < len(stripped) else None
 
 
 def _offset(value: str, place: int) -> int:

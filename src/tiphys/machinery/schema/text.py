@@ -138,9 +138,9 @@ def _read_field(block: Block, line: int, row: str, find: Callable[[str], Struct]
 def _read_type(text: str, source: str, find: Callable[[str], Struct]) -> Type:
     if text in _SCALARS:
         return _SCALARS[text]
-    if text[0] == "[" and text[-1] == "]":
+    if text[:1] == "[" and text[-1:] == "]":
         return ListOf(_read_type(text[1:-1], source, find))
-    if text[0] == "{" and text[-1] == "}":
+    if text[:1] == "{" and text[-1:] == "}":
         return MapOf(_read_type(text[1:-1], source, find))
     _, dot, name = text.rpartition(".")
     if not name[:1].isupper() or not name.isalnum():
