@@ -71,17 +71,23 @@ class H1Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        return False  # As a lost connection: a client that no longer listens and one that half-closes look the same.
+        """The client has gone: one that only half-closes looks the same, and Go's servers take it so too."""
+        self._closing = True
+        self._abandon()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.service.discard(self)
         self._closing = True
         self._deadline.end()
         self._output.clear()
+        self._abandon()
+        self._reader.end()
+
+    def _abandon(self) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
-        del self._reader  # It and its parser hold each other.
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -271,9 +277,7 @@ class H1Connection(asyncio.Protocol):
             self._exchange.wind_down()
 
     def kill(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.abandon()
+        self._abandon()
         self._transport.abort()
 
     def hand_over(self, response: Response) -> None:

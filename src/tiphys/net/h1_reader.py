@@ -122,6 +122,12 @@ class RequestReader:
             if begun_earlier and self.state is State.HEAD:
                 self._count_unfinished_head(len(data))
 
+    def end(self) -> None:
+        """Let go of the parser, which holds this reader as the reader holds it."""
+        self.state = State.FAILED
+        self.ready.clear()
+        del self._parser
+
     def _count_unfinished_head(self, size: int) -> None:
         """A line without an end is invisible to the header callbacks, so count what came."""
         self._fed_bytes += size

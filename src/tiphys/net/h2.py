@@ -146,6 +146,8 @@ class H2Connection(asyncio.Protocol):
         self.flush()
 
     def eof_received(self) -> bool:
+        self._closed = True
+        self._abandon_all()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -14,10 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from wire_peers import Site
+from wire_peers import Site, Wire
 
 from tiphys.net.http import Handler
 from tiphys.net.server import Server
+from tiphys.net.service import Limits
 from tiphys.net.tls import client_context, server_context
 
 
@@ -101,3 +102,24 @@ async def serve(pki: Pki) -> AsyncIterator[Serve]:
         for peer in site.peers:
             await peer.close()
         await site.server.shutdown(grace_seconds=0)
+
+
+MakeWire = Callable[..., Wire]
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[MakeWire]:
+    wires: list[Wire] = []
+
+    def make(handler: Handler, *, window_bytes: int = 65535, manual: bool = False, **limits: float) -> Wire:
+        wires.append(Wire(handler, Limits(**limits), window_bytes=window_bytes, manual=manual))  # type: ignore[arg-type]
+        return wires[-1]
+
+    yield make
+    for one in wires:
+        one.connection.connection_lost(None)
+
+
+@pytest.fixture(params=[False, True], ids=["cleartext", "tls"])
+def tls(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from wire_peers import PATIENCE_SECONDS, H1Peer, Site
+from wire_peers import PATIENCE_SECONDS, H1Peer, Site, Watches
 
 from conftest import Pki, Serve
-from tiphys.net.http import ByteStream, Request, Response, Sink
+from tiphys.net.http import ByteStream, Request, Response
 from tiphys.net.server import PREFACE, Server
 from tiphys.net.tls import client_context, subject_of
 
@@ -20,23 +20,6 @@ from tiphys.net.tls import client_context, subject_of
 def describe(request: Request) -> Response:
     connection = request.connection
     return Response(200, body=f"{connection.protocol} tls={connection.tls} {request.path}".encode())
-
-
-class Watches:
-    def __init__(self) -> None:
-        self.sinks: set[Sink] = set()
-        self.closed = 0
-
-    def __call__(self, request: Request) -> Response:
-        return Response(200, start=self.start)
-
-    def start(self, sink: Sink) -> None:
-        self.sinks.add(sink)
-        sink.on_close = lambda: self.drop(sink)
-
-    def drop(self, sink: Sink) -> None:
-        self.sinks.discard(sink)
-        self.closed += 1
 
 
 async def test_alpn_chooses(serve: Serve) -> None:

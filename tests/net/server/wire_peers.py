@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import ngh2
 
-from tiphys.net.http import Address
+from tiphys.net.h2 import H2Connection
+from tiphys.net.http import Address, Connection, Handler, Request, Response, Sink
 from tiphys.net.server import Server
-from tiphys.net.service import Service
+from tiphys.net.service import Limits, Service
 
 # Whatever is awaited here comes at once, or the test is to fail rather than to hang.
 PATIENCE_SECONDS = 5
@@ -261,3 +262,60 @@ class Site:
     @property
     def url(self) -> str:
         return f"{'https' if self.client_context else 'http'}://{self.address}"
+
+
+class Watches:
+    """A handler whose every answer is an open sink."""
+
+    def __init__(self) -> None:
+        self.sinks: list[Sink] = []
+        self.closed = 0
+        self.one_closed = asyncio.Event()
+
+    def __call__(self, request: Request) -> Response:
+        return Response(200, [("content-type", "application/json")], start=self.start)
+
+    def start(self, sink: Sink) -> None:
+        self.sinks.append(sink)
+        sink.on_close = self.on_close
+
+    def on_close(self) -> None:
+        self.closed += 1
+        self.one_closed.set()
+
+
+def echo(request: Request) -> Response:
+    return Response(200, [("X-Path", request.path)], request.body or request.target.encode())
+
+
+class Wire:
+    """A client and a connection of the server with nothing but memory in between."""
+
+    def __init__(self, handler: Handler, limits: Limits, *, window_bytes: int, manual: bool) -> None:
+        self.client = H2Client(window_bytes=window_bytes, manual=manual)
+        self.transport = MemoryTransport()
+        self.service = Service(handler, limits)
+        self.connection = H2Connection(self.service, Connection(protocol="h2"))
+        self.connection.connection_made(self.transport)
+
+    def settle(self) -> None:
+        """Carry bytes both ways until there are none; the loop does not turn."""
+        while True:
+            data = self.transport.take()
+            if data:
+                self.client.hear(data)
+            reply = self.client.engine.data_to_send()
+            if reply and not self.transport.closed:
+                self.connection.data_received(reply)
+            if not data and not reply:
+                return
+
+    async def turn(self, times: int = 3) -> None:
+        """Let the loop turn, and carry what comes."""
+        for _ in range(times):
+            self.settle()
+            await asyncio.sleep(0)
+        self.settle()
+
+    def get(self, path: str, *headers: tuple[str, str], method: str = "GET") -> int:
+        return self.client.request(path, method, *headers)
