@@ -96,14 +96,14 @@ class Execution:
             self._exit = asyncio.create_task(self._wait_for_exit())
             await asyncio.sleep(0)
             await self._tasks.call("Start", **self._id)
+            if self._stdin is not None:
+                await self._stdin.connect()
         except BaseException as error:
             await self.close()
             if type(error) is RuntimeFailure:
                 message = f'failed to exec in container: failed to start exec "{self._id["exec_id"]}": {error.message}'
                 raise RuntimeFailure(message) from None
             raise
-        if self._stdin is not None:
-            self._stdin.connected()
 
     async def _wait_for_exit(self) -> int:
         while True:

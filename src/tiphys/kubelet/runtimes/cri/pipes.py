@@ -7,10 +7,12 @@ a client that does not read holds back the process that writes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import Literal
 
 CHUNK_BYTES = 65536
+CONNECT_SECONDS = 0.001
 
 
 class _PipeEnd:
@@ -65,22 +67,27 @@ class PipeReader(_PipeEnd):
 
 
 class PipeWriter(_PipeEnd):
-    """The writing end. The pipe is held open for reading too until `connected()`, so that it can be opened before the shim does."""
+    """The writing end, once `connect()` has found a reader. Until then nothing can be written, and after `close()` no more."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, os.O_RDWR, "writer")
+        super().__init__(None, os.O_WRONLY, "writer")
         self._path = path
+        self._closed = False
 
-    def connected(self) -> None:
-        """The shim has opened its end: give up ours for reading, else a write would never notice that nobody reads any more."""
-        placeholder = self._descriptor
-        if placeholder is None:  # closed meanwhile
-            return
-        try:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # the process has ended already, and its directory is gone
-            self._descriptor = None
-        os.close(placeholder)
+    async def connect(self) -> None:
+        """Waits until the shim has opened its end, which it does in its own time, or close().
+
+        To write earlier would need a reading end of our own: data then has a reader that never reads it, or, once we give that up too
+        soon, none at all.
+        """
+        while not self._closed:
+            try:
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                return
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    self._closed = True
+            await asyncio.sleep(CONNECT_SECONDS)
 
     async def write(self, data: bytes) -> None:
         """Waits for room. What nobody will read is dropped in silence."""
@@ -92,3 +99,7 @@ class PipeWriter(_PipeEnd):
                 await self._ready(self._descriptor)
             except BrokenPipeError:
                 self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        super().close()
