@@ -197,4 +197,6 @@ class Response:
     upgrade: Callable[[ByteStream], Awaitable[None]] | None = None
 
 
+# A plain Response is sent at once. An awaitable (coroutine or Future) is cancelled when the client goes before its answer:
+# what must be finished all the same, or is waited for by others, goes behind asyncio.shield.
 Handler = Callable[[Request], Response | Awaitable[Response]]
