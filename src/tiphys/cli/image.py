@@ -22,14 +22,14 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from tiphys.cluster import images_of_cluster as images
+    from tiphys.cluster import nodes
     from tiphys.cluster.layout import require_layout
 
     layout = require_layout(home(), options.name)
     work: dict[str, Callable[[], Awaitable[list[str]]]] = {
-        "import": lambda: images.import_file(layout, options.file),
-        "ls": lambda: images.listing(layout),
-        "rm": lambda: images.remove(layout, options.image),
+        "import": lambda: nodes.import_image(layout, options.file),
+        "ls": lambda: nodes.list_images(layout),
+        "rm": lambda: nodes.remove_image(layout, options.image),
     }
 
     async def act() -> list[str]:

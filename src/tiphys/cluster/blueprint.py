@@ -80,3 +80,8 @@ def kubelet_settings(layout: Layout, node: str) -> Path:
 
 def port_file(layout: Layout) -> Path:
     return layout.run / "api-port"
+
+
+def node_cgroup(config: ClusterConfig, node: str) -> str:
+    """Below which all control groups of a node's pods are."""
+    return f"/tiphys-{config.name}/{node}"

@@ -117,10 +117,11 @@ class Authority:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID
 
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key()
-        purposes = [x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = (
             self._builder(_name(leaf.user, leaf.groups), authority.subject, public, LEAF_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -131,7 +132,7 @@ class Authority:
             )
         )
         if leaf.names:
-            purposes.append(x509.ExtendedKeyUsageOID.SERVER_AUTH)
+            purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(list(map(_alternative, leaf.names))), critical=False
             )

@@ -150,10 +150,11 @@ class Supervisor:
         if not child.pid:
             return
         deadline = time.monotonic() + child.process.stop_seconds
-        os.kill(child.pid, signal.SIGTERM)
+        os.kill(program_of(child.pid), signal.SIGTERM)
         while child.pid:
             left = deadline - time.monotonic()
             if left <= 0:
+                os.kill(program_of(child.pid), signal.SIGKILL)
                 os.kill(child.pid, signal.SIGKILL)
                 os.waitpid(child.pid, 0)
                 child.pid = 0
@@ -177,7 +178,7 @@ class Supervisor:
         running = [
             {
                 "name": child.process.name,
-                "pid": child.pid,
+                "pid": program_of(child.pid),
                 "started_at": child.started,
                 "restarts": child.restarts,
             }
@@ -185,6 +186,21 @@ class Supervisor:
             if child.pid
         ]
         _replace(self._run / "running.json", running)
+
+
+def program_of(pid: int) -> int:
+    """The program itself: a process that entered namespaces by nsenter is the child of one that waits for it."""
+    try:
+        if Path(f"/proc/{pid}/comm").read_text().strip() != "nsenter":
+            return pid
+        for _ in range(100):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            if children:
+                return int(children[0])
+            time.sleep(0.002)
+    except OSError:
+        pass
+    return pid
 
 
 def _replace(path: Path, value: Any) -> None:

@@ -129,12 +129,8 @@ def _kept_config(wanted: Wanted, config: ClusterConfig) -> ClusterConfig:
                 f"cluster {config.name!r} was made with --{name} {getattr(config, name)}",
                 "leave the option out, or start anew with down --purge",
             )
-    changes: dict[str, int] = {}
-    if wanted.nodes is not None:
-        changes["nodes"] = wanted.nodes
-    if wanted.api_port:
-        changes["api_port"] = wanted.api_port
-    return replace(config, **changes)
+    nodes = config.nodes if wanted.nodes is None else wanted.nodes
+    return replace(config, nodes=nodes, api_port=wanted.api_port or config.api_port)
 
 
 def _check_containers(config: ClusterConfig) -> None:
@@ -195,7 +191,7 @@ def _write_settings(layout: Layout, config: ClusterConfig, segment_namespace: st
             certificate=blueprint.kubelet_file(node),
             address=config.node_address(number),
             directory=str(layout.node(node)),
-            cgroup=f"/tiphys-{config.name}/{node}",
+            cgroup=blueprint.node_cgroup(config, node),
             images=str(layout.data / "images"),
         ).write(blueprint.kubelet_settings(layout, node))
 
