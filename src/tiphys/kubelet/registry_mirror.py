@@ -21,6 +21,7 @@ from tiphys.kubelet.runtimes.interface import NotFound
 from tiphys.net.http import Request, Response
 
 _ROUTE = re.compile(r"/v2/(?P<path>.+)/(?P<what>manifests|blobs|tags)/(?P<reference>[^/]+)")
+_DIGEST = re.compile(r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 MANIFEST_LIMIT_BYTES = 4 << 20
 
@@ -40,6 +41,8 @@ class RegistryMirror:
         if route is None:
             return failure(404, "NAME_UNKNOWN", "no such page")
         reference = route["reference"]
+        if (route["what"] == "blobs" or ":" in reference) and not _DIGEST.fullmatch(reference):
+            return failure(400, "DIGEST_INVALID", f"{reference} is not a digest")
         try:
             if route["what"] == "blobs":
                 return await self._blob(request, reference)
