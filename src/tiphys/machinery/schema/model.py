@@ -88,7 +88,7 @@ class Field:
     map_type: str = ""
     """"atomic", "granular" or nothing: of a map, or of a field whose struct is changed only as a whole."""
     patch_strategies: tuple[str, ...] = ()
-    """Of "merge", "retainKeys"."""
+    """Of "merge", "replace", "retainKeys"."""
     merge_key: str = ""
     description: str = ""
 

@@ -120,8 +120,9 @@ def _read_field(block: Block, line: int, row: str, find: Callable[[str], Struct]
     number, name, type_text, marker, rest = match.groups()
     attributes, description = _cut_description(rest)
     try:
-        type_, is_list = _read_type(type_text, block.source, find), type_text.startswith("[")
-        options = _read_attributes(attributes, is_list=is_list)
+        type_ = _read_type(type_text, block.source, find)
+        # To Go, bytes are a list too.
+        options = _read_attributes(attributes, is_list=type_text.startswith("[") or type_text == "bytes")
     except ValueError as error:
         raise _error(block, line, str(error)) from None
     return Field(
@@ -163,7 +164,7 @@ def _read_attributes(text: str, *, is_list: bool) -> dict[str, Any]:
         elif name == "merge":
             strategies.append("merge")
             options["merge_key"] = value
-        elif word == "retainKeys":
+        elif word in ("retainKeys", "replace"):
             strategies.append(word)
         elif word == "always":
             options["always"] = True
