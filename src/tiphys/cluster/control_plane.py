@@ -21,9 +21,9 @@ from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer, Settings
-from tiphys.client.client import Client
-from tiphys.client.inprocess import InProcessTransport
+from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
+from tiphys.controllers.catalog import Options
 from tiphys.machinery.clock import SystemClock
 from tiphys.net.client import HTTPClient
 from tiphys.net.server import Server
@@ -82,7 +82,6 @@ class ControlPlane:
 
     def __init__(self, settings: ControlPlaneSettings) -> None:
         self._settings = settings
-        self._running: list[asyncio.Task[None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
@@ -107,13 +106,17 @@ class ControlPlane:
             endpoint_host=settings.segment_address or settings.host,
             endpoint_port=6443 if settings.segment_namespace else port,
         )
-        self._start_components(apiserver)
+        components = self._components(apiserver)
+        components.start()
         _publish_port(Path(settings.port_file), port)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         await stop.wait()
-        await self._end(listener, apiserver, store)
+        await components.stop()
+        await apiserver.close()
+        await listener.shutdown(grace_seconds=2.0)
+        await store.close()
 
     def _server_context(self) -> ssl.SSLContext:
         pki = self._settings.pki
@@ -130,45 +133,12 @@ class ControlPlane:
             )
         return port
 
-    def _start_components(self, apiserver: APIServer) -> None:
-        from tiphys.controllers.catalog import run_controllers
-        from tiphys.scheduler.run import run_scheduler
-
-        local = LocalAPI(apiserver)
-        clock = SystemClock()
-
-        def client(user: str) -> Client:
-            return Client(InProcessTransport(local, user, ("system:masters", "system:authenticated")))
-
-        loop = asyncio.get_running_loop()
-        authority = Path(self._settings.pki, "ca.crt").read_text()
-        controllers = run_controllers(
-            client("system:kube-controller-manager"),
-            apiserver.scheme,
-            clock=clock,
-            root_ca=authority,
-            cluster_cidr=self._settings.cluster_cidr,
-            switches=self._settings.controllers,
+    def _components(self, apiserver: APIServer) -> Components:
+        settings = self._settings
+        options = Options(
+            root_ca=Path(settings.pki, "ca.crt").read_text(), cluster_cidr=settings.cluster_cidr
         )
-        self._running.append(loop.create_task(controllers))
-        self._running.append(
-            loop.create_task(run_scheduler(client("system:kube-scheduler"), apiserver.scheme, clock=clock))
-        )
-        for task in self._running:
-            task.add_done_callback(_complain)
-
-    async def _end(self, listener: Server, apiserver: APIServer, store: Store) -> None:
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await apiserver.close()
-        await listener.shutdown(grace_seconds=2.0)
-        await store.close()
-
-
-def _complain(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("a component ended", exc_info=task.exception())
+        return Components(LocalAPI(apiserver), SystemClock(), options, settings.controllers.split(","))
 
 
 def _publish_port(path: Path, port: int) -> None:

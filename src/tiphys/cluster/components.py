@@ -1,0 +1,65 @@
+"""The scheduler and the controllers inside the control plane's process: one set of caches for all, an identity for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from tiphys.apiserver.local import LocalAPI
+from tiphys.client.client import Client
+from tiphys.client.inprocess import InProcessTransport
+from tiphys.client.reflector import Informers
+from tiphys.controllers import catalog
+from tiphys.controllers.runner import Runner
+from tiphys.machinery.clock import Clock
+from tiphys.scheduler.run import Scheduler
+
+log = logging.getLogger(__name__)
+
+# Until roles are there, every component of ours may do everything; the names are those that roles will be bound to.
+_GROUPS = ("system:masters", "system:authenticated")
+
+
+class Components:
+    """Started after the API server, stopped before it."""
+
+    def __init__(self, local: LocalAPI, clock: Clock, options: catalog.Options, switches: list[str]) -> None:
+        self._local = local
+        self._clock = clock
+        self._options = options
+        self._switches = switches
+        self._informers = Informers(self._client("system:kube-controller-manager"), clock=clock)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _client(self, user: str) -> Client:
+        return Client(InProcessTransport(self._local, user, _GROUPS))
+
+    def start(self) -> None:
+        for entry in catalog.enabled(self._switches):
+            controller = catalog.make(entry.name, self._options)
+            client = self._client(f"system:serviceaccount:kube-system:{entry.account}")
+            self._spawn(
+                entry.name, Runner(controller, self._informers, clock=self._clock, client=client).run()
+            )
+        scheduler = Scheduler(
+            self._informers, clock=self._clock, client=self._client("system:kube-scheduler")
+        )
+        self._spawn("scheduler", scheduler.run())
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(_complain)
+        self._tasks.append(task)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._informers.stop()
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("%s ended", task.get_name(), exc_info=task.exception())
