@@ -11,6 +11,7 @@ from tiphys.cluster.processes import pids, wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 EMPTYING_SECONDS = 5.0
+MADE_ATTRIBUTE = "trusted.tiphys.made"
 
 
 def mount_points(mountinfo: str) -> list[tuple[str, str]]:
@@ -79,17 +80,31 @@ def unmount_below(directory: Path) -> None:
             subprocess.run(["umount", "--lazy", point], check=True, capture_output=True)
 
 
+def make_mount_points(paths: Iterable[str]) -> None:
+    """Makes what is missing of these directories, and marks what it made, so that the last who uses one can remove it."""
+    for path in paths:
+        for missing in reversed([level for level in (Path(path), *Path(path).parents) if not level.exists()]):
+            missing.mkdir(exist_ok=True)
+            try:
+                os.setxattr(missing, MADE_ATTRIBUTE, b"1")
+            except OSError:  # this file system has no such attributes: an empty directory will stay
+                pass
+
+
 def remove_mount_points(paths: Iterable[str]) -> None:
-    """Removes directories that were made to mount on, unless somebody has put something there.
+    """Removes those directories that were made to mount on, unless somebody has put something there.
 
     Something may be another mount namespace's mount, which removing the directory would tear away.
     """
-    unused = [path for path in paths if not _is_mount_point_anywhere(path)]
-    for path in sorted(unused, key=len, reverse=True):
-        try:
-            os.rmdir(path)
-        except OSError:
-            pass
+    for path in paths:
+        if _is_mount_point_anywhere(path):
+            continue
+        for level in (Path(path), *Path(path).parents):
+            try:
+                os.getxattr(level, MADE_ATTRIBUTE)
+                level.rmdir()
+            except OSError:
+                break
 
 
 def _is_mount_point_anywhere(path: str) -> bool:

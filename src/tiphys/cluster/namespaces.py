@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tiphys.cluster import holder
 from tiphys.cluster.holder import NamespaceError
-from tiphys.cluster.leftovers import remove_cgroups, remove_mount_points, unmount_below
+from tiphys.cluster.leftovers import make_mount_points, remove_cgroups, remove_mount_points, unmount_below
 
 __all__ = [
     "NamespaceError",
@@ -149,17 +149,15 @@ def create_node(spec: NodeSpec, segment: Segment) -> Node:
     destroy_node(spec.directory)
     spec.directory.mkdir(parents=True, exist_ok=True)
     binds = {CNI_STATE: str(spec.directory / "cni"), **spec.binds}
-    missing = _missing_directories(binds)
-    _write_state(spec.directory, _State(spec.cgroup, missing, is_ready=False))
+    _write_state(spec.directory, _State(spec.cgroup, list(binds), is_ready=False))
     try:
-        for path in missing:
-            Path(path).mkdir(exist_ok=True)
+        make_mount_points(binds)
         pid = holder.start_holder(spec.directory, NODE_NAMESPACES, node_script(spec, binds))
         _wire(spec, segment, pid)
     except BaseException:
         destroy_node(spec.directory)
         raise
-    _write_state(spec.directory, _State(spec.cgroup, missing, is_ready=True))
+    _write_state(spec.directory, _State(spec.cgroup, list(binds), is_ready=True))
     return Node(spec.directory, pid)
 
 
@@ -291,22 +289,13 @@ def _ip_batch_script(commands: Sequence[str]) -> str:
     return "\n".join(["ip -batch - <<'end'", *commands, "end"])
 
 
-def _missing_directories(binds: Mapping[str, str]) -> list[str]:
-    """What must be made on the host to mount on, parents first."""
-    missing: list[str] = []
-    for target in binds:
-        chain = [str(path) for path in (Path(target), *Path(target).parents) if not path.exists()]
-        missing += [path for path in reversed(chain) if path not in missing]
-    return missing
-
-
 @dataclass(frozen=True, slots=True)
 class _State:
     """What unmaking a node needs to know."""
 
     cgroup: str
     mount_points: list[str]
-    """Directories made on the host."""
+    """Directories on the host that the node mounts over in its own view."""
     is_ready: bool
 
 

@@ -294,7 +294,7 @@ def _memory_limit(parent: str, container_id: str) -> int:
 async def test_a_command_that_cannot_be_run_is_told_at_start(subject: Subject) -> None:
     async with subject.sandbox() as (sandbox_id, config):
         container_id = await subject.create(sandbox_id, config, command=("/no/such",))
-        with pytest.raises(RuntimeFailure, match="(?i)no such file or directory"):
+        with pytest.raises(RuntimeFailure, match=r"(?i)no such file or directory"):
             await subject.runtime.start_container(container_id)
         status = await subject.exited(container_id)
         assert (status.exit_code, status.reason) == (128, "StartError")
