@@ -172,6 +172,32 @@ async def test_fragments_are_joined_and_control_frames_may_come_between(connect:
     assert await right.read() == encode_frame(Frame(Opcode.PONG, b"still there?"))
 
 
+async def test_a_cancelled_receive_loses_no_fragment(connect: Connect) -> None:
+    left, right = await connect()
+    server = WebSocket(left, "server")
+    receiving = asyncio.ensure_future(server.receive())
+    await right.write(encode_frame(Frame(Opcode.BINARY, b"first ", final=False), b"abcd"))
+    while not server._parts:
+        await asyncio.sleep(0)
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    await right.write(encode_frame(Frame(Opcode.CONTINUATION, b"second"), b"abcd"))
+    assert await server.receive() == (Opcode.BINARY, b"first second")
+
+
+async def test_endless_empty_fragments_are_refused(connect: Connect) -> None:
+    left, right = await connect()
+    server = WebSocket(left, "server")
+    empty = encode_frame(Frame(Opcode.CONTINUATION, b"", final=False), b"abcd")
+    writing = asyncio.ensure_future(
+        right.write(encode_frame(Frame(Opcode.BINARY, b"", final=False), b"abcd") + empty * 5000)
+    )
+    with pytest.raises(WebSocketError) as caught:
+        await server.receive()
+    assert caught.value.code == 1009
+    await writing
+
+
 @pytest.mark.parametrize("opcodes", [[Opcode.CONTINUATION], [Opcode.TEXT, Opcode.BINARY]])
 async def test_fragments_out_of_order_end_the_connection(connect: Connect, opcodes: list[Opcode]) -> None:
     left, right = await connect()

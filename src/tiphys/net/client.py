@@ -43,6 +43,7 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 # Shorter than servers usually wait (Go: 90 s and more), so that a request seldom meets a connection about to close.
 IDLE_TIMEOUT_SECONDS = 60.0
 IDLE_CONNECTION_LIMIT = 64
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})  # their length is said even when it is 0
 IDEMPOTENT_METHODS = frozenset(
     {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
 )  # RFC 9110, section 9.2.2
@@ -234,7 +235,8 @@ class HTTPClient:
         names = {name.lower() for name, _ in fields}
         if "host" not in names:
             fields.insert(0, ("Host", self._authority))
-        if "content-length" not in names and (body or method in ("POST", "PUT", "PATCH")):
+        # An upgrade with a body, be it empty, is one that servers may ignore.
+        if "content-length" not in names and (body or ("upgrade" not in names and method in BODY_METHODS)):
             fields.append(("Content-Length", str(len(body))))
         return encode_head(method, self._prefix + target, fields)
 

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
+FRAGMENT_LIMIT = 4096  # of one message, so that empty fragments cost no memory either
 KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 
 
@@ -192,10 +193,13 @@ class WebSocket:
         self._pong_task: asyncio.Task[None] | None = None
         self._close_sent = False
         self._receiving = False
+        self._kind: Opcode | None = None  # of the message whose fragments are being collected
+        self._parts: list[bytes] = []  # here, not in receive(): cancelling that loses nothing
+        self._parts_bytes = 0
         self._ended = asyncio.Event()
 
     async def receive(self) -> tuple[Opcode, bytes] | None:
-        """The next whole message (TEXT or BINARY), or None once either side has closed.
+        """The next whole message (TEXT or BINARY), or None once either side has closed. May be cancelled and called again.
 
         Raises WebSocketError, after telling the peer why, when it breaks the protocol or the message limit.
         """
@@ -212,9 +216,6 @@ class WebSocket:
             self._receiving = False
 
     async def _receive_message(self) -> tuple[Opcode, bytes] | None:
-        kind: Opcode | None = None
-        parts: list[bytes] = []
-        size_bytes = 0
         while True:
             frame = await self._next_frame()
             if frame is None:
@@ -225,16 +226,21 @@ class WebSocket:
                 return None
             if frame.opcode is Opcode.PING:
                 self._answer_ping(frame.payload)
-            elif frame.opcode is not Opcode.PONG:
-                kind = next_kind(kind, frame.opcode)
-                parts.append(frame.payload)
-                size_bytes += len(frame.payload)
-                if size_bytes > self._message_limit_bytes:
-                    raise WebSocketError(
-                        CloseCode.TOO_BIG, f"a message exceeds {self._message_limit_bytes} bytes"
-                    )
-                if frame.final:
-                    return kind, checked_message(kind, parts)
+            elif frame.opcode is not Opcode.PONG and (message := self._collect(frame)) is not None:
+                return message
+
+    def _collect(self, frame: Frame) -> tuple[Opcode, bytes] | None:
+        """Adds a fragment; the message, when that was its last one."""
+        kind = next_kind(self._kind, frame.opcode)
+        self._parts.append(frame.payload)
+        self._parts_bytes += len(frame.payload)
+        if self._parts_bytes > self._message_limit_bytes or len(self._parts) > FRAGMENT_LIMIT:
+            raise WebSocketError(CloseCode.TOO_BIG, f"a message exceeds {self._message_limit_bytes} bytes")
+        if not frame.final:
+            self._kind = kind
+            return None
+        parts, self._kind, self._parts, self._parts_bytes = self._parts, None, [], 0
+        return kind, checked_message(kind, parts)
 
     async def _next_frame(self) -> Frame | None:
         while (frame := self._decoder.next_frame()) is None:
