@@ -81,8 +81,10 @@ def _wants_aggregated(call: Call) -> str:
     return ""
 
 
-def _cached(call: Call, key: tuple[str, ...], make: Callable[[], dict[str, Any] | None]) -> tuple[bytes, str]:
-    """A document and its ETag, made once for each state of the scheme."""
+def cached(
+    call: Call, key: tuple[str, ...], make: Callable[[], dict[str, Any] | None], *, etag: str = ""
+) -> tuple[bytes, str]:
+    """A document and its ETag (of its contents unless given), made once for each state of the scheme."""
     documents = call.server.documents
     known = documents.get(key)
     if known is None or known[0] != call.server.scheme.revision:
@@ -90,7 +92,7 @@ def _cached(call: Call, key: tuple[str, ...], make: Callable[[], dict[str, Any] 
         if value is None:
             raise errors.StatusError(404, "NotFound", _NOT_FOUND, {})
         body = orjson.dumps(value)
-        etag = hashlib.sha512(body).hexdigest().upper()
+        etag = etag or hashlib.sha512(body).hexdigest().upper()
         known = documents[key] = (call.server.scheme.revision, body, etag)
     return known[1], known[2]
 
@@ -99,7 +101,7 @@ def _aggregated_document(call: Call, version: str, *, core: bool) -> Response:
     def make() -> dict[str, Any]:
         return discovery.aggregated(call.server.scheme, version, core=core)
 
-    body, etag = _cached(call, ("aggregated", version, str(core)), make)
+    body, etag = cached(call, ("aggregated", version, str(core)), make)
     kind = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
     return with_etag(call, kind, body, etag)
 
@@ -114,7 +116,7 @@ def with_etag(call: Call, content_type: str, body: bytes, etag: str) -> Response
 
 def _document(call: Call, key: tuple[str, ...], make: Callable[[], dict[str, Any] | None]) -> Response:
     accepted(call.request.headers.get("accept", ""))
-    body, _ = _cached(call, key, make)
+    body, _ = cached(call, key, make)
     return Response(200, [("content-type", "application/json")], body)
 
 

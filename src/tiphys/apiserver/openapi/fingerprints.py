@@ -1,0 +1,42 @@
+"""The hash of a v3 document, known before the document is made: that of everything it is made from.
+
+Clients keep documents by this hash for ever (their disk caches outlive the server), so it must change whenever the document
+could: with the rows of its group version, with the types files, and with the code that writes documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from tiphys.api import types
+from tiphys.api.resource import Resource
+from tiphys.api.scheme import Scheme
+from tiphys.apiserver.version import GIT_VERSION
+from tiphys.machinery.schema import openapi
+
+
+def fingerprint(scheme: Scheme, document: str) -> str:
+    """Upper-case hex, as upstream's."""
+    digest = hashlib.sha512(_sources())
+    digest.update(f"{GIT_VERSION} {document}".encode())
+    for row in scheme:
+        if document.endswith(f"/{row.group}/{row.version}" if row.group else f"api/{row.version}"):
+            digest.update(_facts(row).encode())
+    return digest.hexdigest().upper()
+
+
+def _facts(row: Resource) -> str:
+    """Of a row, what operations are made of."""
+    parts = [(each.name, each.verbs, each.kind) for each in row.subresources]
+    return repr((row.gvk, row.plural, row.namespaced, row.verbs, row.returns_deleted, row.type, parts))
+
+
+@cache
+def _sources() -> bytes:
+    digest = hashlib.sha512()
+    here = [*Path(__file__).parent.glob("*.py"), Path(openapi.__file__)]
+    for path in sorted([*here, *Path(types.__file__).parent.glob("*/*.types")]):
+        digest.update(path.read_bytes())
+    return digest.digest()

@@ -1,0 +1,81 @@
+"""Operations written down as OpenAPI v3: an index, and one document per group version (KEP-2896)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api.scheme import Scheme
+from tiphys.api.types import TYPES
+from tiphys.apiserver.openapi.naming import definition_name, naming
+from tiphys.apiserver.openapi.operations import STRING, Operation, operations_of
+from tiphys.apiserver.openapi.parameters import Parameter
+from tiphys.apiserver.openapi.paths import paths_of, reasons
+from tiphys.machinery.schema.openapi import schemas_v3
+
+Document = dict[str, Any]
+
+
+def document(scheme: Scheme, name: str, *, version: str) -> Document | None:
+    """The document of "apis/apps/v1" and the like; None when there is none. `version` is the server's."""
+    operations = operations_of(scheme, name)
+    if operations is None:
+        return None
+    structs = {each: TYPES.struct(each) for operation in operations for each in operation.types()}
+    schemas = schemas_v3(structs.values(), naming(scheme)) if structs else {}
+    security = {
+        "description": "Bearer token authentication",
+        "type": "apiKey",
+        "name": "authorization",
+        "in": "header",
+    }
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": version},
+        "paths": paths_of(operations, _operation, _parameter),
+        "components": {"schemas": schemas, "securitySchemes": {"BearerToken": security}},
+        "security": [{"BearerToken": []}],
+    }
+
+
+def _parameter(parameter: Parameter) -> Document:
+    written: Document = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "description": parameter.description,
+        "schema": {"type": parameter.type, "uniqueItems": True},
+    }
+    if parameter.where == "path":
+        written["required"] = True
+    return written
+
+
+def _operation(operation: Operation, own: list[Document]) -> Document:
+    written: Document = {
+        "tags": [operation.tag],
+        "description": operation.description,
+        "operationId": operation.identifier,
+    }
+    if own:
+        written["parameters"] = own
+    if operation.body:
+        schema = _schema(operation.body)
+        body: Document = {"content": {media: {"schema": schema} for media in operation.consumes}}
+        written["requestBody"] = {**body, "required": True} if operation.body_required else body
+    written["responses"] = {
+        str(code): _response(operation, code, name) for code, name in operation.responses.items()
+    }
+    return written
+
+
+def _response(operation: Operation, code: int, name: str) -> Document:
+    written: Document = {"description": reasons(code)}
+    if name:
+        schema = _schema(name)
+        written["content"] = {media: {"schema": schema} for media in operation.produces}
+    return written
+
+
+def _schema(name: str) -> Document:
+    if name == STRING:
+        return {"type": "string"}
+    return {"$ref": f"#/components/schemas/{definition_name(name)}"}
