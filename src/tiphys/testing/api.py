@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -24,7 +24,18 @@ import orjson
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.client.inprocess import selectable_fields
-from tiphys.client.transport import ADDED, DELETED, JSON, MODIFIED, Listing, Object, Query, WatchEvent
+from tiphys.client.transport import (
+    ADDED,
+    DELETED,
+    JSON,
+    JSON_PATCH,
+    MODIFIED,
+    STRATEGIC_MERGE_PATCH,
+    Listing,
+    Object,
+    Query,
+    WatchEvent,
+)
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import (
@@ -37,6 +48,12 @@ from tiphys.machinery.errors import (
 )
 from tiphys.machinery.gvk import GroupVersionResource
 from tiphys.machinery.names import simple_generate
+from tiphys.machinery.patches import (
+    PatchField,
+    apply_json_patch,
+    apply_merge_patch,
+    apply_strategic_patch,
+)
 from tiphys.machinery.selectors import parse_field_selector, parse_label_selector
 
 Refusal = tuple[Callable[[str, str], bool], Exception, bool]
@@ -119,7 +136,7 @@ class FakeAPI:
             return self._update(resource, self._get(resource, namespace, name), content, subresource)
         if method == "PATCH":
             old = self._get(resource, namespace, name)
-            return self._update(resource, old, merge(old, content), subresource)
+            return self._update(resource, old, _patched(old, content, content_type), subresource)
         if method == "DELETE" and not name:
             for obj in self.objects(resource, namespace):
                 self._delete(resource, obj, content)
@@ -359,14 +376,19 @@ def _selection(resource: Resource, query: Query | None) -> Callable[[Object], bo
     return accepts
 
 
-def merge(old: Any, patch: Any) -> Any:
-    """RFC 7386. A strategic patch of plain fields means the same, and controllers send no other."""
-    if not isinstance(patch, Mapping):
-        return patch
-    result = dict(old) if isinstance(old, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merge(result.get(name), value)
-    return result
+class _Conditions:
+    """Enough of a schema for strategic patches of conditions; other lists are replaced."""
+
+    def field(self, name: str) -> PatchField | None:
+        if name == "conditions":
+            return PatchField(frozenset({"merge"}), merge_key="type")
+        return PatchField(value=self)
+
+
+def _patched(old: Object, patch: Any, content_type: str) -> Object:
+    if content_type == JSON_PATCH:
+        patched: Object = apply_json_patch(old, patch)
+        return patched
+    if content_type == STRATEGIC_MERGE_PATCH:
+        return apply_strategic_patch(old, patch, _Conditions())
+    return apply_merge_patch(old, patch)
