@@ -264,6 +264,14 @@ def test_what_only_looks_like_a_duplicate_is_none() -> None:
     assert complaints_of('{"spec":{"hostname":"\\u0022hostname\\u0022:", "subdomain":"\\"a\\":"}}') == ()
 
 
+def test_what_the_caller_added_after_reading_is_kept() -> None:
+    source = b'{"spec":{"hostname":"a","hostname":"b"}}'
+    obj = {"kind": "Pod", "apiVersion": "v1", **orjson.loads(source)}
+    result = check(pod_type(), obj, duplicates_source=source)
+    assert result.object == {"kind": "Pod", "apiVersion": "v1", "spec": {"hostname": "b"}}
+    assert result.complaints == ('duplicate field "spec.hostname"',)
+
+
 def test_without_the_source_duplicates_cannot_be_seen() -> None:
     assert check(pod_type(), orjson.loads(b'{"kind":"a","kind":"b"}')).complaints == ()
 

@@ -29,7 +29,8 @@ class CheckResult:
 def check(struct: Struct, obj: Any, *, duplicates_source: bytes | None = None) -> CheckResult:
     """The canonical form of an object and what is wrong with its fields. DecodeError: a value has the wrong type.
 
-    `duplicates_source` is the JSON that `obj` was just read from; without it repeated names cannot be seen.
+    `duplicates_source` is the JSON that `obj` was just read from; without it repeated names cannot be seen. Nothing should
+    have been added to `obj` since: it could stand for a name that was lost.
     What to do about complaints is the caller's (`fieldValidation`): Strict refuses, Warn warns, Ignore is silent.
     """
     passes = _gates.get(struct)
@@ -38,12 +39,13 @@ def check(struct: Struct, obj: Any, *, duplicates_source: bytes | None = None) -
     repeated = duplicates_source is not None and _may_repeat_names(duplicates_source, obj)
     if not repeated and passes(obj):
         return CheckResult(obj)
-    decoder = Decoder()
     try:
-        if repeated:
-            assert duplicates_source is not None
-            obj = json.loads(duplicates_source, object_pairs_hook=Pairs)
+        decoder = Decoder()
         decoded = decoder.decode(struct, obj)
+        if repeated and duplicates_source is not None:
+            # Only for its complaints: the caller may have added to `obj` what the document leaves out.
+            decoder = Decoder()
+            decoder.decode(struct, json.loads(duplicates_source, object_pairs_hook=Pairs))
     except RecursionError:
         raise DecodeError("json: exceeded max depth") from None
     return CheckResult(decoded, tuple(decoder.complaints))

@@ -40,8 +40,6 @@ class ScalarKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Scalar:
     kind: ScalarKind
-    go_type: str = ""
-    """The name Go has for it where that is not the kind's own: error messages show it ("v1.RestartPolicy")."""
 
 
 @dataclass(frozen=True, slots=True)

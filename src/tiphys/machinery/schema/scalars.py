@@ -55,7 +55,7 @@ def go_type_name(type_: Type) -> str:
     if isinstance(type_, MapOf):
         return f"map[string]{go_type_name(type_.value)}"
     if isinstance(type_, Scalar):
-        return type_.go_type or _GO_TYPES.get(type_.kind, type_.kind.value)
+        return _GO_TYPES.get(type_.kind, type_.kind.value)
     struct: Struct | None = struct_of(type_)
     return struct.go_name if struct is not None else ""
 
