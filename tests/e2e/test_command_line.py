@@ -1,0 +1,100 @@
+"""The command line's contract, on simulated nodes: what scripts rely on, and what goes wrong clearly."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+from conftest import Cluster, wait_for
+
+
+def test_status_document(hollow: Cluster) -> None:
+    status = hollow.status()
+    assert status["name"] == "hollow"
+    assert status["ready"] is True
+    assert status["server"].startswith("https://127.0.0.1:")
+    assert Path(status["kubeconfig"]).exists()
+    assert [sorted(component) for component in status["components"]] == [
+        ["name", "pid", "rss_bytes", "uptime_seconds"]
+    ] * len(status["components"])
+    assert [node["ready"] for node in status["nodes"]] == [True] * 3
+
+
+def test_kubeconfig_prints_its_path(hollow: Cluster) -> None:
+    path = hollow.tiphys("kubeconfig", "--name", "hollow").stdout.strip()
+    assert path == hollow.status()["kubeconfig"]
+    assert Path(path).stat().st_mode & 0o077 == 0
+
+
+def test_the_users_kubeconfig_gets_a_context(hollow: Cluster) -> None:
+    text = (hollow.home / ".kube" / "config").read_text()
+    assert "tiphys-hollow" in text
+
+
+def test_kubectl_is_real(hollow: Cluster) -> None:
+    shown = json.loads(hollow.tiphys("kubectl", "--name", "hollow", "version", "-o", "json").stdout)
+    assert shown["serverVersion"]["gitVersion"].startswith("v1.36.")
+    nodes = hollow.tiphys("kubectl", "--name", "hollow", "get", "nodes", "--no-headers").stdout.splitlines()
+    assert len(nodes) == 3
+    assert all(" Ready " in line for line in nodes)
+
+
+def test_kubectls_own_exit_code_comes_through(hollow: Cluster) -> None:
+    result = hollow.tiphys("kubectl", "--name", "hollow", "get", "pod", "nobody", check=False)
+    assert result.returncode == 1
+    assert 'pods "nobody" not found' in result.stderr
+
+
+def test_logs_of_a_component(hollow: Cluster) -> None:
+    assert hollow.tiphys("logs", "--name", "hollow", "control-plane").returncode == 0
+    result = hollow.tiphys("logs", "--name", "hollow", "nonsense", check=False)
+    assert result.returncode == 1
+    assert "control-plane" in result.stderr
+
+
+def test_pods_run_on_simulated_nodes(hollow: Cluster) -> None:
+    hollow.kubectl("create", "deployment", "many", "--image=anything", "--replicas=12")
+    hollow.kubectl("rollout", "status", "deployment/many", "--timeout=60s")
+    nodes = {pod["spec"]["nodeName"] for pod in hollow.get("pods", "-l", "app=many")["items"]}
+    assert len(nodes) == 3
+    hollow.kubectl("delete", "deployment", "many")
+    wait_for(lambda: not hollow.get("pods", "-l", "app=many")["items"], "the pods are gone")
+
+
+def test_a_killed_control_plane_comes_back_with_everything(hollow: Cluster) -> None:
+    hollow.kubectl("create", "configmap", "precious", "--from-literal=a=b")
+    pids = {component["name"]: component["pid"] for component in hollow.status()["components"]}
+    import os
+    import signal
+
+    os.kill(pids["control-plane"], signal.SIGKILL)
+    wait_for(
+        lambda: hollow.kubectl("get", "configmap", "precious", check=False).returncode == 0,
+        "the control plane is back",
+    )
+    after = {component["name"]: component["pid"] for component in hollow.status()["components"]}
+    assert after["control-plane"] != pids["control-plane"]
+    wait_for(lambda: hollow.status()["ready"], "the nodes are still there")
+
+
+def test_mistakes_are_one_line_and_a_cure(tmp_path: Path) -> None:
+    cluster = Cluster("nowhere", tmp_path)
+
+    def complaint(*arguments: str) -> str:
+        result = cluster.tiphys(*arguments, check=False)
+        assert result.returncode != 0
+        assert "Traceback" not in result.stderr
+        return result.stderr
+
+    assert "there is no cluster 'nowhere'" in complaint("status", "--name", "nowhere")
+    assert "is no name" in complaint("up", "--name", "No_Good")
+    assert "at least one node" in complaint("up", "--name", "a", "--runtime", "simulated", "--nodes", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        text = complaint("up", "--name", "b", "--runtime", "simulated", "--api-port", port)
+        assert f"port {port} cannot be used" in text
+    assert "invalid choice" in complaint("up", "--datastore", "paper")
+    assert cluster.tiphys("down", "--name", "nowhere").returncode == 0
