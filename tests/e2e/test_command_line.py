@@ -6,7 +6,7 @@ import json
 import socket
 from pathlib import Path
 
-from conftest import Cluster, wait_for
+from e2e_cluster import Cluster, wait_for
 
 
 def test_status_document(hollow: Cluster) -> None:

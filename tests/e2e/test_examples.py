@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from conftest import ROOT, Cluster, wait_for
+from e2e_cluster import ROOT, Cluster, wait_for
 
 pytestmark = pytest.mark.real
 EXAMPLES = ROOT / "examples"

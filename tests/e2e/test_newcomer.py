@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from conftest import KUBECTL, Cluster, wait_for
+from e2e_cluster import KUBECTL, Cluster, wait_for
 
 pytestmark = pytest.mark.real
 
