@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tiphys.api.apps import defaults
+from tiphys.api.apps import columns, defaults, prepare, validation
+from tiphys.api.core import selectable
 from tiphys.api.resource import Resource, ScalePaths, Subresource
+from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -15,6 +17,8 @@ RESOURCES = (
         namespaced=True,
         type="apps/v1.ControllerRevision",
         defaults=defaults.controller_revision,
+        validate=validation.controller_revision,
+        table=columns.CONTROLLER_REVISION,
         generation_on=(),
     ),
     Resource(
@@ -28,6 +32,10 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="apps/v1.DaemonSet",
         defaults=defaults.daemon_set,
+        prepare=prepare.daemon_set,
+        validate=validation.daemon_set,
+        validate_status=validation.daemon_set_status,
+        table=columns.DAEMON_SET,
     ),
     Resource(
         group="apps",
@@ -44,6 +52,10 @@ RESOURCES = (
         scale=ScalePaths(),
         type="apps/v1.Deployment",
         defaults=defaults.deployment,
+        prepare=prepare.deployment,
+        validate=validation.deployment,
+        validate_status=validation.deployment_status,
+        table=columns.DEPLOYMENT,
     ),
     Resource(
         group="apps",
@@ -60,6 +72,10 @@ RESOURCES = (
         scale=ScalePaths(),
         type="apps/v1.ReplicaSet",
         defaults=defaults.replica_set,
+        validate=validation.replica_set,
+        validate_status=validation.replica_set_status,
+        selectable_fields=selectable.REPLICAS,
+        table=columns.REPLICA_SET,
     ),
     Resource(
         group="apps",
@@ -76,5 +92,9 @@ RESOURCES = (
         scale=ScalePaths(),
         type="apps/v1.StatefulSet",
         defaults=defaults.stateful_set,
+        validate=validation.stateful_set,
+        validate_status=validation.stateful_set_status,
+        name_errors=names.dns1123_label,
+        table=columns.STATEFUL_SET,
     ),
 )

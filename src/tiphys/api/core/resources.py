@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from tiphys.api.core import deletion, prepare, selectable, service_fields
+from tiphys.api.core.columns import nodes as node_columns
+from tiphys.api.core.columns import objects as object_columns
+from tiphys.api.core.columns import pods as pod_columns
+from tiphys.api.core.columns import services as service_columns
+from tiphys.api.core.columns import volumes as volume_columns
 from tiphys.api.core.defaults import objects, pods, services, volumes
-from tiphys.api.resource import Resource, ScalePaths, Subresource
+from tiphys.api.core.validation import configuration, persistent_volumes, quotas
+from tiphys.api.core.validation import nodes as node_rules
+from tiphys.api.core.validation import objects as object_rules
+from tiphys.api.core.validation import pods as pod_rules
+from tiphys.api.core.validation import services as service_rules
+from tiphys.api.resource import Resource, Rules, ScalePaths, Subresource
+from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -15,6 +27,7 @@ RESOURCES = (
         namespaced=True,
         verbs=("create",),
         type="core/v1.Binding",
+        validate=pod_rules.binding,
         virtual=True,
         generation_on=(),
     ),
@@ -27,6 +40,7 @@ RESOURCES = (
         short_names=("cs",),
         verbs=("get", "list"),
         type="core/v1.ComponentStatus",
+        table=object_columns.COMPONENT_STATUS,
         virtual=True,
         generation_on=(),
     ),
@@ -38,6 +52,8 @@ RESOURCES = (
         namespaced=True,
         short_names=("cm",),
         type="core/v1.ConfigMap",
+        validate=configuration.config_map,
+        table=object_columns.CONFIG_MAP,
         generation_on=(),
     ),
     Resource(
@@ -49,6 +65,9 @@ RESOURCES = (
         short_names=("ep",),
         type="core/v1.Endpoints",
         defaults=services.endpoints,
+        validate=service_rules.endpoints,
+        table=service_columns.ENDPOINTS,
+        create_on_update=True,
         generation_on=(),
     ),
     Resource(
@@ -60,6 +79,10 @@ RESOURCES = (
         short_names=("ev",),
         type="core/v1.Event",
         defaults=objects.event,
+        validate=object_rules.event,
+        selectable_fields=selectable.EVENT,
+        table=object_columns.EVENT,
+        create_on_update=True,
         generation_on=(),
     ),
     Resource(
@@ -71,6 +94,8 @@ RESOURCES = (
         short_names=("limits",),
         type="core/v1.LimitRange",
         defaults=objects.limit_range,
+        validate=quotas.limit_range,
+        create_on_update=True,
         generation_on=(),
     ),
     Resource(
@@ -82,11 +107,20 @@ RESOURCES = (
         short_names=("ns",),
         verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
         subresources=(
-            Subresource("finalize", verbs=("update",)),
+            Subresource("finalize", verbs=("update",), rules=Rules(validate=object_rules.finalizers)),
             Subresource("status"),
         ),
         type="core/v1.Namespace",
         defaults=objects.namespace,
+        prepare=prepare.namespace,
+        validate=object_rules.namespace,
+        validate_status=object_rules.namespace_status,
+        name_errors=names.dns1123_label,
+        selectable_fields=selectable.NAMESPACE,
+        table=object_columns.NAMESPACE,
+        holds_deletion=deletion.namespace_has_finalizers,
+        mark_deleted=deletion.terminating_namespace,
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -106,6 +140,11 @@ RESOURCES = (
         ),
         type="core/v1.Node",
         defaults=objects.node,
+        validate=node_rules.node,
+        validate_status=node_rules.node_status,
+        selectable_fields=selectable.NODE,
+        table=node_columns.NODE,
+        status_on_create=True,
         generation_on=(),
     ),
     Resource(
@@ -118,6 +157,11 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="core/v1.PersistentVolumeClaim",
         defaults=volumes.persistent_volume_claim,
+        prepare=prepare.persistent_volume_claim,
+        validate=persistent_volumes.persistent_volume_claim,
+        validate_status=persistent_volumes.claim_status,
+        table=volume_columns.PERSISTENT_VOLUME_CLAIM,
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -130,6 +174,10 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="core/v1.PersistentVolume",
         defaults=volumes.persistent_volume,
+        prepare=prepare.persistent_volume,
+        validate=persistent_volumes.persistent_volume,
+        table=volume_columns.PERSISTENT_VOLUME,
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -144,8 +192,10 @@ RESOURCES = (
             Subresource(
                 "attach", verbs=("create", "get"), kind=GroupVersionKind("", "v1", "PodAttachOptions")
             ),
-            Subresource("binding", verbs=("create",), kind=GroupVersionKind("", "v1", "Binding")),
-            Subresource("ephemeralcontainers"),
+            Subresource(
+                "binding", verbs=("create",), kind=GroupVersionKind("", "v1", "Binding"), rules=Rules()
+            ),
+            Subresource("ephemeralcontainers", rules=Rules(validate=pod_rules.ephemeral_containers)),
             Subresource("eviction", verbs=("create",), kind=GroupVersionKind("policy", "v1", "Eviction")),
             Subresource("exec", verbs=("create", "get"), kind=GroupVersionKind("", "v1", "PodExecOptions")),
             Subresource("log", verbs=("get",)),
@@ -159,11 +209,19 @@ RESOURCES = (
                 verbs=("create", "delete", "get", "patch", "update"),
                 kind=GroupVersionKind("", "v1", "PodProxyOptions"),
             ),
-            Subresource("resize"),
+            Subresource("resize", rules=Rules(prepare.resize, pod_rules.resize)),
             Subresource("status"),
         ),
         type="core/v1.Pod",
         defaults=pods.pod,
+        prepare=prepare.pod,
+        validate=pod_rules.pod,
+        prepare_status=prepare.pod_status,
+        validate_status=pod_rules.pod_status,
+        selectable_fields=selectable.POD,
+        table=pod_columns.POD,
+        graceful_deletion_seconds=deletion.pod_grace_seconds,
+        returns_deleted=True,
     ),
     Resource(
         group="",
@@ -173,7 +231,10 @@ RESOURCES = (
         namespaced=True,
         type="core/v1.PodTemplate",
         defaults=pods.pod_template_object,
-        generation_on=(),
+        validate=pod_rules.pod_template_object,
+        table=pod_columns.POD_TEMPLATE,
+        returns_deleted=True,
+        generation_on=("template",),
     ),
     Resource(
         group="",
@@ -190,6 +251,10 @@ RESOURCES = (
         scale=ScalePaths(),
         type="core/v1.ReplicationController",
         defaults=objects.replication_controller,
+        validate=object_rules.replication_controller,
+        validate_status=object_rules.replication_controller_status,
+        selectable_fields=selectable.REPLICAS,
+        table=object_columns.REPLICATION_CONTROLLER,
     ),
     Resource(
         group="",
@@ -201,6 +266,10 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="core/v1.ResourceQuota",
         defaults=objects.resource_quota,
+        validate=quotas.resource_quota,
+        validate_status=quotas.resource_quota_status,
+        table=object_columns.RESOURCE_QUOTA,
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -211,6 +280,9 @@ RESOURCES = (
         namespaced=True,
         type="core/v1.Secret",
         defaults=objects.secret,
+        validate=configuration.secret,
+        selectable_fields=selectable.SECRET,
+        table=object_columns.SECRET,
         generation_on=(),
     ),
     Resource(
@@ -228,6 +300,9 @@ RESOURCES = (
             ),
         ),
         type="core/v1.ServiceAccount",
+        prepare=prepare.service_account,
+        table=object_columns.SERVICE_ACCOUNT,
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -248,6 +323,14 @@ RESOURCES = (
         ),
         type="core/v1.Service",
         defaults=services.service,
+        prepare=service_fields.prepare,
+        validate=service_rules.service,
+        validate_status=service_rules.service_status,
+        name_errors=names.dns1035_label,
+        selectable_fields=selectable.SERVICE,
+        table=service_columns.SERVICE,
+        create_on_update=True,
+        returns_deleted=True,
         generation_on=(),
     ),
 )
