@@ -1,0 +1,84 @@
+"""What a plan may ask for. Actions of one plan are independent: they are performed side by side, and then the pod is looked at again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunSandbox:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopSandbox:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """With the containers in it."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareVolumes:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class PullImage:
+    """Makes sure of the image of one container, as its pull policy wants it. Goes on in the background."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Creates and starts it in the usable sandbox."""
+
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """Goes on in the background."""
+
+    id: str
+    name: str
+    grace_seconds: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """Removes volumes and cgroups of the pod, and its logs too when it is deleted."""
+
+    logs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """The last step of a deletion: the object goes."""
+
+
+Action = (
+    RunSandbox
+    | StopSandbox
+    | RemoveSandbox
+    | PrepareVolumes
+    | PullImage
+    | StartContainer
+    | StopContainer
+    | RemoveContainer
+    | CleanUp
+    | DeletePod
+)

@@ -1,0 +1,114 @@
+"""The conditions of a pod that are the kubelet's, with upstream's reasons and messages (`pkg/kubelet/status/generate.go`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tiphys.kubelet import spec
+from tiphys.kubelet.seen import Seen
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+_TRUE = Verdict("True")
+_POD_COMPLETED = "PodCompleted"
+
+
+def pod_conditions(pod: Object, status: Mapping[str, Any], seen: Seen, now: datetime) -> list[dict[str, Any]]:
+    """All conditions of the pod with ours as they should be; `status` is the new one, with all lists of containers."""
+    phase = status["phase"]
+    existing = meta.conditions(pod)
+    containers_ready = ready_containers(_main_and_sidecars(pod, status), phase)
+    verdicts = {
+        "PodReadyToStartContainers": Verdict("True" if _has_network(pod, seen) else "False"),
+        "Initialized": initialized(pod, status, phase),
+        "Ready": ready(pod, containers_ready),
+        "ContainersReady": containers_ready,
+    }
+    if meta.find_condition(existing, "PodScheduled") is None:
+        verdicts["PodScheduled"] = _TRUE
+    conditions = list(existing)
+    for type, verdict in verdicts.items():
+        conditions = meta.set_condition(
+            conditions,
+            type,
+            verdict.status,
+            now,
+            reason=verdict.reason,
+            message=verdict.message,
+            observedGeneration=meta.generation(pod),
+        )
+    return conditions
+
+
+def _has_network(pod: Object, seen: Seen) -> bool:
+    sandbox = seen.sandbox
+    return sandbox is not None and (bool(sandbox.ips) or spec.uses_host_network(pod))
+
+
+def _main_and_sidecars(pod: Object, status: Mapping[str, Any]) -> list[Object]:
+    sidecars = {container["name"] for container in spec.sidecars(pod)}
+    init = [entry for entry in status["initContainerStatuses"] if entry["name"] in sidecars]
+    return [*init, *status["containerStatuses"]]
+
+
+def ready_containers(entries: Sequence[Object], phase: str) -> Verdict:
+    """ContainersReady."""
+    if phase == "Succeeded":
+        return Verdict("False", _POD_COMPLETED)
+    if phase == "Failed":
+        return Verdict("False", "PodFailed")
+    unready = [entry["name"] for entry in entries if not entry["ready"]]
+    if unready:
+        return Verdict(
+            "False", "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+        )
+    return _TRUE
+
+
+def ready(pod: Object, containers_ready: Verdict) -> Verdict:
+    """Ready: the containers are, and so says every readiness gate."""
+    if containers_ready.status != "True":
+        return containers_ready
+    messages = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        type = gate["conditionType"]
+        condition = meta.find_condition(meta.conditions(pod), type)
+        if condition is None:
+            messages.append(f'corresponding condition of pod readiness gate "{type}" does not exist.')
+        elif condition["status"] != "True":
+            text = f'the status of pod readiness gate "{type}" is not "True", but {condition["status"]}'
+            messages.append(text)
+    return Verdict("False", "ReadinessGatesNotReady", ", ".join(messages)) if messages else _TRUE
+
+
+def initialized(pod: Object, status: Mapping[str, Any], phase: str) -> Verdict:
+    if phase == "Succeeded":
+        return Verdict("True", _POD_COMPLETED)
+    if any(_has_begun(entry) for entry in status["containerStatuses"]):
+        return _TRUE
+    incomplete = [
+        entry["name"]
+        for container, entry in zip(
+            spec.containers(pod, "init"), status["initContainerStatuses"], strict=True
+        )
+        if not entry.get("started" if spec.is_sidecar(container) else "ready")
+    ]
+    if incomplete:
+        message = f"containers with incomplete status: [{' '.join(incomplete)}]"
+        return Verdict("False", "ContainersNotInitialized", message)
+    return _TRUE
+
+
+def _has_begun(entry: Object) -> bool:
+    return "waiting" not in entry["state"] or bool(entry.get("lastState")) or entry.get("restartCount", 0) > 0

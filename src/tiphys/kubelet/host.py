@@ -1,0 +1,112 @@
+"""What the pods of one node share: the runtime, the API, events, and everything that a pod is given besides containers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.kubelet.hooks import Hooks
+from tiphys.kubelet.pulling import ImagePuller
+from tiphys.kubelet.runtimes.interface import (
+    ContainerConfig,
+    ContainerStatus,
+    RegistryAuth,
+    Runtime,
+    SandboxConfig,
+    SandboxStatus,
+)
+from tiphys.kubelet.seen import Health
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+from tiphys.machinery.clock import Clock
+
+
+class Unprovided(Exception):
+    """Something that the pod needs cannot be had now. `reason` is the event's (FailedMount, …) or the container's."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Provisions(Protocol):
+    """What a pod gets besides containers: directories, cgroups, volumes, environment. Calls may be repeated; all raise Unprovided."""
+
+    async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
+        """Makes log directory and cgroup, too."""
+
+    async def prepare_volumes(self, pod: Object) -> None: ...
+
+    async def container_config(
+        self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
+    ) -> ContainerConfig: ...
+
+    async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
+        """Of the pod's imagePullSecrets, those for the image's registry."""
+
+    async def clean_up(self, pod: Object, *, logs: bool) -> None:
+        """Volumes and cgroups, and with `logs` the pod's directories."""
+
+    def last_words(self, status: ContainerStatus) -> str:
+        """The termination message of an exited container."""
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: stop watching what it refers to."""
+
+
+class Prober(Protocol):
+    """Probes of running containers."""
+
+    def update(self, pod: Object, running: Mapping[str, ContainerStatus], ips: tuple[str, ...]) -> None:
+        """These are the pod's running containers now, by id; probing starts and ends accordingly."""
+
+    def health(self, uid: str) -> Mapping[str, Health]:
+        """By container id."""
+
+    def forget(self, uid: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Host:
+    """One node, as the workers of its pods see it."""
+
+    node: str
+    ips: tuple[str, ...]
+    client: Client
+    runtime: Runtime
+    recorder: EventRecorder
+    images: ImagePuller
+    provisions: Provisions
+    prober: Prober
+    hooks: Hooks
+    clock: Clock
+
+    def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:
+        """An event about the pod, or about one of its containers."""
+        self.recorder.record(reference(pod, container), type, reason, message)
+
+
+def reference(pod: Object, container: str = "") -> dict[str, Any]:
+    """An ObjectReference to a pod; fieldPath names the container."""
+    found = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "namespace": meta.namespace(pod),
+        "name": meta.name(pod),
+        "uid": meta.uid(pod),
+        "resourceVersion": meta.resource_version(pod),
+    }
+    if container:
+        found["fieldPath"] = f"{_field(pod, container)}{{{container}}}"
+    return {name: value for name, value in found.items() if value}
+
+
+def _field(pod: Object, container: str) -> str:
+    for field in ("initContainers", "ephemeralContainers"):
+        if any(entry["name"] == container for entry in pod["spec"].get(field) or ()):
+            return f"spec.{field}"
+    return "spec.containers"

@@ -1,0 +1,223 @@
+"""The kubelet of one node: gives every pod that is bound to it a worker, and tells the workers when to look.
+
+A worker is woken by a change of its pod, by an event of the runtime about one of its containers, and by what it started itself.
+A slow listing of everything is the safety net under the events, and finds what belongs to no pod: that is taken apart, too.
+Containers outlive the kubelet; when it comes back it finds them by their labels and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tiphys.client.cache import BY_NODE, Cache
+from tiphys.client.transport import DELETED
+from tiphys.kubelet import labels
+from tiphys.kubelet.host import Host
+from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.runtimes.interface import Container, RuntimeFailure, Sandbox
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.worker import PodWorker
+from tiphys.machinery import meta
+
+log = logging.getLogger(__name__)
+
+RELIST_SECONDS = 10.0
+RETRY_SECONDS = 0.25
+QUIET_RETRY_SECONDS = 2.0
+
+
+class Kubelet:
+    """`run` until cancelled; the containers go on. `relist_seconds` 0: the runtime's events are the whole truth."""
+
+    def __init__(
+        self, host: Host, pods: Cache, agent: NodeAgent, *, relist_seconds: float = RELIST_SECONDS
+    ) -> None:
+        self._host = host
+        self._pods = pods
+        self._agent = agent
+        self._relist_seconds = relist_seconds
+        self._workers: dict[str, PodWorker] = {}
+        self._is_started = False
+
+    @property
+    def host(self) -> Host:
+        return self._host
+
+    @property
+    def pods(self) -> list[Object]:
+        """The pods of this node that the API knows."""
+        return list(self._pods.by(BY_NODE, self._host.node))
+
+    def find_pod(self, namespace: str, name: str) -> Object | None:
+        pod = self._pods.get(f"{namespace}/{name}")
+        return pod if pod is not None and _node_of(pod) == self._host.node else None
+
+    def worker(self, uid: str) -> PodWorker | None:
+        return self._workers.get(uid)
+
+    async def run(self) -> None:
+        """The cache of pods must be synced, and be told about by `changed`."""
+        try:
+            await self._adopt()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow_runtime())
+                group.create_task(self._serve_node())
+                if self._relist_seconds:
+                    group.create_task(self._relist_for_ever())
+        finally:
+            await asyncio.gather(*(worker.close() for worker in self._workers.values()))
+
+    async def _serve_node(self) -> None:
+        await self._agent.register()
+        await self._agent.run()
+
+    # Pods
+
+    def changed(self, type: str, old: Object | None, new: Object | None) -> None:
+        """A pod of this node changed in the API; ADDED, MODIFIED or DELETED."""
+        pod = old if new is None else new
+        if pod is None or not self._is_started:
+            return
+        if type == DELETED:
+            worker = self._workers.get(meta.uid(pod))
+            if worker is not None:
+                worker.pod = pod
+                worker.set_gone()
+            return
+        self._care_for(pod)
+
+    def wake(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.wake()
+
+    def retry(self, uids: Iterable[str]) -> None:
+        """Something that these pods refer to has changed."""
+        for uid in uids:
+            worker = self._workers.get(uid)
+            if worker is not None:
+                worker.retry_now()
+
+    def _care_for(self, pod: Object) -> None:
+        worker = self._workers.get(meta.uid(pod))
+        if worker is None:
+            worker = self._add(pod)
+        worker.set_pod(pod)
+
+    def _add(self, pod: Object) -> PodWorker:
+        worker = self._workers[meta.uid(pod)] = PodWorker(self._host, pod, self._drop)
+        return worker
+
+    def _drop(self, uid: str) -> None:
+        self._workers.pop(uid, None)
+
+    # The runtime
+
+    async def _adopt(self) -> None:
+        """Once, at the start: what runs already, and what the API says; a runtime that is not up yet is waited for."""
+        while not await self._relist():
+            await self._host.clock.sleep(RETRY_SECONDS)
+        self._is_started = True
+        for pod in self.pods:
+            self._care_for(pod)
+
+    async def _relist(self) -> bool:
+        """Lists everything, and wakes the workers whose pods are not as they knew them; False when the runtime does not answer."""
+        try:
+            sandboxes = await self._host.runtime.list_sandboxes()
+            containers = await self._host.runtime.list_containers()
+        except RuntimeFailure as error:
+            log.info("cannot list containers: %s", error.message)
+            return False
+        boxes, lives = _by_pod(sandboxes), _by_pod(containers)
+        for uid in {*boxes, *lives, *self._workers}:
+            worker = self._workers.get(uid) or self._adopt_pod(uid, boxes.get(uid, ()))
+            if worker is not None and worker.view.compare(boxes.get(uid, ()), lives.get(uid, ())):
+                worker.wake()
+        return True
+
+    def _adopt_pod(self, uid: str, sandboxes: Iterable[Any]) -> PodWorker | None:
+        """A worker for what runs without one: of a pod that we know, or of one that is gone."""
+        known = next((pod for pod in self.pods if meta.uid(pod) == uid), None)
+        if known is not None:
+            return self._add(known)
+        remains = next(iter(sandboxes), None)
+        if remains is None:
+            return None
+        worker = self._add(_orphan(uid, remains))
+        worker.set_gone()
+        return worker
+
+    async def _relist_for_ever(self) -> None:
+        while True:
+            await self._host.clock.sleep(self._relist_seconds)
+            await self._relist()
+
+    async def _follow_runtime(self) -> None:
+        async for event in self._host.runtime.events():
+            if event.kind == "relist":
+                while not await self._relist():
+                    await self._host.clock.sleep(QUIET_RETRY_SECONDS)
+                continue
+            for worker in self._workers.values():
+                if worker.view.mark(event.container_id):
+                    worker.wake()
+                    break
+
+
+def _node_of(pod: Object) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _by_pod(items: Iterable[Sandbox | Container]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        uid = item.labels.get(labels.POD_UID)
+        if uid:
+            found.setdefault(uid, []).append(item)
+    return found
+
+
+def _orphan(uid: str, sandbox: Sandbox) -> Mapping[str, Any]:
+    """What its sandbox tells of a pod that the API has forgotten."""
+    grace = sandbox.annotations.get(labels.GRACE_PERIOD, "")
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": sandbox.name, "namespace": sandbox.namespace, "uid": uid},
+        "spec": {
+            "containers": [],
+            **({"terminationGracePeriodSeconds": int(grace)} if grace.isdecimal() else {}),
+        },
+    }
+
+
+class Dispatcher:
+    """Tells each of a process's kubelets about its own pods: many nodes share one cache."""
+
+    def __init__(self) -> None:
+        self._kubelets: dict[str, Kubelet] = {}
+
+    def add(self, kubelet: Kubelet) -> None:
+        self._kubelets[kubelet.host.node] = kubelet
+
+    def find(self, node: str) -> Kubelet | None:
+        return self._kubelets.get(node)
+
+    def holder_of(self, namespace: str, name: str) -> tuple[Kubelet, Object] | None:
+        """The kubelet of a pod, and the pod."""
+        for kubelet in self._kubelets.values():
+            pod = kubelet.find_pod(namespace, name)
+            if pod is not None:
+                return kubelet, pod
+        return None
+
+    def changed(self, type: str, old: Object | None, new: Object | None) -> None:
+        """For Cache.add_handler."""
+        pod = old if new is None else new
+        kubelet = self._kubelets.get(_node_of(pod)) if pod is not None else None
+        if kubelet is not None:
+            kubelet.changed(type, old, new)

@@ -1,0 +1,189 @@
+"""A node as the API shows it: its object at registration, its status, its conditions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, Version
+from tiphys.machinery import meta
+
+KUBELET_VERSION = "v1.36.2"
+MAX_PODS = 110
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_IMAGE_LIMIT = 50
+_NAMES_PER_IMAGE = 5
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a node has, as its own kernel tells it."""
+
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    kernel_version: str
+    os_image: str
+    architecture: str
+    """As uname spells it: "x86_64"."""
+    machine_id: str = ""
+    system_uuid: str = ""
+    boot_id: str = ""
+    huge_page_bytes: Mapping[str, int] | None = None
+    max_pods: int = MAX_PODS
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """All that a node's status is made of."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    machine: Machine
+    runtime: Version
+    runtime_conditions: Sequence[RuntimeCondition] = ()
+    images: Sequence[Image] = ()
+
+
+def labels(facts: NodeFacts) -> dict[str, str]:
+    arch = _architecture(facts)
+    return {
+        "beta.kubernetes.io/arch": arch,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": arch,
+        "kubernetes.io/hostname": facts.name,
+        "kubernetes.io/os": "linux",
+    }
+
+
+def new_node(facts: NodeFacts, now: datetime) -> Object:
+    """The object to create."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": facts.name,
+            "labels": labels(facts),
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        },
+        "spec": {},
+        "status": node_status({}, facts, now),
+    }
+
+
+def node_status(old: Mapping[str, Any], facts: NodeFacts, now: datetime) -> Object:
+    """The whole status; conditions keep their lastTransitionTime while they stay as they are."""
+    capacity = _capacity(facts.machine)
+    return {
+        "addresses": [
+            *({"type": "InternalIP", "address": address} for address in facts.addresses),
+            {"type": "Hostname", "address": facts.name},
+        ],
+        "capacity": capacity,
+        "allocatable": {**capacity, "ephemeral-storage": str(facts.machine.disk_bytes * 9 // 10)},
+        "conditions": conditions(old.get("conditions") or (), facts, now),
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
+        "nodeInfo": _node_info(facts),
+        "images": _images(facts.images),
+        "runtimeHandlers": [
+            {"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}
+        ],
+    }
+
+
+def _capacity(machine: Machine) -> dict[str, str]:
+    return {
+        "cpu": str(machine.cpus),
+        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
+        "hugepages-1Gi": "0",
+        "hugepages-2Mi": "0",
+        "memory": f"{machine.memory_bytes // 1024}Ki",
+        "pods": str(machine.max_pods),
+        **{f"hugepages-{size}": str(amount) for size, amount in (machine.huge_page_bytes or {}).items()},
+    }
+
+
+def _architecture(facts: NodeFacts) -> str:
+    return _ARCHITECTURES.get(facts.machine.architecture, facts.machine.architecture)
+
+
+def _node_info(facts: NodeFacts) -> dict[str, Any]:
+    machine, runtime = facts.machine, facts.runtime
+    return {
+        "architecture": _architecture(facts),
+        "bootID": machine.boot_id,
+        "containerRuntimeVersion": f"{runtime.name}://{runtime.version.partition('~')[0].removeprefix('v')}",
+        "kernelVersion": machine.kernel_version,
+        "kubeProxyVersion": "",
+        "kubeletVersion": KUBELET_VERSION,
+        "machineID": machine.machine_id,
+        "operatingSystem": "linux",
+        "osImage": machine.os_image,
+        "systemUUID": machine.system_uuid,
+    }
+
+
+def _images(images: Sequence[Image]) -> list[Object]:
+    """The largest ones, with some of their names."""
+    largest = sorted(images, key=lambda image: image.size_bytes, reverse=True)[:_IMAGE_LIMIT]
+    return [
+        {
+            "names": [*image.repo_digests, *image.repo_tags][:_NAMES_PER_IMAGE],
+            "sizeBytes": image.size_bytes,
+        }
+        for image in largest
+    ]
+
+
+# Conditions
+
+
+def conditions(old: Sequence[Mapping[str, Any]], facts: NodeFacts, now: datetime) -> list[Object]:
+    """Ours, in upstream's order and words, and those of others."""
+    problems = [
+        f"{condition.type}: {condition.message or condition.reason}"
+        for condition in facts.runtime_conditions
+        if not condition.status
+    ]
+    wanted = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ]
+    if problems:
+        wanted[-1] = (
+            "Ready",
+            "False",
+            "KubeletNotReady",
+            f"container runtime network not ready: {'; '.join(problems)}",
+        )
+    found = [dict(condition) for condition in old]
+    heartbeat = meta.format_time(now)
+    for type, status, reason, message in wanted:
+        found = meta.set_condition(
+            found, type, status, now, reason=reason, message=message, lastHeartbeatTime=heartbeat
+        )
+    return found
+
+
+def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a status says something else than that we are still alive."""
+    return _without_heartbeats(old) != _without_heartbeats(new)
+
+
+def _without_heartbeats(status: Mapping[str, Any]) -> Object:
+    kept = {
+        "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "runtimeHandlers"
+    }  # fmt: skip
+    found = {name: value for name, value in status.items() if name in kept and value}
+    found["conditions"] = [
+        {name: value for name, value in condition.items() if name != "lastHeartbeatTime"}
+        for condition in status.get("conditions") or ()
+    ]
+    return found

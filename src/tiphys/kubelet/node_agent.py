@@ -1,0 +1,112 @@
+"""Registers a node and keeps it alive in the API: a lease every ten seconds, its status when it changes, and every five minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tiphys.client.client import Client
+from tiphys.client.leases import Heartbeat
+from tiphys.client.resources import NODES
+from tiphys.client.transport import STRATEGIC_MERGE_PATCH
+from tiphys.kubelet.node import NodeFacts, differs, labels, new_node, node_status
+from tiphys.machinery import meta
+from tiphys.machinery.clock import Clock
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 300.0
+"""So old may the status be at most."""
+CHECK_SECONDS = 10.0
+"""So often the machine and the runtime are looked at for changes."""
+FAILURES = (StatusError, OSError, TimeoutError)
+
+Look = Callable[[], Awaitable[NodeFacts]]
+
+
+class NodeAgent:
+    """Of one node. `look()` gathers the facts. `check_seconds` 0: they never change (a simulated node)."""
+
+    def __init__(
+        self,
+        client: Client,
+        look: Look,
+        clock: Clock,
+        *,
+        check_seconds: float = CHECK_SECONDS,
+        lease_seconds: int = 40,
+    ) -> None:
+        self._client = client
+        self._look = look
+        self._clock = clock
+        self._check_seconds = check_seconds
+        self._lease_seconds = lease_seconds
+        self.node: dict[str, Any] = {}
+        """As the API last had it."""
+
+    async def register(self) -> None:
+        """Until the API has the node as it is. Retries quietly."""
+        delay = 0.1
+        while True:
+            try:
+                await self._register()
+                return
+            except FAILURES as error:
+                log.info("cannot register yet: %s", error)
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, 7.0)
+
+    async def _register(self) -> None:
+        facts = await self._look()
+        now = self._clock.now()
+        try:
+            self.node = await self._client.create(NODES, new_node(facts, now))
+            return
+        except StatusError as error:
+            if not is_already_exists(error):
+                raise
+        self.node = await self._client.get(NODES, facts.name)
+        missing = {
+            name: value for name, value in labels(facts).items() if meta.labels(self.node).get(name) != value
+        }
+        if missing:
+            self.node = await self._client.patch(NODES, facts.name, {"metadata": {"labels": missing}})
+        await self._report(facts)
+
+    async def run(self) -> None:
+        """After `register`: until cancelled."""
+        name = meta.name(self.node)
+        heartbeat = Heartbeat(self._client, name, clock=self._clock, lease_seconds=self._lease_seconds)
+        heartbeat.owner = self.node
+        async with asyncio.TaskGroup() as group:
+            group.create_task(heartbeat.run())
+            group.create_task(self._keep_status())
+
+    async def _keep_status(self) -> None:
+        reported = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(self._check_seconds or REPORT_SECONDS)
+            try:
+                facts = await self._look()
+                status = node_status(self.node.get("status") or {}, facts, self._clock.now())
+                is_old = self._clock.monotonic() - reported >= REPORT_SECONDS
+                if is_old or differs(self.node.get("status") or {}, status):
+                    await self._report(facts)
+                    reported = self._clock.monotonic()
+            except StatusError as error:
+                if is_not_found(error):
+                    log.warning("the node was deleted: registering it again")
+                    await self.register()
+                else:
+                    log.warning("cannot report the node's status: %s", error)
+            except FAILURES as error:
+                log.warning("cannot report the node's status: %s", error)
+
+    async def _report(self, facts: NodeFacts) -> None:
+        status = node_status(self.node.get("status") or {}, facts, self._clock.now())
+        self.node = await self._client.patch(
+            NODES, facts.name, {"status": status}, content_type=STRATEGIC_MERGE_PATCH, subresource="status"
+        )

@@ -1,0 +1,276 @@
+"""What to do about a pod: a pure function of the pod, what is seen of it, and the time.
+
+The rules are upstream's (`kuberuntime` computePodActions, KEP-753 for sidecars): one usable sandbox; init containers in their
+order; main containers side by side; restarts by policy, with a back-off that doubles from 10 s to 5 min. A pod that is deleted
+or has come to its end gives everything back, in order: containers, sandbox, volumes, and the object itself if it is deleted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from tiphys.kubelet import spec, wording
+from tiphys.kubelet.actions import (
+    Action,
+    CleanUp,
+    DeletePod,
+    PrepareVolumes,
+    PullImage,
+    RemoveContainer,
+    RemoveSandbox,
+    RunSandbox,
+    StartContainer,
+    StopContainer,
+    StopSandbox,
+)
+from tiphys.kubelet.ending import Ending, ending
+from tiphys.kubelet.labels import CONTAINER_HASH, container_hash
+from tiphys.kubelet.seen import Problem, Seen, SeenContainer, Waiting
+from tiphys.kubelet.spec import Kind, Object
+from tiphys.machinery import meta
+from tiphys.machinery.retry import CrashLoop
+
+KEPT_LIVES = 2
+"""Of each container: the newest and the one before it, whose log is `logs --previous` and whose end is `lastState`."""
+KEPT_SANDBOXES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`waiting`: why containers that are to run do not, by name; `ending`: set once the pod has come to its end."""
+
+    actions: tuple[Action, ...] = ()
+    requeue_after_seconds: float | None = None
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    ending: Ending | None = None
+    is_done: bool = False
+    """Nothing is left of the pod, here and in the API."""
+
+
+def plan(pod: Object, seen: Seen, now: datetime) -> Plan:
+    end = ending(pod, seen, now)
+    if end is not None:
+        return replace(_end(pod, seen, now, end), ending=end)
+    return _Draft(pod, seen, now).finish()
+
+
+# To its end
+
+
+def _end(pod: Object, seen: Seen, now: datetime, end: Ending) -> Plan:
+    if any(container.is_alive for container in seen.containers):
+        return Plan(tuple(_stop_all(pod, seen, now)))
+    open_sandboxes = [box.id for box in seen.sandboxes if box.id not in seen.stopped_sandboxes]
+    if open_sandboxes:
+        return Plan(tuple(StopSandbox(id) for id in open_sandboxes))
+    leftovers: list[Action] = [] if seen.is_clean else [CleanUp(logs=end.deleted)]
+    if end.deleted:
+        leftovers += [RemoveSandbox(box.id) for box in seen.sandboxes]
+        if not leftovers and not seen.is_gone:
+            leftovers.append(DeletePod())
+    return Plan(tuple(leftovers), is_done=end.deleted and not leftovers)
+
+
+def _stop_all(pod: Object, seen: Seen, now: datetime) -> Iterable[Action]:
+    """Main containers first, side by side; then the sidecars, the last one first."""
+    late = {container["name"] for container in spec.sidecars(pod)}
+    alive = [container for container in seen.containers if container.is_alive]
+    first = [container for container in alive if container.status.name not in late]
+    if not first:
+        order = [container["name"] for container in spec.sidecars(pod)]
+        first = [max(alive, key=lambda container: order.index(container.status.name))]
+    for container in first:
+        yield from _stop(container, seen, now, _remaining_grace(pod, now))
+
+
+def _remaining_grace(pod: Object, now: datetime) -> float:
+    """What is left of the deletion's grace when we come late to it, by a restart of ours."""
+    grace, deadline = spec.grace_seconds(pod), meta.deletion_time(pod)
+    if deadline is None:
+        return grace
+    return max(min(grace, (deadline - now).total_seconds() + 1), 1.0)
+
+
+def _stop(
+    container: SeenContainer, seen: Seen, now: datetime, grace: float, message: str = ""
+) -> Iterable[Action]:
+    """Nothing when it is on its way already, unless it is to end sooner."""
+    status = container.status
+    deadline = seen.stopping.get(status.id)
+    if deadline is None or now + timedelta(seconds=grace) < deadline - timedelta(seconds=0.5):
+        yield StopContainer(status.id, status.name, grace, message or wording.stopping(status.name))
+
+
+# On its way
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The plan for a pod that has something to do, while it is made."""
+
+    pod: Object
+    seen: Seen
+    now: datetime
+    actions: list[Action] = field(default_factory=list)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    due: list[float] = field(default_factory=list)
+    wanted: list[tuple[Object, int]] = field(default_factory=list)
+    """Containers to start, and as which attempt."""
+
+    def finish(self) -> Plan:
+        self._remove_old_lives()
+        strays = self._strays()
+        if strays:
+            return Plan((*self.actions, *strays))
+        if self._init_containers_are_done():
+            for container in spec.containers(self.pod):
+                self._want(container, "main")
+        if self.seen.sandbox is not None:
+            for container in spec.containers(self.pod, "ephemeral"):
+                self._want(container, "ephemeral")
+        self._prepare_sandbox()
+        if not self.seen.are_volumes_ready and not self._is_postponed(self.seen.volumes_problem):
+            self.actions.append(PrepareVolumes())
+        for container, attempt in self.wanted:
+            self._start(container, attempt)
+        self._watch_deadline()
+        return Plan(tuple(self.actions), min(self.due, default=None), self.waiting)
+
+    def _remove_old_lives(self) -> None:
+        seen = self.seen
+        lives = Counter[str]()
+        for container in seen.containers:
+            status = container.status
+            lives[status.name] += 1
+            if lives[status.name] > KEPT_LIVES and not container.is_alive:
+                self.actions.append(RemoveContainer(status.id, status.name))
+        alive = {container.sandbox_id for container in seen.containers if container.is_alive}
+        old = [box.id for box in seen.sandboxes[KEPT_SANDBOXES:] if box.id not in alive]
+        self.actions += [RemoveSandbox(id) for id in old]
+
+    def _strays(self) -> list[Action]:
+        """What runs in a sandbox that is not the usable one must end before anything else is started."""
+        usable = self.seen.sandbox.id if self.seen.sandbox else ""
+        grace = spec.grace_seconds(self.pod)
+        return [
+            action
+            for container in self.seen.containers
+            if container.is_alive and container.sandbox_id != usable
+            for action in _stop(container, self.seen, self.now, grace)
+        ]
+
+    def _prepare_sandbox(self) -> None:
+        seen = self.seen
+        if seen.sandbox is not None:
+            return
+        unstopped = [box.id for box in seen.sandboxes if box.id not in seen.stopped_sandboxes]
+        if unstopped:
+            self.actions += [StopSandbox(id) for id in unstopped]
+        elif not self._is_postponed(seen.sandbox_problem):
+            self.actions.append(RunSandbox(seen.sandboxes[0].attempt + 1 if seen.sandboxes else 0))
+
+    def _init_containers_are_done(self) -> bool:
+        """Looks after the init containers, one after the other; True when main containers may run.
+
+        Once a main container has started in this sandbox, ordinary init containers are history; sidecars are kept running.
+        """
+        has_begun = any(self.seen.current(container["name"]) for container in spec.containers(self.pod))
+        for container in spec.containers(self.pod, "init"):
+            is_passed = self._is_passed(container)
+            if spec.is_sidecar(container) or not (is_passed or has_begun):
+                self._want(container, "init")
+            if not (is_passed or has_begun):
+                return False
+        return True
+
+    def _is_passed(self, container: Object) -> bool:
+        """The next init container may start."""
+        current = self.seen.current(container["name"])
+        if current is None:
+            return False
+        if spec.is_sidecar(container):
+            health = self.seen.health.get(current.status.id)
+            return current.is_alive and (health is None or health.started)
+        return current.has_exited and current.status.exit_code == 0
+
+    def _want(self, container: Object, kind: Kind) -> None:
+        """Has the container running, or about to start, or waiting for its time."""
+        name = container["name"]
+        newest = self.seen.newest(name)
+        if newest is None:
+            self.wanted.append((container, _attempt_after_report(self.pod, name)))
+        elif newest.is_alive:
+            self.actions += self._replace(container, newest)
+        elif newest.status.state == "Created":
+            # We were interrupted between its creation and its start.
+            self.actions.append(RemoveContainer(newest.status.id, name))
+        elif self._has_more_to_do(container, kind, newest):
+            self._restart(container, newest)
+
+    def _has_more_to_do(self, container: Object, kind: Kind, newest: SeenContainer) -> bool:
+        """In a new sandbox all init containers run again, whatever became of them in the old one."""
+        if kind == "init" and newest is not self.seen.current(container["name"]):
+            return True
+        return spec.should_restart(self.pod, container, kind, newest.status.exit_code)
+
+    def _restart(self, container: Object, newest: SeenContainer) -> None:
+        name, status = container["name"], newest.status
+        loop = self.seen.crash_loops.get(name, CrashLoop())
+        wait = loop.wait_seconds(status.finished_at or self.now, self.now)
+        if wait > 0:
+            message = wording.crash_loop(self.pod, name, loop.delay_seconds)
+            self.waiting[name] = Waiting("CrashLoopBackOff", message)
+            self.due.append(wait)
+        else:
+            self.wanted.append((container, status.attempt + 1))
+
+    def _replace(self, container: Object, current: SeenContainer) -> Iterable[Action]:
+        """Ends a running container that failed its probe, or whose definition is another one by now."""
+        seen, now, grace = self.seen, self.now, spec.grace_seconds(self.pod)
+        made_as = current.status.annotations.get(CONTAINER_HASH)
+        if made_as and made_as != container_hash(container):
+            return _stop(current, seen, now, grace, wording.definition_changed(container["name"]))
+        health = seen.health.get(current.status.id)
+        if health is not None and health.failure:
+            own_grace = health.grace_seconds if health.grace_seconds is not None else grace
+            return _stop(current, seen, now, own_grace, health.failure)
+        return ()
+
+    def _start(self, container: Object, attempt: int) -> None:
+        """The image first; then, once sandbox and volumes are there, the container."""
+        name, seen = container["name"], self.seen
+        problem, image = seen.container_problems.get(name), seen.images.get(name)
+        if problem is not None:
+            self.waiting[name] = problem.waiting
+            if self._is_postponed(problem):
+                return
+        if image is None:
+            self.actions.append(PullImage(name))
+        elif image.problem is not None:
+            self.waiting[name] = image.problem.waiting
+            if not image.is_pulling and not self._is_postponed(image.problem):
+                self.actions.append(PullImage(name))
+        elif image.reference and seen.sandbox is not None and seen.are_volumes_ready:
+            self.actions.append(StartContainer(name, attempt))
+
+    def _is_postponed(self, problem: Problem | None) -> bool:
+        if problem is None or self.now >= problem.retry_at:
+            return False
+        self.due.append((problem.retry_at - self.now).total_seconds())
+        return True
+
+    def _watch_deadline(self) -> None:
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        started = (self.pod.get("status") or {}).get("startTime")
+        if limit is not None and started:
+            left = meta.parse_time(started) + timedelta(seconds=limit) - self.now
+            self.due.append(left.total_seconds())
+
+
+def _attempt_after_report(pod: Object, name: str) -> int:
+    """When the runtime has forgotten a container, the API may still know how often it was restarted."""
+    reported = spec.reported_status(pod, name)
+    return reported.get("restartCount", 0) + 1 if reported and reported.get("containerID") else 0

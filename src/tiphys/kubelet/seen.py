@@ -1,0 +1,115 @@
+"""What the kubelet sees of one pod on its node: all that `plan` and `status` look at besides the pod itself.
+
+Gathered by the pod's worker; frozen, so that a plan and the status that goes with it speak of the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
+from tiphys.machinery.retry import CrashLoop
+
+
+@dataclass(frozen=True, slots=True)
+class SeenContainer:
+    """A container of the pod, dead or alive, as the runtime last showed it."""
+
+    sandbox_id: str
+    status: ContainerStatus
+
+    @property
+    def is_alive(self) -> bool:
+        return self.status.state in ("Running", "Unknown")
+
+    @property
+    def has_exited(self) -> bool:
+        return self.status.state == "Exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run: reason and message of its `waiting` state."""
+
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something failed, and is tried again at `retry_at`."""
+
+    reason: str
+    message: str
+    retry_at: datetime
+
+    @property
+    def waiting(self) -> Waiting:
+        return Waiting(self.reason, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageState:
+    """The image of one container: `reference` is what to run once it is here; a problem when it could not be had."""
+
+    reference: str = ""
+    problem: Problem | None = None
+    is_pulling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes say of one running container. `failure`: why it must be ended, empty when it need not."""
+
+    started: bool = True
+    ready: bool = True
+    failure: str = ""
+    grace_seconds: float | None = None
+    """The failed probe's own terminationGracePeriodSeconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    sandboxes: tuple[SandboxStatus, ...] = ()
+    """Newest first."""
+    containers: tuple[SeenContainer, ...] = ()
+    """Newest first, of all sandboxes."""
+    images: Mapping[str, ImageState] = field(default_factory=dict)
+    """By container name, for those that are about to start."""
+    crash_loops: Mapping[str, CrashLoop] = field(default_factory=dict)
+    container_problems: Mapping[str, Problem] = field(default_factory=dict)
+    """By container name: creating or starting it failed."""
+    sandbox_problem: Problem | None = None
+    volumes_problem: Problem | None = None
+    are_volumes_ready: bool = False
+    health: Mapping[str, Health] = field(default_factory=dict)
+    """By container id; none: it has no probes."""
+    stopping: Mapping[str, datetime] = field(default_factory=dict)
+    """Containers that are being stopped, and when they will be killed."""
+    stopped_sandboxes: frozenset[str] = frozenset()
+    """Those whose addresses were given back."""
+    is_gone: bool = False
+    """The API has no such pod (any more)."""
+    is_clean: bool = False
+    """Volumes and cgroups of the pod are removed."""
+
+    @property
+    def sandbox(self) -> SandboxStatus | None:
+        """The newest sandbox, if it is usable."""
+        newest = self.sandboxes[0] if self.sandboxes else None
+        return newest if newest is not None and newest.state == "Ready" else None
+
+    def named(self, name: str) -> list[SeenContainer]:
+        """All lives of one container, newest first."""
+        return [container for container in self.containers if container.status.name == name]
+
+    def newest(self, name: str) -> SeenContainer | None:
+        return next((container for container in self.containers if container.status.name == name), None)
+
+    def current(self, name: str) -> SeenContainer | None:
+        """The newest life of a container if it belongs to the usable sandbox."""
+        newest, sandbox = self.newest(name), self.sandbox
+        is_current = newest is not None and sandbox is not None and newest.sandbox_id == sandbox.id
+        return newest if is_current else None

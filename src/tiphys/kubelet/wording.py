@@ -1,0 +1,30 @@
+"""Messages that upstream's kubelet words, where people and tools look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tiphys.kubelet.spec import described
+from tiphys.machinery.quoting import format_duration
+
+
+def crash_loop(pod: Mapping[str, Any], container: str, delay_seconds: float) -> str:
+    return f"back-off {format_duration(delay_seconds)} restarting failed container={container} pod={described(pod)}"
+
+
+def crash_loop_event(pod: Mapping[str, Any], container: str) -> str:
+    return f"Back-off restarting failed container {container} in pod {described(pod)}"
+
+
+def definition_changed(container: str) -> str:
+    return f"Container {container} definition changed, will be restarted"
+
+
+def failed_probe(container: str, probe: str) -> str:
+    """`probe`: "liveness" or "startup"."""
+    return f"Container {container} failed {probe} probe, will be restarted"
+
+
+def stopping(container: str) -> str:
+    return f"Stopping container {container}"

@@ -1,0 +1,127 @@
+"""One simulated node over an API in memory: a kubelet as it is, with a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tiphys.api.resource import Resource
+from tiphys.api.types import TYPES
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.client.reflector import Reflector
+from tiphys.client.resources import EVENTS, NODES, PODS
+from tiphys.client.transport import JSON, STRATEGIC_MERGE_PATCH
+from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
+from tiphys.kubelet.kubelet import Dispatcher, Kubelet
+from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
+from tiphys.machinery import meta
+from tiphys.machinery.patches.strategic import apply_strategic_patch
+from tiphys.machinery.schema import patch_schema
+from tiphys.testing.api import FakeAPI
+from tiphys.testing.clock import FakeClock
+
+Object = dict[str, Any]
+NODE = "node-1"
+
+
+class StrategicAPI(FakeAPI):
+    """Merges strategic patches by the types of the kinds, as the real one does."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Any] | None = None,
+        content_type: str = JSON,
+        timeout_seconds: float | None = None,
+    ) -> Object:
+        if method == "PATCH" and content_type == STRATEGIC_MERGE_PATCH:
+            base = path.removesuffix("/status")
+            old = await super().request("GET", base)
+            body = self._patched(path, old, body)
+            method = "PUT"
+        return await super().request(method, path, query=query, body=body, content_type=content_type)
+
+    def _patched(self, path: str, old: Object, patch: Any) -> Object:
+        resource: Resource = self._target(path)[0]
+        schema = patch_schema(TYPES.struct(resource.type))
+        return apply_strategic_patch(old, patch, schema)
+
+
+class NodeWorld:
+    """`start` brings the node up; `settle` lets it work until nothing is left to do at this moment."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.api = StrategicAPI(clock=self.clock)
+        self.client = Client(self.api)
+        self.runtime = SimulatedRuntime(self.clock)
+        self.kubelet: Kubelet = None  # type: ignore[assignment]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        recorder = EventRecorder(self.client, "kubelet", clock=self.clock, host=NODE)
+        reflector = Reflector(self.client, PODS, clock=self.clock)
+        dispatcher = Dispatcher()
+        node = HollowNode(NODE, 0, ("127.90.0.11",), 10250)
+        self.kubelet = hollow_kubelet(
+            node, self.client, reflector.cache, self.clock, runtime=self.runtime, recorder=recorder
+        )
+        dispatcher.add(self.kubelet)
+        reflector.cache.add_handler(dispatcher.changed)
+        self._tasks.append(asyncio.create_task(reflector.run()))
+        await reflector.wait_synced()
+        self._tasks.append(asyncio.create_task(self.kubelet.run()))
+        await self.settle()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def settle(self, seconds: float = 0.01) -> None:
+        await self.clock.advance(seconds)
+        version = -1
+        while version != self.api.resource_version:
+            version = self.api.resource_version
+            for _ in range(5):
+                await self.clock.advance(0)
+
+    def create(self, spec: Object | None = None, **metadata: Any) -> Object:
+        """A pod bound to the node, as the scheduler would leave it."""
+        container = {"name": "main", "image": "busybox", "imagePullPolicy": "IfNotPresent"}
+        whole = {"nodeName": NODE, "restartPolicy": "Always", "containers": [container], **(spec or {})}
+        name = metadata.pop("name", "web")
+        return self.api.put(
+            PODS,
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": "default", **metadata},
+                "spec": {"terminationGracePeriodSeconds": 30, **whole},
+                "status": {"phase": "Pending"},
+            },
+        )
+
+    def pod(self, name: str = "web") -> Object:
+        found = [pod for pod in self.api.objects(PODS) if meta.name(pod) == name]
+        assert found, f"there is no pod {name}"
+        return found[0]
+
+    def pods(self) -> list[Object]:
+        return self.api.objects(PODS)
+
+    def node(self) -> Object:
+        return self.api.objects(NODES)[0]
+
+    def events(self) -> list[tuple[str, str]]:
+        """(reason, message), in the order in which they were recorded."""
+        found = sorted(
+            self.api.objects(EVENTS), key=lambda event: int(meta.name(event).rpartition(".")[2], 16)
+        )
+        return [(event["reason"], event["message"]) for event in found]
