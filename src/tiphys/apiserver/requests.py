@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tiphys.machinery.selectors import SelectorError, parse_field_selector
+
 _VERBS = {
     "POST": "create",
     "GET": "get",
@@ -18,6 +20,7 @@ _VERBS = {
 }
 # Below /namespaces/{name} these are subresources of the namespace itself, not resources in it.
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_OF_MANY = frozenset({"list", "watch", "deletecollection"})
 _FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 
 
@@ -67,7 +70,17 @@ def read_request(method: str, path: str, query: dict[str, list[str]]) -> Request
         info.verb = "watch" if query_bool(query, "watch") else "list"
     elif not info.name and info.verb == "delete":
         info.verb = "deletecollection"
+    if not info.name and "fieldSelector" in query and info.verb in _OF_MANY:
+        info.name = _selected_name(query["fieldSelector"][0])
     return info
+
+
+def _selected_name(selector: str) -> str:
+    """The one name that a field selector lets through, so that it can be allowed by name; "" for any other selector."""
+    try:
+        return parse_field_selector(selector).exact("metadata.name") or ""
+    except SelectorError:
+        return ""  # refused later, by who reads the options
 
 
 def _deprecated_watch(method: str, path: str, group: str, version: str, rest: list[str]) -> RequestInfo:
