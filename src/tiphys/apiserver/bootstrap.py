@@ -17,8 +17,8 @@ _PRIORITY_CLASSES = (
 )
 
 
-async def bootstrap(server: APIServer, *, endpoint_host: str, endpoint_port: int) -> None:
-    """Creates what is missing. `endpoint_*`: where pods reach this API server behind the `kubernetes` Service."""
+async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port: int = 0) -> None:
+    """Creates what is missing. `endpoint_*`: where pods reach this API server behind the `kubernetes` Service, if they can."""
     for name in NAMESPACES:
         await _ensure(server, "", "v1", "namespaces", {"metadata": {"name": name}})
     for name, value, description in _PRIORITY_CLASSES:
@@ -30,7 +30,8 @@ async def bootstrap(server: APIServer, *, endpoint_host: str, endpoint_port: int
             {"metadata": {"name": name}, "value": value, "description": description},
         )
     await _ensure(server, "", "v1", "services", _service(server), "default")
-    await _publish_endpoint(server, endpoint_host, endpoint_port)
+    if endpoint_host:
+        await _publish_endpoint(server, endpoint_host, endpoint_port)
 
 
 async def _ensure(

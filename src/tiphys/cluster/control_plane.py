@@ -21,6 +21,7 @@ from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer, Settings
+from tiphys.cluster.blueprint import SEGMENT_PORT
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
 from tiphys.controllers.catalog import Options
@@ -101,11 +102,7 @@ class ControlPlane:
         port = await self._listen(listener)
         apiserver.advertised = f"{settings.segment_address or settings.host}:{port}"
         apiserver.start()
-        await bootstrap(
-            apiserver,
-            endpoint_host=settings.segment_address or settings.host,
-            endpoint_port=6443 if settings.segment_namespace else port,
-        )
+        await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
         components = self._components(apiserver)
         components.start()
         _publish_port(Path(settings.port_file), port)
@@ -129,7 +126,7 @@ class ControlPlane:
             from tiphys.kubelet.runtimes.network_namespace import listen
 
             await listener.listen(
-                sock=listen(Path(settings.segment_namespace), settings.segment_address, 6443)
+                sock=listen(Path(settings.segment_namespace), settings.segment_address, SEGMENT_PORT)
             )
         return port
 

@@ -14,12 +14,8 @@ import pytest
 
 Kubectl = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
-# Remove the mark with the cause: kubectl's SPDY request is a POST with `Content-Length: 0`.
-spdy_refused = pytest.mark.xfail(
-    strict=True, reason="the server ignores an upgrade whose request has an empty body"
-)
 over_both = pytest.mark.parametrize(
-    "spdy", [pytest.param(False, id="websocket"), pytest.param(True, id="spdy", marks=spdy_refused)]
+    "spdy", [pytest.param(False, id="websocket"), pytest.param(True, id="spdy")]
 )
 
 

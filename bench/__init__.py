@@ -1,0 +1,1 @@
+"""Benchmarks: whole processes, medians, on loopback. `make bench` prints the table."""
