@@ -24,7 +24,7 @@ def pod(new: Object, old: Object | None) -> None:
     new["status"] = {"phase": "Pending", "qosClass": pod_resources.qos_class(spec)}
     if spec.get("schedulingGates"):
         gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": GATED}
-        new["status"]["conditions"] = [{**gated, "lastProbeTime": None, "lastTransitionTime": None}]
+        new["status"]["conditions"] = [gated]
     labels = (new.get("metadata") or {}).get("labels") or {}
     for term in _pod_affinity_terms(spec.get("affinity") or {}):
         _merge_label_keys(term, labels)

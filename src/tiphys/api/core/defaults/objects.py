@@ -45,9 +45,6 @@ def node(obj: Object) -> None:
     info = status.setdefault("nodeInfo", {})
     for field in _NODE_INFO:
         info.setdefault(field, "")
-    for condition in status.get("conditions") or ():
-        condition.setdefault("lastHeartbeatTime", None)
-        condition.setdefault("lastTransitionTime", None)
 
 
 def _pod_ranges(spec: Object) -> None:
@@ -72,8 +69,6 @@ def secret(obj: Object) -> None:
 def event(obj: Object) -> None:
     obj.setdefault("involvedObject", {})
     obj.setdefault("source", {})
-    for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
-        obj.setdefault(field, None)
     for field in ("reportingComponent", "reportingInstance"):
         obj.setdefault(field, "")
 

@@ -148,9 +148,6 @@ def _status(status: Object) -> None:
         status["podIPs"] = [{"ip": first}]
     elif addresses and not first:
         status["podIP"] = addresses[0].get("ip", "")
-    for condition in status.get("conditions") or ():
-        condition.setdefault("lastProbeTime", None)
-        condition.setdefault("lastTransitionTime", None)
     for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for container in status.get(field) or ():
             container.setdefault("state", {})
