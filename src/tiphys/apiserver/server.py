@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ class APIServer:
         self.kubelet_client = kubelet_client
         self.advertised = settings.advertised
         self.cache = WatchCache(store, self.clock)
-        chosen = names or random.SystemRandom()
+        # Generated names must differ, not be secret: asking the kernel for each letter costs more than all the rest of a name.
+        chosen = names or random.Random(os.urandom(32))
         self.reads = Reads(self.cache, self.scheme, now=self.clock.now, encode=self._encode)
         self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
         self.allocators = Allocators(lambda: self.writes.cache("", "services"), settings.service_cidr, chosen)
