@@ -40,6 +40,8 @@ class Rules:
 
     prepare: Prepare | None = None
     validate: Validate | None = None
+    raises_generation: bool = True
+    """Whether a change of what the kind's `generation_on` names raises the generation. A binding does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,10 @@ RESOURCES = (
                 "attach", verbs=("create", "get"), kind=GroupVersionKind("", "v1", "PodAttachOptions")
             ),
             Subresource(
-                "binding", verbs=("create",), kind=GroupVersionKind("", "v1", "Binding"), rules=Rules()
+                "binding",
+                verbs=("create",),
+                kind=GroupVersionKind("", "v1", "Binding"),
+                rules=Rules(raises_generation=False),
             ),
             Subresource("ephemeralcontainers", rules=Rules(validate=pod_rules.ephemeral_containers)),
             Subresource("eviction", verbs=("create",), kind=GroupVersionKind("policy", "v1", "Eviction")),

@@ -176,7 +176,7 @@ class Writes:
         own = _rules_of(row, call.info.subresource)
         if own.prepare is not None:
             own.prepare(new, old)
-        if row.subresource(call.info.subresource) is None or call.info.subresource != "status":
+        if own.raises_generation:
             rules.raise_generation(new, old, row)
         if call.server.allocators.serves(row):
             call.server.allocators.on_update(row, new, old)
@@ -298,7 +298,7 @@ class Writes:
 def _rules_of(row: Resource, subresource: str) -> Rules:
     """What an update through a path obeys."""
     if subresource == "status":
-        return Rules(row.prepare_status, row.validate_status)
+        return Rules(row.prepare_status, row.validate_status, raises_generation=False)
     found = row.subresource(subresource)
     return found.rules if found is not None and found.rules is not None else Rules(row.prepare, row.validate)
 
