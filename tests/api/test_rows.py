@@ -145,3 +145,9 @@ def test_an_empty_object_is_judged_not_crashed_at(row):
 def test_kinds_without_columns_print_their_time():
     assert built_in().by_resource("", "v1", "limitranges").table is None
     assert [column.name for column in DEFAULT_TABLE.columns] == ["Name", "Created At"]
+
+
+def test_a_binding_obeys_rules_of_its_own():
+    """It sets the node's name, which no other update of a pod may, and the user wants nothing new by it."""
+    rules = built_in().by_resource("", "v1", "pods").subresource("binding").rules
+    assert (rules.prepare, rules.validate, rules.raises_generation) == (None, None, False)
