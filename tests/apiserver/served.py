@@ -183,7 +183,9 @@ async def _whole(response: Response) -> bytes:
 
 
 def _is_plain_json(headers: dict[str, str]) -> bool:
-    return headers.get("content-type", "").startswith("application/json") and "content-encoding" not in headers
+    return (
+        headers.get("content-type", "").startswith("application/json") and "content-encoding" not in headers
+    )
 
 
 def no_kubelet(node: str, host: str, port: int) -> HTTPClient:
@@ -191,7 +193,9 @@ def no_kubelet(node: str, host: str, port: int) -> HTTPClient:
 
 
 @asynccontextmanager
-async def running(clock: Clock, signing_key: bytes, *, store: Store | None = None) -> AsyncIterator[APIServer]:
+async def running(
+    clock: Clock, signing_key: bytes, *, store: Store | None = None
+) -> AsyncIterator[APIServer]:
     """A server with what it makes for itself already in place, closed at the end."""
     store = store or MemoryStore()
     server = APIServer(
@@ -199,6 +203,8 @@ async def running(clock: Clock, signing_key: bytes, *, store: Store | None = Non
     )
     server.start()
     await bootstrap(server, endpoint_host="10.0.0.1", endpoint_port=6443)
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    await Client(server).create(accounts, {"metadata": {"name": "default"}})  # a controller's work
     try:
         yield server
     finally:

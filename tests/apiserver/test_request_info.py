@@ -12,7 +12,11 @@ CASES = [
     ("HEAD", "/api/v1/namespaces/a/pods/p", ("get", "", "v1", "a", "pods", "", "p")),
     ("GET", "/api/v1/namespaces/a/pods/p/log", ("get", "", "v1", "a", "pods", "log", "p")),
     ("POST", "/api/v1/namespaces/a/pods/p/exec", ("create", "", "v1", "a", "pods", "exec", "p")),
-    ("PUT", "/apis/apps/v1/namespaces/a/deployments/d", ("update", "apps", "v1", "a", "deployments", "", "d")),
+    (
+        "PUT",
+        "/apis/apps/v1/namespaces/a/deployments/d",
+        ("update", "apps", "v1", "a", "deployments", "", "d"),
+    ),
     ("PATCH", "/api/v1/nodes/n/status", ("patch", "", "v1", "", "nodes", "status", "n")),
     ("DELETE", "/api/v1/nodes/n", ("delete", "", "v1", "", "nodes", "", "n")),
     ("DELETE", "/api/v1/nodes", ("deletecollection", "", "v1", "", "nodes", "", "")),
@@ -39,7 +43,9 @@ def test_resources(method: str, target: str, expected: tuple[str, ...]) -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/x/y/z"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/x/y/z"]
+)
 def test_other_paths_keep_the_method_as_verb(path: str) -> None:
     info = read_request("GET", path, {})
     assert (info.is_resource, info.verb, info.path) == (False, "get", path)

@@ -1,0 +1,114 @@
+"""Every kind there is goes through every verb: the tables, the types and the generic registry fit together."""
+
+import pytest
+from minimal import collection, minimal, name_of
+from served import JSON_PATCH, MERGE_PATCH, PROTOBUF, STRATEGIC, Client, Object
+
+from tiphys.api.resource import Resource
+from tiphys.api.scheme import built_in
+from tiphys.api.types import TYPES
+from tiphys.machinery.protobuf import encode_envelope
+
+STORED = [row for row in built_in() if not row.virtual]
+every_kind = pytest.mark.parametrize("row", STORED, ids=lambda row: f"{row.api_version}-{row.kind}")
+
+
+def _labels(obj: Object) -> Object:
+    """Without the one that every namespace gets."""
+    return {
+        key: value for key, value in obj["metadata"]["labels"].items() if not key.startswith("kubernetes.io/")
+    }
+
+
+@every_kind
+async def test_the_life_of_an_object(client: Client, row: Resource) -> None:
+    path = collection(row)
+    one = f"{path}/{name_of(row)}"
+    created = await client.create(path, minimal(row))
+    assert (created["kind"], created["apiVersion"]) == (row.kind, row.api_version)
+    assert await client.get(one) == created
+    listed = await client.get(f"{path}?labelSelector=test=minimal")
+    assert listed["kind"] == row.list_kind
+    assert [item["metadata"]["uid"] for item in listed["items"]] == [created["metadata"]["uid"]]
+
+    replaced = await client.put(
+        one, {**created, "metadata": {**created["metadata"], "labels": {"step": "put"}}}
+    )
+    assert _labels(replaced) == {"step": "put"}
+    assert int(replaced["metadata"]["resourceVersion"]) > int(created["metadata"]["resourceVersion"])
+    for kind, body in (
+        (MERGE_PATCH, {"metadata": {"labels": {"step": "merge"}}}),
+        (STRATEGIC, {"metadata": {"labels": {"step": "strategic"}}}),
+        (JSON_PATCH, [{"op": "replace", "path": "/metadata/labels/step", "value": "json"}]),
+    ):
+        patched = await client.patch(one, body, kind)
+        assert patched["metadata"]["labels"]["step"] in kind
+        assert patched["metadata"].get("generation") == created["metadata"].get("generation")
+
+    deleted = await client.delete(one, {"gracePeriodSeconds": 0})
+    assert deleted["kind"] == row.kind or (deleted["kind"], deleted["status"]) == ("Status", "Success")
+    left = await client.call("GET", one)
+    assert left.status == 404 or left.body["metadata"]["deletionTimestamp"]  # some wait for their controllers
+
+
+@every_kind
+async def test_deletecollection(client: Client, row: Resource) -> None:
+    if "deletecollection" not in row.verbs:
+        refused = await client.call("DELETE", collection(row))
+        assert refused.status == 405
+        return
+    path = collection(row)
+    await client.create(path, minimal(row))
+    gone = await client.delete(f"{path}?labelSelector=test=minimal&gracePeriodSeconds=0")
+    assert [item["metadata"]["name"] for item in gone["items"]] == [name_of(row)]
+    left = await client.get(f"{path}?labelSelector=test=minimal")
+    assert all(item["metadata"].get("finalizers") for item in left["items"])
+
+
+IN_PROTOBUF = [row for row in STORED if any(field.number for field in TYPES.struct(row.type).own_fields)]
+
+
+@pytest.mark.parametrize("row", IN_PROTOBUF, ids=lambda row: f"{row.api_version}-{row.kind}")
+async def test_a_typed_client_sends_and_reads_protobuf(client: Client, row: Resource) -> None:
+    obj = minimal(row)
+    answer = await client.call(
+        "POST",
+        collection(row),
+        encode_envelope(TYPES.struct(row.type), obj),
+        content_type=PROTOBUF,
+        accept=PROTOBUF,
+    )
+    assert (answer.status, answer.raw[:4]) == (201, b"k8s\0"), answer.body
+    in_json = await client.get(f"{collection(row)}/{name_of(row)}")
+    assert _labels(in_json) == obj["metadata"]["labels"]
+    listed = await client.call("GET", collection(row), accept=PROTOBUF)
+    assert (listed.status, listed.raw[:4]) == (200, b"k8s\0")
+
+
+@every_kind
+async def test_a_table_for_kubectl(client: Client, row: Resource) -> None:
+    await client.create(collection(row), minimal(row))
+    table = await client.get(
+        f"{collection(row)}?labelSelector=test=minimal", accept="application/json;as=Table;v=v1;g=meta.k8s.io"
+    )
+    assert table["kind"] == "Table"
+    assert table["columnDefinitions"][0]["format"] in ("name", "")
+    assert len(table["rows"][0]["cells"]) == len(table["columnDefinitions"])
+
+
+@every_kind
+async def test_status_changes_nothing_but_the_status(client: Client, row: Resource) -> None:
+    if row.subresource("status") is None:
+        missing = await client.call("GET", f"{collection(row)}/{name_of(row)}/status")
+        assert missing.status == 404
+        return
+    created = await client.create(collection(row), minimal(row))
+    target = f"{collection(row)}/{name_of(row)}/status"
+    patched = await client.patch(target, {"metadata": {"labels": {"by": "status"}}, "spec": {}})
+    assert patched.get("spec") == created.get("spec")
+    assert _labels(patched) == {"test": "minimal", "by": "status"}
+    assert await client.get(target) == patched
+
+
+def test_the_table_of_minimal_objects_has_every_kind() -> None:
+    assert [minimal(row)["kind"] for row in STORED] == [row.kind for row in STORED]
