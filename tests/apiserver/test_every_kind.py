@@ -43,7 +43,8 @@ async def test_the_life_of_an_object(client: Client, row: Resource) -> None:
     ):
         patched = await client.patch(one, body, kind)
         assert patched["metadata"]["labels"]["step"] in kind
-        assert patched["metadata"].get("generation") == created["metadata"].get("generation")
+        if row.kind != "EndpointSlice":  # its labels count, too
+            assert patched["metadata"].get("generation") == created["metadata"].get("generation")
 
     deleted = await client.delete(one, {"gracePeriodSeconds": 0})
     assert deleted["kind"] == row.kind or (deleted["kind"], deleted["status"]) == ("Status", "Success")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -13,6 +14,8 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingAdmissionPolicy",
+        stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -22,6 +25,8 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingAdmissionPolicyBinding",
+        stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -31,6 +36,8 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingWebhookConfiguration",
+        unconditional_update=False,
+        generation_on=("webhooks",),
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -41,6 +48,7 @@ RESOURCES = (
         categories=("api-extensions",),
         subresources=(Subresource("status"),),
         type="admissionregistration/v1.ValidatingAdmissionPolicy",
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -50,6 +58,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingAdmissionPolicyBinding",
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -59,6 +68,8 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingWebhookConfiguration",
+        unconditional_update=False,
+        generation_on=("webhooks",),
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -68,6 +79,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicy",
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -77,6 +89,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicyBinding",
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -86,6 +99,8 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicy",
+        stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
+        unconditional_update=False,
     ),
     Resource(
         group="admissionregistration.k8s.io",
@@ -95,5 +110,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicyBinding",
+        stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
+        unconditional_update=False,
     ),
 )

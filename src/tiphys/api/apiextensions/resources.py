@@ -15,5 +15,6 @@ RESOURCES = (
         categories=("api-extensions",),
         subresources=(Subresource("status"),),
         type="apiextensions/v1.CustomResourceDefinition",
+        unconditional_update=False,
     ),
 )

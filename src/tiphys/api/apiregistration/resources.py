@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery import names
 
 RESOURCES = (
     Resource(
@@ -14,6 +15,8 @@ RESOURCES = (
         categories=("api-extensions",),
         subresources=(Subresource("status"),),
         type="apiregistration/v1.APIService",
+        name_errors=names.path_segment_name,
+        unconditional_update=False,
         generation_on=(),
     ),
 )

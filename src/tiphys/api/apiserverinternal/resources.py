@@ -13,6 +13,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="apiserverinternal/v1alpha1.StorageVersion",
+        unconditional_update=False,
         generation_on=(),
     ),
 )

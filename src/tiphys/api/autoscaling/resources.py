@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tiphys.api.autoscaling import conversion
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -27,6 +29,8 @@ RESOURCES = (
         categories=("all",),
         subresources=(Subresource("status"),),
         type="autoscaling/v1.HorizontalPodAutoscaler",
+        stored=GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscaler"),
+        conversion=conversion.HORIZONTAL_POD_AUTOSCALER,
         generation_on=(),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.batch import selectable
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -25,5 +26,6 @@ RESOURCES = (
         categories=("all",),
         subresources=(Subresource("status"),),
         type="batch/v1.Job",
+        selectable_fields=selectable.JOB,
     ),
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from tiphys.api.certificates import selectable
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery import names
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -17,6 +20,8 @@ RESOURCES = (
             Subresource("status"),
         ),
         type="certificates/v1.CertificateSigningRequest",
+        name_errors=names.path_segment_name,
+        selectable_fields=selectable.SIGNER,
         generation_on=(),
     ),
     Resource(
@@ -26,6 +31,8 @@ RESOURCES = (
         plural="clustertrustbundles",
         namespaced=False,
         type="certificates/v1beta1.ClusterTrustBundle",
+        selectable_fields=selectable.SIGNER,
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -36,6 +43,8 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="certificates/v1beta1.PodCertificateRequest",
+        selectable_fields=selectable.POD_CERTIFICATE_REQUEST,
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -45,6 +54,9 @@ RESOURCES = (
         plural="clustertrustbundles",
         namespaced=False,
         type="certificates/v1alpha1.ClusterTrustBundle",
+        stored=GroupVersionKind("certificates.k8s.io", "v1beta1", "ClusterTrustBundle"),
+        selectable_fields=selectable.SIGNER,
+        unconditional_update=False,
         generation_on=(),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -12,6 +13,8 @@ RESOURCES = (
         plural="leases",
         namespaced=True,
         type="coordination/v1.Lease",
+        create_on_update=True,
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -21,6 +24,8 @@ RESOURCES = (
         plural="leasecandidates",
         namespaced=True,
         type="coordination/v1beta1.LeaseCandidate",
+        create_on_update=True,
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -30,6 +35,9 @@ RESOURCES = (
         plural="leasecandidates",
         namespaced=True,
         type="coordination/v1alpha2.LeaseCandidate",
+        stored=GroupVersionKind("coordination.k8s.io", "v1beta1", "LeaseCandidate"),
+        create_on_update=True,
+        unconditional_update=False,
         generation_on=(),
     ),
 )

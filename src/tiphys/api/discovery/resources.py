@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.discovery import prepare
 from tiphys.api.resource import Resource
 
 RESOURCES = (
@@ -12,5 +13,7 @@ RESOURCES = (
         plural="endpointslices",
         namespaced=True,
         type="discovery/v1.EndpointSlice",
+        prepare=prepare.endpoint_slice,
+        generation_on=("addressType", "endpoints", "ports"),
     ),
 )

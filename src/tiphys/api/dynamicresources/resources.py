@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tiphys.api.dynamicresources import conversion, selectable
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -12,6 +14,7 @@ RESOURCES = (
         plural="deviceclasses",
         namespaced=False,
         type="dynamicresources/v1.DeviceClass",
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -21,6 +24,8 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1.ResourceClaim",
+        returns_deleted=True,
+        generation_on=(),
     ),
     Resource(
         group="resource.k8s.io",
@@ -29,6 +34,8 @@ RESOURCES = (
         plural="resourceclaimtemplates",
         namespaced=True,
         type="dynamicresources/v1.ResourceClaimTemplate",
+        returns_deleted=True,
+        generation_on=(),
     ),
     Resource(
         group="resource.k8s.io",
@@ -37,6 +44,8 @@ RESOURCES = (
         plural="resourceslices",
         namespaced=False,
         type="dynamicresources/v1.ResourceSlice",
+        selectable_fields=selectable.RESOURCE_SLICE,
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -45,6 +54,8 @@ RESOURCES = (
         plural="deviceclasses",
         namespaced=False,
         type="dynamicresources/v1beta2.DeviceClass",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "DeviceClass"),
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -54,6 +65,8 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1beta2.DeviceTaintRule",
+        stored=GroupVersionKind("resource.k8s.io", "v1alpha3", "DeviceTaintRule"),
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -63,6 +76,9 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1beta2.ResourceClaim",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
+        returns_deleted=True,
+        generation_on=(),
     ),
     Resource(
         group="resource.k8s.io",
@@ -71,6 +87,9 @@ RESOURCES = (
         plural="resourceclaimtemplates",
         namespaced=True,
         type="dynamicresources/v1beta2.ResourceClaimTemplate",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate"),
+        returns_deleted=True,
+        generation_on=(),
     ),
     Resource(
         group="resource.k8s.io",
@@ -79,6 +98,9 @@ RESOURCES = (
         plural="resourceslices",
         namespaced=False,
         type="dynamicresources/v1beta2.ResourceSlice",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice"),
+        selectable_fields=selectable.RESOURCE_SLICE,
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -87,6 +109,8 @@ RESOURCES = (
         plural="deviceclasses",
         namespaced=False,
         type="dynamicresources/v1beta1.DeviceClass",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "DeviceClass"),
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -96,6 +120,10 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1beta1.ResourceClaim",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
+        conversion=conversion.RESOURCE_CLAIM,
+        returns_deleted=True,
+        generation_on=(),
     ),
     Resource(
         group="resource.k8s.io",
@@ -104,6 +132,10 @@ RESOURCES = (
         plural="resourceclaimtemplates",
         namespaced=True,
         type="dynamicresources/v1beta1.ResourceClaimTemplate",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate"),
+        conversion=conversion.RESOURCE_CLAIM_TEMPLATE,
+        returns_deleted=True,
+        generation_on=(),
     ),
     Resource(
         group="resource.k8s.io",
@@ -112,6 +144,10 @@ RESOURCES = (
         plural="resourceslices",
         namespaced=False,
         type="dynamicresources/v1beta1.ResourceSlice",
+        stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice"),
+        conversion=conversion.RESOURCE_SLICE,
+        selectable_fields=selectable.RESOURCE_SLICE,
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -121,6 +157,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.DeviceTaintRule",
+        returns_deleted=True,
     ),
     Resource(
         group="resource.k8s.io",
@@ -130,5 +167,6 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.ResourcePoolStatusRequest",
+        returns_deleted=True,
     ),
 )

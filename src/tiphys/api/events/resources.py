@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from tiphys.api.core import selectable
+from tiphys.api.events import conversion, defaults
 from tiphys.api.resource import Resource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -13,6 +16,11 @@ RESOURCES = (
         namespaced=True,
         short_names=("ev",),
         type="events/v1.Event",
+        stored=GroupVersionKind("", "v1", "Event"),
+        conversion=conversion.EVENT,
+        defaults=defaults.event,
+        selectable_fields=conversion.selectable_fields(selectable.EVENT),
+        create_on_update=True,
         generation_on=(),
     ),
 )

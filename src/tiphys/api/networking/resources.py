@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -60,6 +61,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("ip",),
         type="networking/v1beta1.IPAddress",
+        stored=GroupVersionKind("networking.k8s.io", "v1", "IPAddress"),
         generation_on=(),
     ),
     Resource(
@@ -70,6 +72,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="networking/v1beta1.ServiceCIDR",
+        stored=GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDR"),
         generation_on=(),
     ),
 )

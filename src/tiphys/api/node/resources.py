@@ -12,6 +12,7 @@ RESOURCES = (
         plural="runtimeclasses",
         namespaced=False,
         type="node/v1.RuntimeClass",
+        unconditional_update=False,
         generation_on=(),
     ),
 )

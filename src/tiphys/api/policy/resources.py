@@ -14,5 +14,6 @@ RESOURCES = (
         short_names=("pdb",),
         subresources=(Subresource("status"),),
         type="policy/v1.PodDisruptionBudget",
+        unconditional_update=False,
     ),
 )

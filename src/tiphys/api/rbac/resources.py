@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource
+from tiphys.machinery import names
 
 RESOURCES = (
     Resource(
@@ -12,6 +13,8 @@ RESOURCES = (
         plural="clusterrolebindings",
         namespaced=False,
         type="rbac/v1.ClusterRoleBinding",
+        name_errors=names.path_segment_name,
+        create_on_update=True,
         generation_on=(),
     ),
     Resource(
@@ -21,6 +24,8 @@ RESOURCES = (
         plural="clusterroles",
         namespaced=False,
         type="rbac/v1.ClusterRole",
+        name_errors=names.path_segment_name,
+        create_on_update=True,
         generation_on=(),
     ),
     Resource(
@@ -30,6 +35,8 @@ RESOURCES = (
         plural="rolebindings",
         namespaced=True,
         type="rbac/v1.RoleBinding",
+        name_errors=names.path_segment_name,
+        create_on_update=True,
         generation_on=(),
     ),
     Resource(
@@ -39,6 +46,8 @@ RESOURCES = (
         plural="roles",
         namespaced=True,
         type="rbac/v1.Role",
+        name_errors=names.path_segment_name,
+        create_on_update=True,
         generation_on=(),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
+from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
     Resource(
@@ -12,6 +13,8 @@ RESOURCES = (
         plural="csidrivers",
         namespaced=False,
         type="storage/v1.CSIDriver",
+        returns_deleted=True,
+        unconditional_update=False,
     ),
     Resource(
         group="storage.k8s.io",
@@ -20,6 +23,8 @@ RESOURCES = (
         plural="csinodes",
         namespaced=False,
         type="storage/v1.CSINode",
+        returns_deleted=True,
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -29,6 +34,7 @@ RESOURCES = (
         plural="csistoragecapacities",
         namespaced=True,
         type="storage/v1.CSIStorageCapacity",
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -39,6 +45,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("sc",),
         type="storage/v1.StorageClass",
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -49,6 +56,8 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="storage/v1.VolumeAttachment",
+        returns_deleted=True,
+        unconditional_update=False,
         generation_on=(),
     ),
     Resource(
@@ -59,6 +68,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("vac",),
         type="storage/v1.VolumeAttributesClass",
+        returns_deleted=True,
         generation_on=(),
     ),
     Resource(
@@ -69,6 +79,8 @@ RESOURCES = (
         namespaced=False,
         short_names=("vac",),
         type="storage/v1beta1.VolumeAttributesClass",
+        stored=GroupVersionKind("storage.k8s.io", "v1", "VolumeAttributesClass"),
+        returns_deleted=True,
         generation_on=(),
     ),
 )

@@ -13,6 +13,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="storagemigration/v1beta1.StorageVersionMigration",
+        unconditional_update=False,
         generation_on=(),
     ),
 )
