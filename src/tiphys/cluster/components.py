@@ -12,7 +12,6 @@ from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Informers
 from tiphys.controllers import catalog
-from tiphys.controllers.runner import Runner
 from tiphys.machinery.clock import Clock
 from tiphys.scheduler.run import Scheduler
 
@@ -38,11 +37,9 @@ class Components:
 
     def start(self) -> None:
         for entry in catalog.enabled(self._switches):
-            controller = catalog.make(entry.name, self._options)
             client = self._client(f"system:serviceaccount:kube-system:{entry.account}")
-            self._spawn(
-                entry.name, Runner(controller, self._informers, clock=self._clock, client=client).run()
-            )
+            work = catalog.run(entry.name, self._options, self._informers, clock=self._clock, client=client)
+            self._spawn(entry.name, work)
         scheduler = Scheduler(
             self._informers, clock=self._clock, client=self._client("system:kube-scheduler")
         )
