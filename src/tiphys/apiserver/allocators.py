@@ -13,11 +13,13 @@ from typing import Any
 from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.cache import ResourceCache
 from tiphys.machinery import errors
+from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.gvk import GroupKind
 from tiphys.machinery.names import Random
 
 NODE_PORTS = range(30000, 32768)
+SETTLE_SECONDS = 5.0
 _SPEC = Path("spec")
 _SERVICE = GroupKind("", "Service")
 _WITH_PORTS = ("NodePort", "LoadBalancer")
@@ -63,8 +65,11 @@ class _Pool:
 class Allocators:
     """Called by the registry for every Service that is written."""
 
-    def __init__(self, services: Callable[[], ResourceCache], service_cidr: str, random: Random) -> None:
+    def __init__(
+        self, services: Callable[[], ResourceCache], service_cidr: str, *, clock: Clock, random: Random
+    ) -> None:
         self._services = services
+        self._clock = clock
         network = IPv4Network(service_cidr)
         self.network = network
         size = network.num_addresses - 2
@@ -82,10 +87,11 @@ class Allocators:
         del row
         return self._allocate(service, None)
 
-    def on_update(self, row: Resource, service: Object, old: Object) -> None:
+    def on_update(self, row: Resource, service: Object, old: Object) -> Callable[[], None]:
+        """As `on_create`; what the update does not mention stays as it was."""
         del row
         _keep(service, old)
-        self._allocate(service, old)()
+        return self._allocate(service, old)
 
     def on_delete(self, row: Resource, service: Object) -> None:
         """Nothing to do: the address is free because the Service is gone."""
@@ -105,14 +111,9 @@ class Allocators:
             self._addresses.settle(addresses)
             self._ports.settle(ports)
 
-        self._settle_after_commit(settle)
+        # A write that succeeds is in the cache long before this; until then its numbers stay reserved.
+        self._clock.call_later(SETTLE_SECONDS, settle)
         return settle
-
-    def _settle_after_commit(self, settle: Callable[[], None]) -> None:
-        import asyncio
-
-        # The write is in the cache long before this; until then the numbers stay reserved.
-        asyncio.get_running_loop().call_later(5.0, settle)
 
     def _used(self, but: str) -> tuple[set[int], set[int]]:
         addresses: set[int] = set()

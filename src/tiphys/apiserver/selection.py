@@ -61,7 +61,7 @@ def _labels(text: str) -> LabelSelector | None:
     try:
         return parse_label_selector(text)
     except SelectorError as error:
-        raise errors.bad_request(f"unable to parse requirement: {error}") from None
+        raise errors.bad_request(str(error)) from None
 
 
 def _fields(row: Resource, text: str) -> FieldSelector | None:

@@ -71,9 +71,11 @@ class APIServer:
         self.cache = WatchCache(store, self.clock)
         # Generated names must differ, not be secret: asking the kernel for each letter costs more than all the rest of a name.
         chosen = names or random.Random(os.urandom(32))
-        self.reads = Reads(self.cache, self.scheme, now=self.clock.now, encode=self._encode)
+        self.reads = Reads(self.cache, self.scheme, clock=self.clock, encode=self._encode)
         self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
-        self.allocators = Allocators(lambda: self.writes.cache("", "services"), settings.service_cidr, chosen)
+        self.allocators = Allocators(
+            lambda: self.writes.cache("", "services"), settings.service_cidr, clock=self.clock, random=chosen
+        )
         self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
         self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
         self.token_readers: list[TokenReader] = [self.tokens]
@@ -116,9 +118,6 @@ class APIServer:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a background task failed", exc_info=task.exception())
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> Any:
-        return asyncio.get_running_loop().call_later(seconds, callback)
 
     def internal_call(self, row: Resource, namespace: str, name: str, *, subresource: str = "") -> Call:
         """A Call of the server's own, for a write that one request makes on another object."""

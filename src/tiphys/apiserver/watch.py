@@ -16,6 +16,7 @@ from tiphys.apiserver.cache import ADDED, DELETED, MODIFIED, Event
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.selection import Selection
 from tiphys.apiserver.views import View
+from tiphys.machinery.clock import Clock, Timer
 from tiphys.net.http import Frame, Sink
 
 BOOKMARK_SECONDS = 60.0
@@ -113,8 +114,8 @@ class WatchStream:
 
     def bookmark(self, revision: int, *, annotations: dict[str, str] | None = None) -> None:
         """Tells the client that it has seen everything up to a revision."""
-        if self._waiting and annotations is None:
-            return
+        if self._waiting is not None and annotations is None:
+            return  # the beginning is still on its way
         metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
@@ -139,10 +140,11 @@ def _last_state(event: Event) -> Record:
 class Bookmarks:
     """Sends a bookmark a minute to every watch that allows them; one timer for all, and none when nobody wants any."""
 
-    def __init__(self, revision: Callable[[], int]) -> None:
+    def __init__(self, revision: Callable[[], int], clock: Clock) -> None:
         self._revision = revision
+        self._clock = clock
         self._streams: dict[WatchStream, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def add(self, stream: WatchStream) -> None:
         self._streams[stream] = None
@@ -153,7 +155,7 @@ class Bookmarks:
 
     def _schedule(self) -> None:
         if self._timer is None and self._streams:
-            self._timer = asyncio.get_running_loop().call_later(BOOKMARK_SECONDS, self._tick)
+            self._timer = self._clock.call_later(BOOKMARK_SECONDS, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime
 
 from tiphys.api.resource import Object, Resource
 from tiphys.api.scheme import Scheme
@@ -33,6 +32,7 @@ from tiphys.apiserver.views import (
 )
 from tiphys.apiserver.watch import Bookmarks, WatchStream
 from tiphys.machinery import errors
+from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Response, Sink
 from tiphys.store.interface import FutureRevision
@@ -50,14 +50,14 @@ class Reads:
         cache: WatchCache,
         scheme: Scheme,
         *,
-        now: Callable[[], datetime],
+        clock: Clock,
         encode: Callable[[Object], bytes],
     ) -> None:
         self._cache = cache
         self._scheme = scheme
-        self._now = now
+        self._clock = clock
         self._encode_protobuf = encode
-        self.bookmarks = Bookmarks(lambda: cache.revision)
+        self.bookmarks = Bookmarks(lambda: cache.revision, clock)
         self.streams: dict[WatchStream, None] = {}
 
     def cache_of(self, row: Resource) -> ResourceCache:
@@ -77,7 +77,7 @@ class Reads:
         elif wanted.transform == "Table":
             include = call.request.query.get("includeObject", ("",))[0]
             printer = TablePrinter(row, include=include, version=wanted.version)
-            view = TableView(printer, lambda record: convert_from_stored(row, record.object), self._now)
+            view = TableView(printer, lambda record: convert_from_stored(row, record.object), self._clock.now)
         else:
             view = MetadataView(row, wanted.version)
         if wanted.media_type == YAML:
@@ -209,7 +209,7 @@ class Reads:
         stop = cache.watch(stream)
         self.streams[stream] = None
         seconds = options.timeout_seconds or random.uniform(*WATCH_SECONDS)
-        timer = call.server.call_later(seconds, stream.close)
+        timer = self._clock.call_later(seconds, stream.close)
 
         def ended() -> None:
             stop()
@@ -233,14 +233,16 @@ class Reads:
         if not options.revision:
             stream.begin_now(())
             return
+        if options.revision > revision:
+            # A server that has lost its store is younger than its clients: they must list again instead of waiting.
+            stream.error(errors.resource_version_too_large(options.revision, revision).status())
+            return
         try:
             events = self._cache.events_after(cache, options.revision)
         except Compacted as error:
             oldest = error.compact_revision
             stream.error(errors.expired(f"too old resource version: {options.revision} ({oldest})").status())
             return
-        except FutureRevision:
-            events = []
         events = [event for event in events if stream.namespace in ("", event.record.namespace)]
         if len(events) <= 100:
             stream.begin_now(events)

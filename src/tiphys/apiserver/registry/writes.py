@@ -7,7 +7,8 @@ begins again from the new state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from tiphys.api.resource import Object, Resource, Rules, Validate
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.admission.chain import Chain
+from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.cache import ResourceCache, WatchCache, resource_prefix
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.records import Record, encode_stored, with_version
@@ -111,15 +113,10 @@ class Writes:
         await self.chain.admit(attributes)
         if row.prepare is not None:
             row.prepare(obj, None)
-        release = call.server.allocators.on_create(row, obj) if call.server.allocators.serves(row) else None
-        try:
+        with _allocated(call, lambda allocators: allocators.on_create(row, obj)):
             self._check(row, obj, None, row.validate)
             await self.chain.validate(attributes)
             return await self._commit(call, obj, None)
-        except BaseException:
-            if release is not None:
-                release()
-            raise
 
     # Update and patch
 
@@ -128,7 +125,6 @@ class Writes:
     ) -> tuple[Record, bool]:
         """Applies a change to one object. `create`: what to make when there is none. (record, whether it was created)"""
         row, info = call.row, call.info
-        pinned = False
         for _ in range(CONFLICT_TRIES):
             record = self.cache_of(row).get(info.namespace, info.name)
             if record is None:
@@ -137,16 +133,14 @@ class Writes:
                 return await self.create(call, create()), True
             old = self.decode(row, record)
             new = change(convert_from_stored(row, record.copy()))
-            pinned = self._check_identity(row, new, old)
-            try:
+            self._check_identity(row, new, old)
+            with suppress(Conflict):  # a client that named a state is refused the next time round
                 return await self._update_once(call, record, new, old), False
-            except Conflict:
-                if pinned:
-                    break
         raise errors.conflict(row.group_resource, info.name)
 
-    def _check_identity(self, row: Resource, new: Object, old: Object) -> bool:
-        """Is it the object, and the state of it, that the client means? True when the client named a state."""
+    @staticmethod
+    def _check_identity(row: Resource, new: Object, old: Object) -> None:
+        """Is it the object, and the state of it, that the client means? Raises 409 when not."""
         metadata, before = new["metadata"], old["metadata"]
         name = before["name"]
         if metadata.get("uid") and metadata["uid"] != before.get("uid"):
@@ -158,10 +152,8 @@ class Writes:
                 path = errors.Path("metadata").child("resourceVersion")
                 found = errors.FieldError.invalid(path, 0, "must be specified for an update")
                 raise errors.invalid(row.group_kind, name, [found])
-            return False
-        if wanted != before["resourceVersion"]:
+        elif wanted != before["resourceVersion"]:
             raise errors.conflict(row.group_resource, name)
-        return True
 
     async def _update_once(self, call: Call, record: Record, new: Object, old: Object) -> Record:
         row = call.row
@@ -178,16 +170,15 @@ class Writes:
             own.prepare(new, old)
         if own.raises_generation:
             rules.raise_generation(new, old, row)
-        if call.server.allocators.serves(row):
-            call.server.allocators.on_update(row, new, old)
-        self._check(row, new, old, own.validate)
-        await self.chain.validate(attributes)
-        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if new == old:
-            return record
-        if is_finished(row, new):
-            return await self._remove(call, record, new)
-        return await self._commit(call, new, record)
+        with _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
+            self._check(row, new, old, own.validate)
+            await self.chain.validate(attributes)
+            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if new == old:
+                return record
+            if is_finished(row, new):
+                return await self._remove(call, record, new)
+            return await self._commit(call, new, record)
 
     @staticmethod
     def _keep_status(row: Resource, new: Object, old: Object) -> None:
@@ -293,6 +284,23 @@ class Writes:
 
     def now(self) -> datetime:
         return self._clock.now()
+
+
+@contextmanager
+def _allocated(call: Call, allocate: Callable[[Allocators], Callable[[], None]]) -> Iterator[None]:
+    """A Service's addresses and ports are taken while it is written, and free again when the write fails."""
+    allocators = call.server.allocators
+    if not allocators.serves(call.row):
+        yield
+        return
+    release = allocate(allocators)
+    try:
+        yield
+    except Exception:  # not when the client has gone: its write may still be on its way
+        release()
+        raise
+    if call.dry_run:
+        release()
 
 
 def _rules_of(row: Resource, subresource: str) -> Rules:
