@@ -39,7 +39,8 @@ class Provisions(Protocol):
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
         """Makes log directory and cgroup, too."""
 
-    async def prepare_volumes(self, pod: Object) -> None: ...
+    async def prepare_volumes(self, pod: Object) -> float | None:
+        """Makes them, or brings them up to date; in how many seconds they must be looked at again."""
 
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
@@ -53,6 +54,9 @@ class Provisions(Protocol):
 
     def last_words(self, status: ContainerStatus) -> str:
         """The termination message of an exited container."""
+
+    def forget_life(self, status: ContainerStatus) -> None:
+        """A container was removed: its log goes, too."""
 
     def forget(self, uid: str) -> None:
         """The pod is gone: stop watching what it refers to."""

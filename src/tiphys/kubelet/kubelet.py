@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tiphys.client.cache import BY_NODE, Cache
@@ -203,6 +203,9 @@ class Dispatcher:
 
     def add(self, kubelet: Kubelet) -> None:
         self._kubelets[kubelet.host.node] = kubelet
+
+    def __iter__(self) -> Iterator[Kubelet]:
+        return iter(self._kubelets.values())
 
     def find(self, node: str) -> Kubelet | None:
         return self._kubelets.get(node)

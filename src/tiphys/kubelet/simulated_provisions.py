@@ -28,8 +28,8 @@ class SimulatedProvisions:
             host_network=spec.uses_host_network(pod),
         )
 
-    async def prepare_volumes(self, pod: Object) -> None:
-        pass
+    async def prepare_volumes(self, pod: Object) -> float | None:
+        return None
 
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
@@ -52,6 +52,9 @@ class SimulatedProvisions:
 
     def last_words(self, status: ContainerStatus) -> str:
         return ""
+
+    def forget_life(self, status: ContainerStatus) -> None:
+        pass
 
     def forget(self, uid: str) -> None:
         pass

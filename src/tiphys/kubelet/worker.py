@@ -39,7 +39,7 @@ from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
 from tiphys.kubelet.seen import ImageState, Problem, Seen, Waiting
 from tiphys.kubelet.spec import Object
-from tiphys.kubelet.status import Reason, pod_status
+from tiphys.kubelet.status import Reason, Status, pod_status
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Timer
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
@@ -85,15 +85,19 @@ class PodWorker:
         self._image_backoff: ItemBackoff[str] = ItemBackoff(IMAGE_BACKOFF)
         self._reporter = Reporter(host.client, pod, host.clock)
         self._told: dict[str, Waiting] = {}
+        self._status: Status = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._working: asyncio.Task[None] | None = None
         self._dirty = False
         self._timer: Timer | None = None
+        self._volume_timer: Timer | None = None
         self._is_leaving = False
 
     # Being told
 
     def set_pod(self, pod: Object) -> None:
+        if _describes_itself(self.pod) != _describes_itself(pod):
+            self._memory.are_volumes_ready = False
         self.pod = pod
         self._reporter.saw(pod)
         self.wake()
@@ -121,12 +125,16 @@ class PodWorker:
     async def close(self) -> None:
         """The kubelet ends; containers go on."""
         tasks = [*self._tasks, *([self._working] if self._working else [])]
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timers()
         self._reporter.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._volume_timer):
+            if timer is not None:
+                timer.cancel()
 
     # Working
 
@@ -196,8 +204,12 @@ class PodWorker:
             self._is_leaving = True
             return
         self._tell_of_crash_loops(pod, decided)
-        status = pod_status(pod, seen, Reason(decided.waiting, decided.ending), self._host.ips, now)
-        self._reporter.report(status)
+        self._status = pod_status(pod, seen, Reason(decided.waiting, decided.ending), self._host.ips, now)
+        self._reporter.report(self._status)
+
+    def reported(self, container: str) -> Object | None:
+        """The newest status of one container, whether the API has it already or not."""
+        return spec.reported_status({"status": self._status}, container)
 
     def _tell_of_crash_loops(self, pod: Object, decided: Plan) -> None:
         for name, why in decided.waiting.items():
@@ -209,6 +221,7 @@ class PodWorker:
         self._host.prober.forget(self.uid)
         self._host.provisions.forget(self.uid)
         self._reporter.close()
+        self._cancel_timers()
         self._dirty = False
         self._on_done(self.uid)
 
@@ -240,14 +253,13 @@ class PodWorker:
                 case StopContainer():
                     self._stop(pod, action)
                 case RemoveContainer(id):
-                    await self._host.runtime.remove_container(id)
-                    self.view.mark(id)
+                    await self._remove_container(id)
                 case CleanUp(logs):
                     await self._host.provisions.clean_up(pod, logs=logs)
                     self._memory.is_clean = True
                 case DeletePod():
                     await self._delete(pod)
-        except RuntimeFailure as error:
+        except (RuntimeFailure, Unprovided) as error:
             log.warning("pod %s: %s: %s", spec.described(pod), type(action).__name__, error.message)
             await self._host.clock.sleep(RUNTIME_RETRY_SECONDS)
 
@@ -270,7 +282,7 @@ class PodWorker:
         memory = self._memory
         memory.is_clean = False
         try:
-            await self._host.provisions.prepare_volumes(pod)
+            refresh_after_seconds = await self._host.provisions.prepare_volumes(pod)
         except Unprovided as error:
             self._host.record(pod, WARNING, error.reason, error.message)
             memory.volumes_problem = self._problem("volumes", error.reason, error.message)
@@ -278,6 +290,18 @@ class PodWorker:
         memory.volumes_problem = None
         memory.are_volumes_ready = True
         self._backoff.forget("volumes")
+        if refresh_after_seconds is not None:
+            self._refresh_volumes_after(refresh_after_seconds)
+
+    def _refresh_volumes_after(self, seconds: float) -> None:
+        if self._volume_timer is not None:
+            self._volume_timer.cancel()
+        self._volume_timer = self._host.clock.call_later(seconds, self.refresh_volumes)
+
+    def refresh_volumes(self) -> None:
+        """Something in them is another thing now: a token grown old, a label of the pod."""
+        self._memory.are_volumes_ready = False
+        self.wake()
 
     def _problem(self, what: str, reason: str, message: str) -> Problem:
         delay = self._backoff.failed(what)
@@ -364,6 +388,13 @@ class PodWorker:
                 await self._after_start(pod, container, id, hook)
         memory.images.pop(name, None)
         self.view.mark_sandbox(sandbox.id)
+
+    async def _remove_container(self, id: str) -> None:
+        found = next((entry for entry in self.view.containers if entry.status.id == id), None)
+        await self._host.runtime.remove_container(id)
+        if found is not None:
+            self._host.provisions.forget_life(found.status)
+        self.view.mark(id)
 
     def _retry_seconds(self, name: str, stage: str) -> float:
         """A container that could be created has its crash loop to slow it down."""
@@ -455,3 +486,8 @@ class PodWorker:
         if task.exception() is not None:
             log.error("pod %s", spec.described(self.pod), exc_info=task.exception())
         self.wake()
+
+
+def _describes_itself(pod: Object) -> tuple[Any, Any]:
+    """What of a running pod its own downwardAPI volumes show."""
+    return meta.labels(pod), meta.annotations(pod)

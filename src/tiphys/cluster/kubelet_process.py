@@ -1,0 +1,154 @@
+"""The kubelet's process: one node with containers, inside that node's namespaces; or all simulated nodes together.
+
+Started by the supervisor with the path of a settings file; waits quietly for the API server and for containerd; ended by SIGTERM,
+and then containers go on running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tiphys.client.client import Client
+from tiphys.client.https import HTTPSTransport
+from tiphys.client.kubeconfig import Access
+from tiphys.client.reflector import Reflector
+from tiphys.client.resources import PODS
+from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.kubelet.kubelet import Dispatcher, Kubelet
+from tiphys.kubelet.server import KubeletServer
+from tiphys.machinery.clock import Clock, SystemClock
+from tiphys.net.server import Server
+from tiphys.net.tls import server_context
+
+log = logging.getLogger("tiphys")
+
+RETRY_SECONDS = 0.1
+LISTEN_ATTEMPTS = 50
+
+
+class KubeletProcess:
+    """Everything in this process."""
+
+    def __init__(self, settings: KubeletSettings) -> None:
+        self._settings = settings
+        self._clock: Clock = SystemClock()
+        self._kubelets = Dispatcher()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        settings = self._settings
+        transport = HTTPSTransport(access(settings), user_agent="kubelet/v1.36.2")
+        pods = self._pods_of(Client(transport))
+        server = self._server()
+        try:
+            await listen(server, settings.address, settings.port)
+            async with asyncio.TaskGroup() as group:
+                work = [group.create_task(pods.run(), name="pods")]
+                starting = group.create_task(self._start(Client(transport), pods, group, work))
+                work.append(starting)
+                await stop.wait()
+                for task in work:
+                    task.cancel()
+        finally:
+            await server.shutdown(grace_seconds=1.0)
+            await transport.close()
+
+    def _pods_of(self, client: Client) -> Reflector:
+        """Pods of our node; of all nodes when we are all of them."""
+        selector = f"spec.nodeName={self._settings.node}" if self._settings.runtime != "simulated" else ""
+        pods = Reflector(client, PODS, clock=self._clock, field_selector=selector)
+        pods.cache.add_handler(self._kubelets.changed)
+        return pods
+
+    def _server(self) -> Server:
+        pki, name = self._settings.pki, self._settings.certificate
+        context = server_context(f"{pki}/{name}.crt", f"{pki}/{name}.key", f"{pki}/ca.crt")
+        return Server(KubeletServer(self._kubelets, self._clock).handle, ssl_context=context)
+
+    async def _start(
+        self, client: Client, pods: Reflector, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]
+    ) -> None:
+        if self._settings.runtime == "simulated":
+            await pods.wait_synced()
+            self._launch(self._hollow(client, pods), group, work)
+        else:
+            from tiphys.cluster.node_services import NodeServices
+
+            services = NodeServices(self._settings, client, self._clock)
+            work.append(group.create_task(services.run(), name="node services"))
+            kubelet = await services.kubelet(pods)
+            await pods.wait_synced()
+            self._launch([kubelet], group, work)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    def _launch(
+        self, kubelets: Iterable[Kubelet], group: asyncio.TaskGroup, work: list[asyncio.Task[None]]
+    ) -> None:
+        for kubelet in kubelets:
+            self._kubelets.add(kubelet)
+            work.append(group.create_task(kubelet.run(), name=f"kubelet {kubelet.host.node}"))
+
+    def _hollow(self, client: Client, pods: Reflector) -> list[Kubelet]:
+        from tiphys.kubelet.hollow import HollowNode, LimitedTransport, hollow_kubelet
+
+        settings = self._settings
+        shared = Client(LimitedTransport(client.transport))
+        return [
+            hollow_kubelet(
+                HollowNode(name, number, (settings.address,), settings.port), shared, pods.cache, self._clock
+            )
+            for number, name in enumerate(settings.nodes)
+        ]
+
+
+def access(settings: KubeletSettings) -> Access:
+    pki = Path(settings.pki)
+    return Access(
+        server=settings.server,
+        certificate_authority=(pki / "ca.crt").read_bytes(),
+        client_certificate=(pki / f"{settings.certificate}.crt").read_bytes(),
+        client_key=(pki / f"{settings.certificate}.key").read_bytes(),
+    )
+
+
+async def listen(server: Server, host: str, port: int) -> None:
+    """An earlier kubelet of this node may need a moment to let go of the port."""
+    for attempt in range(LISTEN_ATTEMPTS):
+        try:
+            await server.listen(host=host, port=port)
+            return
+        except OSError:
+            if attempt == LISTEN_ATTEMPTS - 1:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _main(settings: KubeletSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await KubeletProcess(settings).run(stop)
+
+
+def main() -> None:
+    """python -m tiphys.cluster.kubelet_process SETTINGS"""
+    logging.basicConfig(
+        level=os.environ.get("TIPHYS_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings = KubeletSettings.read(Path(sys.argv[1]))
+    import uvloop
+
+    uvloop.run(_main(settings))
+
+
+if __name__ == "__main__":
+    main()

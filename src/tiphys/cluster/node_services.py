@@ -1,0 +1,100 @@
+"""What a node with containers runs beside the kubelet proper: its images, its registry mirror; and how its kubelet is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.client.reflector import Reflector
+from tiphys.client.resources import find
+from tiphys.cluster.containerd_config import SOCKET
+from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_images
+from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.kubelet.assembly import NodeParts, assemble
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.images.load import ImageLoader
+from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.registry_mirror import RegistryMirror
+from tiphys.kubelet.runtimes.cri import wire
+from tiphys.kubelet.runtimes.cri.runtime import ContainerdRuntime
+from tiphys.kubelet.runtimes.interface import RuntimeFailure
+from tiphys.machinery.clock import Clock
+from tiphys.net.server import Server
+
+log = logging.getLogger("tiphys")
+
+MIRROR_URL = "http://127.0.0.83:5000"
+RETRY_SECONDS = 0.05
+SERVICES = find("core", "v1", "services")
+
+
+class NodeServices:
+    """Of the node in whose namespaces this process runs."""
+
+    def __init__(self, settings: KubeletSettings, client: Client, clock: Clock) -> None:
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        self._services = Reflector(client, SERVICES, clock=clock)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        channel = wire.open_channel(SOCKET)
+        mirror = Server(RegistryMirror(channel).handle)
+        where = urlsplit(MIRROR_URL)
+        try:
+            await mirror.listen(host=where.hostname, port=where.port)
+            await self._services.run()
+        finally:
+            await mirror.shutdown(grace_seconds=0.5)
+            await channel.close()
+
+    async def kubelet(self, pods: Reflector) -> Kubelet:
+        """Once containerd answers and has the built-in images."""
+        settings = self._settings
+        directory = Path(settings.directory, "kubelet")
+        directory.mkdir(parents=True, exist_ok=True)
+        runtime = ContainerdRuntime(SOCKET)
+        await self._wait_for_runtime(runtime)
+        await self._provide_images()
+        await self._services.wait_synced()
+        parts = NodeParts(
+            name=settings.node,
+            addresses=(settings.address,),
+            port=settings.port,
+            cgroup=settings.cgroup,
+            files=Files(directory),
+            sandbox_image=PAUSE_IMAGE,
+        )
+        recorder = EventRecorder(self._client, "kubelet", clock=self._clock, host=settings.node)
+        return assemble(
+            parts, self._client, runtime, pods.cache, self._services.cache, recorder, clock=self._clock
+        )
+
+    async def _wait_for_runtime(self, runtime: ContainerdRuntime) -> None:
+        waited = 0.0
+        while True:
+            try:
+                if all(condition.status for condition in await runtime.status()):
+                    return
+            except RuntimeFailure as error:
+                if waited and waited % 5 < RETRY_SECONDS:
+                    log.info("waiting for containerd: %s", error.message)
+            await self._clock.sleep(RETRY_SECONDS)
+            waited += RETRY_SECONDS
+
+    async def _provide_images(self) -> None:
+        loader = ImageLoader(SOCKET)
+        try:
+            for image in await provide_built_in_images(loader, Path(self._settings.images)):
+                log.info("imported %s", image.name)
+        except (BusyboxError, RuntimeFailure) as error:
+            log.error("the built-in images are not here: %s", error)
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await loader.close()

@@ -1,0 +1,113 @@
+"""Puts the kubelet of one real node together: the one place that knows all its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tiphys.client.cache import Cache
+from tiphys.client.client import Client
+from tiphys.client.events import WARNING, EventRecorder
+from tiphys.kubelet.cgroups import Cgroups
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.hooks import Hooks
+from tiphys.kubelet.host import Host
+from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.machine import read_machine
+from tiphys.kubelet.node import NodeFacts
+from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.probes.handlers import Handlers
+from tiphys.kubelet.probes.prober import ProbeManager
+from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
+from tiphys.kubelet.pulling import ImagePuller
+from tiphys.kubelet.references import References
+from tiphys.kubelet.runtimes.interface import Runtime, RuntimeCondition, RuntimeFailure, Version
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
+from tiphys.kubelet.volumes.tokens import Tokens
+from tiphys.machinery.clock import Clock
+from tiphys.machinery.quantity import Quantity, from_value
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """What tells this node from others."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    cgroup: str
+    files: Files
+    sandbox_image: str = ""
+
+
+def assemble(
+    parts: NodeParts,
+    client: Client,
+    runtime: Runtime,
+    pods: Cache,
+    services: Cache,
+    recorder: EventRecorder,
+    *,
+    clock: Clock,
+    cgroups: Cgroups | None = None,
+    mounter: Mounter | None = None,
+) -> Kubelet:
+    """A kubelet that is not started yet."""
+    machine = read_machine(parts.files.directory)
+    handlers = Handlers(runtime)
+    kubelets: list[Kubelet] = []
+
+    def wake(uid: str) -> None:
+        kubelets[0].wake(uid)
+
+    def unhealthy(pod: Object, container: str, message: str) -> None:
+        kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
+
+    known: list[Version] = []
+
+    async def look() -> NodeFacts:
+        """A runtime that does not answer is a fact, too."""
+        try:
+            known[:] = [await runtime.version()]
+            conditions, images = await runtime.status(), await runtime.list_images()
+        except RuntimeFailure as failure:
+            down = RuntimeCondition("RuntimeReady", status=False, message=failure.message)
+            conditions, images = [down], []
+        version = known[0] if known else Version("containerd", "", "v1")
+        return NodeFacts(parts.name, parts.addresses, parts.port, machine, version, conditions, images)
+
+    provisions = NodeProvisions(
+        NodeDetails(
+            parts.name,
+            parts.addresses,
+            parts.cgroup,
+            allocatable=_allocatable(machine.cpus, machine.memory_bytes),
+            memory_bytes=machine.memory_bytes,
+        ),
+        parts.files,
+        References(client, clock, lambda uids: kubelets[0].retry(uids)),
+        runtime=runtime,
+        tokens=Tokens(client, clock),
+        services=services,
+        cgroups=cgroups or Cgroups(),
+        mounter=mounter or SystemMounter(),
+        clock=clock,
+    )
+    host = Host(
+        node=parts.name,
+        ips=parts.addresses,
+        client=client,
+        runtime=runtime,
+        recorder=recorder,
+        images=ImagePuller(runtime, clock),
+        provisions=provisions,
+        prober=ProbeManager(handlers, clock, wake, unhealthy),
+        hooks=Hooks(handlers, clock),
+        clock=clock,
+    )
+    kubelets.append(Kubelet(host, pods, NodeAgent(client, look, clock)))
+    return kubelets[0]
+
+
+def _allocatable(cpus: int, memory_bytes: int) -> dict[str, Quantity]:
+    return {"cpu": from_value(cpus), "memory": from_value(memory_bytes)}

@@ -1,0 +1,116 @@
+"""The pods' own cgroups: made before the sandbox, removed after it. cgroup v1, v2, and both at once.
+
+Containers' groups lie below and are the runtime's. An empty directory that is left over costs kernel memory for ever, so removal
+goes through every hierarchy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from tiphys.kubelet.runtimes.interface import Resources
+
+V1_CONTROLLERS = ("cpu", "memory", "pids")
+BEST_EFFORT_SHARES = 2
+
+
+class Cgroups:
+    """`top`: where the hierarchies are mounted; another place than /sys/fs/cgroup in tests."""
+
+    def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
+        self._top = top
+        self._is_unified = (top / "cgroup.controllers").exists()
+        self._hierarchies = [top] if self._is_unified else _v1_hierarchies(top)
+
+    def make(self, path: str, resources: Resources) -> None:
+        """Makes the group with its limits; again is harmless. Raises OSError."""
+        if self._is_unified:
+            self._make_unified(self._top / path.strip("/"), resources)
+            return
+        for controller in V1_CONTROLLERS:
+            hierarchy = self._top / controller
+            if hierarchy.is_dir():
+                directory = hierarchy / path.strip("/")
+                directory.mkdir(parents=True, exist_ok=True)
+                for name, value in _v1_settings(controller, resources).items():
+                    _write(directory / name, value)
+                if controller == "cpu" and directory.parent.name == "besteffort":
+                    _write(directory.parent / "cpu.shares", str(BEST_EFFORT_SHARES))
+
+    def _make_unified(self, directory: Path, resources: Resources) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        for parent in reversed(directory.relative_to(self._top).parents):
+            _write(self._top / parent / "cgroup.subtree_control", "+cpu +memory +pids")
+        for name, value in _v2_settings(resources).items():
+            _write(directory / name, value)
+
+    def remove(self, path: str) -> None:
+        """With what is left below; groups that still have processes stay."""
+        if not path.strip("/"):
+            raise ValueError("refusing to remove the root of the cgroup hierarchies")
+        for hierarchy in self._hierarchies:
+            _remove_tree(hierarchy / path.strip("/"))
+
+    def pods(self, root: str) -> dict[str, list[str]]:
+        """uid → paths of the pods' groups that exist below the node's root."""
+        found: dict[str, list[str]] = {}
+        for hierarchy in self._hierarchies:
+            base = hierarchy / root.strip("/") / "kubepods"
+            for directory in [*base.glob("pod*"), *base.glob("*/pod*")]:
+                path = f"/{directory.relative_to(hierarchy)}"
+                paths = found.setdefault(directory.name.removeprefix("pod"), [])
+                if path not in paths:
+                    paths.append(path)
+        return found
+
+
+def _v1_hierarchies(top: Path) -> list[Path]:
+    try:
+        entries = sorted(top.iterdir())
+    except OSError:
+        return []
+    return [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+
+
+def _v1_settings(controller: str, resources: Resources) -> dict[str, str]:
+    if controller == "cpu":
+        quota = resources.cpu_quota_microseconds
+        return {
+            "cpu.shares": str(resources.cpu_shares),
+            "cpu.cfs_period_us": str(resources.cpu_period_microseconds),
+            "cpu.cfs_quota_us": str(quota or -1),
+        }
+    if controller == "memory" and resources.memory_limit_bytes:
+        return {"memory.limit_in_bytes": str(resources.memory_limit_bytes)}
+    return {}
+
+
+def _v2_settings(resources: Resources) -> dict[str, str]:
+    quota = str(resources.cpu_quota_microseconds) if resources.cpu_quota_microseconds else "max"
+    memory = str(resources.memory_limit_bytes) if resources.memory_limit_bytes else "max"
+    return {
+        "cpu.weight": str(weight(resources.cpu_shares)),
+        "cpu.max": f"{quota} {resources.cpu_period_microseconds}",
+        "memory.max": memory,
+    }
+
+
+def weight(shares: int) -> int:
+    """cgroup v2's cpu.weight (1 to 10,000) for v1's shares (2 to 262,144)."""
+    return 1 + (max(shares, 2) - 2) * 9999 // 262_142
+
+
+def _write(file: Path, value: str) -> None:
+    # A controller that the machine does not offer, or a value that is the kernel's own business: the pod runs without.
+    with contextlib.suppress(OSError):
+        file.write_text(value)
+
+
+def _remove_tree(directory: Path) -> None:
+    if not directory.is_dir():
+        return
+    for path, _, _ in os.walk(directory, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)

@@ -1,0 +1,126 @@
+"""From a pod and one of its containers to what the runtime is asked to create. Pure, once files and objects have been gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.kubelet import labels, spec
+from tiphys.kubelet.dns import ClusterDNS, dns_config, uts_name
+from tiphys.kubelet.expansion import expand
+from tiphys.kubelet.files import log_path
+from tiphys.kubelet.resources import container_resources, pod_resources
+from tiphys.kubelet.runtimes.interface import (
+    ContainerConfig,
+    Mount,
+    MountPropagation,
+    PortMapping,
+    SandboxConfig,
+)
+from tiphys.kubelet.security import container_security, sandbox_security
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+
+_PROPAGATIONS: Mapping[str, MountPropagation] = {
+    "HostToContainer": "HostToContainer",
+    "Bidirectional": "Bidirectional",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What had to be looked up for a container."""
+
+    image: str
+    attempt: int
+    environment: Mapping[str, str]
+    mounts: Sequence[Mount]
+    node_memory_bytes: int
+    target_container_id: str = ""
+
+
+def sandbox_config(
+    pod: Object, attempt: int, log_directory: str, cgroup: str, cluster: ClusterDNS
+) -> SandboxConfig:
+    of_spec = pod["spec"]
+    grace = of_spec.get("terminationGracePeriodSeconds")
+    return SandboxConfig(
+        name=meta.name(pod),
+        namespace=meta.namespace(pod),
+        uid=meta.uid(pod),
+        attempt=attempt,
+        hostname="" if spec.uses_host_network(pod) else uts_name(pod, cluster),
+        log_directory=log_directory,
+        cgroup_parent=cgroup,
+        dns=dns_config(pod, cluster),
+        port_mappings=() if spec.uses_host_network(pod) else tuple(_port_mappings(pod)),
+        labels=labels.of_pod(pod),
+        annotations={
+            **meta.annotations(pod),
+            **({labels.GRACE_PERIOD: str(grace)} if grace is not None else {}),
+        },
+        host_network=spec.uses_host_network(pod),
+        host_pid=bool(of_spec.get("hostPID")),
+        host_ipc=bool(of_spec.get("hostIPC")),
+        share_process_namespace=bool(of_spec.get("shareProcessNamespace")),
+        sysctls={
+            sysctl["name"]: sysctl["value"]
+            for sysctl in (of_spec.get("securityContext") or {}).get("sysctls") or ()
+        },
+        security=sandbox_security(pod),
+        resources=pod_resources(pod),
+    )
+
+
+def _port_mappings(pod: Object) -> list[PortMapping]:
+    return [
+        PortMapping(
+            port["containerPort"], port["hostPort"], port.get("protocol") or "TCP", port.get("hostIP") or ""
+        )
+        for container in [*spec.containers(pod), *spec.sidecars(pod)]
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    ]
+
+
+def container_config(pod: Object, container: Object, gathered: Gathered) -> ContainerConfig:
+    values = gathered.environment
+    return ContainerConfig(
+        name=container["name"],
+        image=gathered.image,
+        attempt=gathered.attempt,
+        command=tuple(expand(word, values) for word in container.get("command") or ()),
+        args=tuple(expand(word, values) for word in container.get("args") or ()),
+        working_directory=container.get("workingDir") or "",
+        env=tuple(gathered.environment.items()),
+        mounts=tuple(gathered.mounts),
+        labels=labels.of_container(pod, container),
+        annotations=labels.of_life(pod, container, gathered.attempt),
+        log_path=log_path(container["name"], gathered.attempt),
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        tty=bool(container.get("tty")),
+        resources=container_resources(pod, container, gathered.node_memory_bytes),
+        security=container_security(pod, container),
+        target_container_id=gathered.target_container_id,
+    )
+
+
+def mount(wanted: Mapping[str, Any], host_path: str) -> Mount:
+    """Of one volumeMount."""
+    return Mount(
+        container_path=_absolute(wanted["mountPath"]),
+        host_path=host_path,
+        read_only=bool(wanted.get("readOnly")),
+        propagation=_PROPAGATIONS.get(wanted.get("mountPropagation") or "", "None"),
+    )
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def mounts_path(container: Object, path: str) -> bool:
+    """Whether the container has a volume of its own there."""
+    return any(wanted["mountPath"].rstrip("/") == path for wanted in container.get("volumeMounts") or ())

@@ -1,0 +1,170 @@
+"""The environment of a container: services, envFrom, env; in this order, later ones win. Pure.
+
+What must be looked up is named by `needs` first; `environment` then gets the objects. Messages are upstream's.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tiphys.kubelet.downward import Surroundings, UnknownField, field_value, resource_value
+from tiphys.kubelet.expansion import expand
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+
+Kind = Literal["configmap", "secret"]
+Found = Mapping[tuple[Kind, str], Object | None]
+_SOURCES: tuple[tuple[str, Kind], ...] = (("configMapRef", "configmap"), ("secretRef", "secret"))
+_KEYS: tuple[tuple[str, Kind, str], ...] = (
+    ("configMapKeyRef", "configmap", "ConfigMap"),
+    ("secretKeyRef", "secret", "Secret"),
+)
+
+
+class BadEnvironment(Exception):
+    """The environment cannot be made; the message is fit for the container's status."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentInput:
+    pod: Object
+    container: Object
+    objects: Found
+    """Every (kind, name) that `needs` asked for; None: there is none."""
+    services: Mapping[str, str]
+    around: Surroundings
+
+
+def needs(container: Object) -> Iterator[tuple[Kind, str]]:
+    """ConfigMaps and Secrets of the pod's namespace that the environment is made of."""
+    for source in container.get("envFrom") or ():
+        for field, kind in _SOURCES:
+            if field in source:
+                yield kind, source[field].get("name", "")
+    for entry in container.get("env") or ():
+        for field, kind, _ in _KEYS:
+            reference = (entry.get("valueFrom") or {}).get(field)
+            if reference:
+                yield kind, reference.get("name", "")
+
+
+def environment(given: EnvironmentInput) -> dict[str, str]:
+    """Names and values in the order in which they are set. Raises BadEnvironment."""
+    found: dict[str, str] = {}
+    for source in given.container.get("envFrom") or ():
+        found |= _all_of(source, given.objects)
+    known = {**given.services, **found}
+    for entry in given.container.get("env") or ():
+        value = _value(entry, given, known)
+        if value is not None:
+            # Set again: it comes last, where expansions of later entries see it too.
+            found.pop(entry["name"], None)
+            found[entry["name"]] = known[entry["name"]] = value
+    return {**found, **{name: value for name, value in given.services.items() if name not in found}}
+
+
+def _all_of(source: Object, objects: Found) -> dict[str, str]:
+    prefix = source.get("prefix") or ""
+    for field, kind in _SOURCES:
+        if field not in source:
+            continue
+        reference = source[field]
+        obj = objects.get((kind, reference.get("name", "")))
+        if obj is None:
+            if reference.get("optional"):
+                return {}
+            raise BadEnvironment(f'{kind} "{reference.get("name", "")}" not found')
+        return {f"{prefix}{key}": _text(value) for key, value in content(obj).items()}
+    return {}
+
+
+def content(obj: Object) -> dict[str, bytes]:
+    """What a ConfigMap or Secret holds, by key."""
+    if obj.get("kind") == "Secret":
+        return {key: base64.b64decode(value or "") for key, value in (obj.get("data") or {}).items()}
+    binary = {key: base64.b64decode(value) for key, value in (obj.get("binaryData") or {}).items()}
+    return {**{key: value.encode() for key, value in (obj.get("data") or {}).items()}, **binary}
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _value(entry: Mapping[str, Any], given: EnvironmentInput, known: Mapping[str, str]) -> str | None:
+    """None: it is optional and not there."""
+    source = entry.get("valueFrom")
+    if not source:
+        return expand(entry.get("value") or "", known)
+    try:
+        if "fieldRef" in source:
+            return field_value(given.pod, source["fieldRef"]["fieldPath"], given.around)
+        if "resourceFieldRef" in source:
+            return resource_value(given.pod, given.container, source["resourceFieldRef"], given.around)
+    except UnknownField as error:
+        raise BadEnvironment(str(error)) from None
+    return _referenced(source, given)
+
+
+def _referenced(source: Mapping[str, Any], given: EnvironmentInput) -> str | None:
+    for field, kind, kind_name in _KEYS:
+        reference = source.get(field)
+        if reference is None:
+            continue
+        name, is_optional = reference.get("name", ""), reference.get("optional", False)
+        obj = given.objects.get((kind, name))
+        if obj is not None and reference["key"] in (values := content(obj)):
+            return _text(values[reference["key"]])
+        if is_optional:
+            return None
+        if obj is None:
+            raise BadEnvironment(f'{kind} "{name}" not found')
+        where = f"{kind_name} {meta.namespace(given.pod)}/{name}"
+        raise BadEnvironment(f"couldn't find key {reference['key']} in {where}")
+    return None
+
+
+def service_variables(
+    pod: Object, services: Iterable[Object], master_namespace: str = "default"
+) -> dict[str, str]:
+    """The variables of the services of the pod's namespace (unless it wants none), and always those of the API server."""
+    chosen: dict[str, Object] = {}
+    wants_all = pod["spec"].get("enableServiceLinks", True)
+    for service in services:
+        name = meta.name(service)
+        is_master = meta.namespace(service) == master_namespace and name == "kubernetes"
+        is_neighbour = wants_all and meta.namespace(service) == meta.namespace(pod)
+        has_address = service["spec"].get("clusterIP") not in (None, "", "None")
+        if has_address and (is_neighbour or (is_master and name not in chosen)):
+            chosen[name] = service
+    found: dict[str, str] = {}
+    for name in sorted(chosen):
+        found |= _variables_of(chosen[name])
+    return found
+
+
+def _variables_of(service: Object) -> dict[str, str]:
+    name = meta.name(service).upper().replace("-", "_")
+    ip, ports = service["spec"]["clusterIP"], service["spec"].get("ports") or ()
+    if not ports:
+        return {}
+    first = ports[0]
+    found = {f"{name}_SERVICE_HOST": ip, f"{name}_SERVICE_PORT": str(first["port"])}
+    for port in ports:
+        if port.get("name"):
+            found[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+    for index, port in enumerate(ports):
+        protocol = (port.get("protocol") or "TCP").lower()
+        url = f"{protocol}://{ip}:{port['port']}"
+        if index == 0:
+            found[f"{name}_PORT"] = url
+        prefix = f"{name}_PORT_{port['port']}_{protocol.upper()}"
+        found |= {
+            prefix: url,
+            f"{prefix}_PROTO": protocol,
+            f"{prefix}_PORT": str(port["port"]),
+            f"{prefix}_ADDR": ip,
+        }
+    return found

@@ -1,0 +1,32 @@
+"""The lines of a container's log file, as CRI writes them: `2026-11-22T10:00:00.123456789Z stdout F text`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tiphys.machinery import meta
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A line, or a part of one (`is_whole` False: the next entry goes on; `data` then has no line end)."""
+
+    time: bytes
+    stream: str
+    is_whole: bool
+    data: bytes
+
+    @property
+    def moment(self) -> datetime:
+        return meta.parse_time(self.time.decode())
+
+
+def parse_line(line: bytes) -> LogEntry | None:
+    """None for what is no such line (a torn one at the end of a file, for instance)."""
+    parts = line.split(b" ", 3)
+    if len(parts) != 4 or parts[1] not in (b"stdout", b"stderr"):
+        return None
+    time, stream, tags, data = parts
+    is_whole = tags.split(b":")[0] == b"F"
+    return LogEntry(time, stream.decode(), is_whole, data if is_whole else data.removesuffix(b"\n"))

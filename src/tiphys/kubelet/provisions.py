@@ -1,0 +1,287 @@
+"""What a real pod gets on its node besides containers: directories, cgroup, volumes, environment, secrets for pulling."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tiphys.api.resource import Resource
+from tiphys.client.cache import Cache
+from tiphys.client.resources import CONFIGMAPS, find
+from tiphys.kubelet import env, spec
+from tiphys.kubelet.cgroups import Cgroups
+from tiphys.kubelet.container_config import Gathered, container_config, mount, mounts_path, sandbox_config
+from tiphys.kubelet.dns import ClusterDNS, hosts_file
+from tiphys.kubelet.downward import Surroundings
+from tiphys.kubelet.expansion import expand
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.host import Unprovided
+from tiphys.kubelet.images.names import parse
+from tiphys.kubelet.references import NotSynced, References
+from tiphys.kubelet.resources import cgroup_path, pod_resources
+from tiphys.kubelet.runtimes.interface import (
+    ContainerConfig,
+    ContainerStatus,
+    Mount,
+    RegistryAuth,
+    Runtime,
+    SandboxConfig,
+    SandboxStatus,
+)
+from tiphys.kubelet.security import root_problem
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.subpath import BadSubPath, resolve
+from tiphys.kubelet.termination import termination_message
+from tiphys.kubelet.volumes.mounting import Mounter
+from tiphys.kubelet.volumes.pod_volumes import VolumeProblem, prepare_volumes, remove_volumes, volume_path
+from tiphys.kubelet.volumes.request import Services, Token, VolumeFailure
+from tiphys.kubelet.volumes.tokens import Tokens
+from tiphys.machinery import meta
+from tiphys.machinery.clock import Clock
+from tiphys.machinery.quantity import Quantity
+
+SECRETS = find("core", "v1", "secrets")
+_RESOURCES: dict[env.Kind, Resource] = {"configmap": CONFIGMAPS, "secret": SECRETS}
+CONFIG_ERROR = "CreateContainerConfigError"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDetails:
+    """What stays as it is as long as the node runs."""
+
+    name: str
+    ips: tuple[str, ...]
+    cgroup: str
+    allocatable: dict[str, Quantity] = field(default_factory=dict)
+    memory_bytes: int = 0
+    dns: ClusterDNS = field(default_factory=ClusterDNS)
+
+
+class NodeProvisions:
+    """`Provisions` on a disk, with cgroups and mounts."""
+
+    def __init__(
+        self,
+        details: NodeDetails,
+        files: Files,
+        references: References,
+        *,
+        runtime: Runtime,
+        tokens: Tokens,
+        services: Cache,
+        cgroups: Cgroups,
+        mounter: Mounter,
+        clock: Clock,
+    ) -> None:
+        self._details = details
+        self._files = files
+        self._references = references
+        self._runtime = runtime
+        self._tokens = tokens
+        self._services = services
+        self._cgroups = cgroups
+        self._mounter = mounter
+        self._clock = clock
+
+    # Sandboxes
+
+    async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
+        logs = self._files.pod_logs(pod)
+        cgroup = cgroup_path(self._details.cgroup, pod, meta.uid(pod))
+        try:
+            logs.mkdir(parents=True, exist_ok=True, mode=0o755)
+            self._files.pod(meta.uid(pod)).mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._cgroups.make(cgroup, pod_resources(pod))
+        except OSError as error:
+            raise Unprovided("FailedCreatePodContainer", str(error)) from error
+        return sandbox_config(pod, attempt, str(logs), cgroup, self._details.dns)
+
+    # Volumes
+
+    async def prepare_volumes(self, pod: Object) -> float | None:
+        try:
+            volumes = await prepare_volumes(pod, self._files, self._volume_services(pod))
+        except VolumeProblem as problem:
+            raise Unprovided("FailedMount", str(problem)) from problem
+        times = [
+            volume.refresh_after_seconds for volume in volumes if volume.refresh_after_seconds is not None
+        ]
+        return min(times, default=None)
+
+    def _volume_services(self, pod: Object) -> Services:
+        async def lookup(kind: env.Kind, name: str) -> Object | None:
+            try:
+                return await self._find(pod, kind, name)
+            except NotSynced as error:
+                raise VolumeFailure(str(error)) from error
+
+        async def token(wanted: Any) -> Token:
+            return await self._tokens.get(pod, wanted)
+
+        return Services(lookup, token, self._around(pod, ()), self._mounter, self._clock.now())
+
+    async def _find(self, pod: Object, kind: env.Kind, name: str) -> Object | None:
+        return await self._references.get(meta.uid(pod), _RESOURCES[kind], meta.namespace(pod), name)
+
+    def _around(self, pod: Object, pod_ips: tuple[str, ...]) -> Surroundings:
+        details = self._details
+        ips = details.ips if spec.uses_host_network(pod) else pod_ips
+        return Surroundings(details.name, details.ips, ips, details.allocatable)
+
+    # Containers
+
+    async def container_config(
+        self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
+    ) -> ContainerConfig:
+        problem = root_problem(pod, container, await self._runtime.image_status(image))
+        if problem:
+            raise Unprovided(CONFIG_ERROR, problem)
+        environment = await self._environment(pod, container, sandbox)
+        try:
+            mounts = self._mounts(pod, container, attempt, sandbox, environment)
+        except (BadSubPath, OSError) as error:
+            raise Unprovided(CONFIG_ERROR, str(error)) from error
+        gathered = Gathered(
+            image,
+            attempt,
+            environment,
+            mounts,
+            self._details.memory_bytes,
+            target_container_id=await self._target(container, sandbox),
+        )
+        return container_config(pod, container, gathered)
+
+    async def _environment(self, pod: Object, container: Object, sandbox: SandboxStatus) -> dict[str, str]:
+        try:
+            objects = {need: await self._find(pod, *need) for need in set(env.needs(container))}
+        except NotSynced as error:
+            raise Unprovided(CONFIG_ERROR, str(error)) from error
+        services = env.service_variables(pod, self._services)
+        around = self._around(pod, sandbox.ips)
+        try:
+            return env.environment(env.EnvironmentInput(pod, container, objects, services, around))
+        except env.BadEnvironment as error:
+            raise Unprovided(CONFIG_ERROR, str(error)) from error
+
+    def _mounts(
+        self,
+        pod: Object,
+        container: Object,
+        attempt: int,
+        sandbox: SandboxStatus,
+        environment: dict[str, str],
+    ) -> list[Mount]:
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+        found = []
+        for wanted in container.get("volumeMounts") or ():
+            path = volume_path(pod, volumes[wanted["name"]], self._files)
+            below = expand(wanted.get("subPathExpr") or "", environment) or wanted.get("subPath") or ""
+            found.append(mount(wanted, str(resolve(path, below) if below else path)))
+        if not mounts_path(container, "/etc/hosts"):
+            found.append(Mount("/etc/hosts", str(self._write_hosts(pod, sandbox))))
+        message_path = container.get("terminationMessagePath")
+        if message_path:
+            file = self._files.termination_message(meta.uid(pod), container["name"], attempt)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+            # Whoever the container runs as may leave a message.
+            file.chmod(0o666)
+            found.append(Mount(message_path, str(file)))
+        return found
+
+    def _write_hosts(self, pod: Object, sandbox: SandboxStatus) -> Path:
+        path = self._files.hosts(meta.uid(pod))
+        nodes_own = Path("/etc/hosts").read_text() if spec.uses_host_network(pod) else ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(hosts_file(pod, sandbox.ips, self._details.dns, nodes_own))
+        path.chmod(0o644)
+        return path
+
+    async def _target(self, container: Object, sandbox: SandboxStatus) -> str:
+        """Whose processes an ephemeral container shall see."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        listed = await self._runtime.list_containers(sandbox.id)
+        return next((entry.id for entry in listed if entry.name == name and entry.state == "Running"), "")
+
+    # Images
+
+    async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
+        found: list[RegistryAuth] = []
+        for reference in pod["spec"].get("imagePullSecrets") or ():
+            try:
+                secret = await self._find(pod, "secret", reference.get("name", ""))
+            except NotSynced:
+                continue
+            if secret is not None:
+                found += registry_auths(secret, image)
+        return tuple(found)
+
+    # The end
+
+    async def clean_up(self, pod: Object, *, logs: bool) -> None:
+        uid = meta.uid(pod)
+        try:
+            remove_volumes(uid, self._files, self._mounter)
+            if logs:
+                shutil.rmtree(self._files.pod(uid), ignore_errors=True)
+                for directory in self._files.logs.glob(f"*_{uid}"):
+                    shutil.rmtree(directory, ignore_errors=True)
+        except OSError as error:
+            raise Unprovided("FailedKillPod", str(error)) from error
+        for path in self._cgroups.pods(self._details.cgroup).get(uid, ()):
+            self._cgroups.remove(path)
+
+    def last_words(self, status: ContainerStatus) -> str:
+        return termination_message(status)
+
+    def forget_life(self, status: ContainerStatus) -> None:
+        if status.log_path:
+            path = Path(status.log_path)
+            for file in path.parent.glob(f"{path.name}*"):
+                file.unlink(missing_ok=True)
+
+    def forget(self, uid: str) -> None:
+        self._references.forget(uid)
+        self._tokens.forget(uid)
+
+    def pods_on_disk(self) -> set[str]:
+        """The uids of all pods that have left something here."""
+        found = set(self._cgroups.pods(self._details.cgroup))
+        for directory in (self._files.pods, self._files.logs):
+            if directory.exists():
+                found |= {path.name.rpartition("_")[2] for path in directory.iterdir()}
+        return found
+
+
+def registry_auths(secret: Object, image: str) -> list[RegistryAuth]:
+    """The credentials of a docker config secret for the registry of an image."""
+    content = env.content(secret)
+    try:
+        if ".dockerconfigjson" in content:
+            entries = json.loads(content[".dockerconfigjson"]).get("auths") or {}
+        else:
+            entries = json.loads(content.get(".dockercfg", b"{}"))
+        registry = parse(image).registry
+        return [_auth(entry) for server, entry in entries.items() if _is_for(server, registry)]
+    except (ValueError, AttributeError):
+        return []
+
+
+def _is_for(server: str, registry: str) -> bool:
+    host = server.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return host == registry or (
+        registry == "docker.io" and host in ("index.docker.io", "registry-1.docker.io")
+    )
+
+
+def _auth(entry: dict[str, Any]) -> RegistryAuth:
+    username, password = entry.get("username", ""), entry.get("password", "")
+    if entry.get("auth") and not username:
+        username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+    return RegistryAuth(username, password, identity_token=entry.get("identitytoken", ""))

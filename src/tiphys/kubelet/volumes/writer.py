@@ -1,0 +1,107 @@
+"""Writes a set of files so that a reader sees all of the old ones or all of the new ones (upstream's AtomicWriter).
+
+volume/..2026_11_22_10_00_00.123456789/key     the files, in a directory of their own for each version
+volume/..data -> ..2026_11_22_10_00_00.123456789    replaced by one rename
+volume/key -> ..data/key                       what the container opens
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+DATA = "..data"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    data: bytes
+    mode: int
+    user: int | None = None
+    """Its owner, when it is not root's."""
+
+
+Payload = Mapping[str, File]
+"""Files by their path below the volume."""
+
+
+def write_atomically(volume: Path, payload: Payload, now: datetime) -> bool:
+    """Makes the volume hold exactly these files; False when it does already. Raises OSError."""
+    data = volume / DATA
+    old = os.readlink(data) if data.is_symlink() else ""
+    if old and _holds(volume / old, payload):
+        return False
+    version = f"..{now:%Y_%m_%d_%H_%M_%S}.{now.microsecond:06}000"
+    directory = volume / version
+    if directory.exists():
+        shutil.rmtree(directory)
+    directory.mkdir(mode=0o755)
+    for path, file in payload.items():
+        _write(directory / path, file)
+    temporary = volume / "..data_tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(version)
+    temporary.replace(data)
+    _link_names(volume, {path.partition("/")[0] for path in payload})
+    if old and old != version:
+        shutil.rmtree(volume / old, ignore_errors=True)
+    return True
+
+
+def _holds(directory: Path, payload: Payload) -> bool:
+    present = {
+        str(path.relative_to(directory)): path
+        for path in directory.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    if set(present) != set(payload):
+        return False
+    return all(_is(present[path], file) for path, file in payload.items())
+
+
+def _is(path: Path, file: File) -> bool:
+    """Group bits may have been added since for the pod's fsGroup."""
+    status = path.stat()
+    wanted = file.mode & 0o777
+    return stat.S_IMODE(status.st_mode) & wanted == wanted and path.read_bytes() == file.data
+
+
+def _write(path: Path, file: File) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path.write_bytes(file.data)
+    # The umask has no say in what the API asked for.
+    path.chmod(file.mode)
+    if file.user is not None:
+        os.chown(path, file.user, -1)
+
+
+def _link_names(volume: Path, names: set[str]) -> None:
+    for name in names:
+        link = volume / name
+        if not link.is_symlink():
+            link.symlink_to(f"{DATA}/{name}")
+    for entry in volume.iterdir():
+        if entry.is_symlink() and entry.name not in names and not entry.name.startswith(".."):
+            entry.unlink()
+
+
+def set_group(volume: Path, group: int, *, read_only: bool) -> None:
+    """Gives a volume to the pod's fsGroup: files for the group to read (and write), directories that pass the group on."""
+    for path, directories, files in os.walk(volume):
+        for name in (".", *directories):
+            _give(Path(path, name), group, 0o2550 if read_only else 0o2770)
+        for name in files:
+            _give(Path(path, name), group, 0o440 if read_only else 0o660)
+
+
+def _give(path: Path, group: int, bits: int) -> None:
+    if path.is_symlink():
+        os.lchown(path, -1, group)
+        return
+    os.chown(path, -1, group)
+    path.chmod(stat.S_IMODE(path.stat().st_mode) | bits)
