@@ -131,6 +131,20 @@ async def test_two_events_within_one_tick_have_two_names(api: FakeAPI, clock: Fa
     await recorder.stop()
 
 
+async def test_two_components_may_tell_of_one_object_at_one_moment(api: FakeAPI, clock: FakeClock) -> None:
+    for component in ("kubelet", "node-controller"):
+        recorder = EventRecorder(Client(api), component, clock=clock)
+        for _ in range(2):
+            recorder.record(POD, "Normal", "Told", "told")
+        await recorder.flush()
+        await recorder.stop()
+    assert sorted(found["source"]["component"] for found in api.objects(EVENTS)) == [
+        "kubelet",
+        "node-controller",
+    ]
+    assert [found["count"] for found in api.objects(EVENTS)] == [2, 2]
+
+
 async def test_a_server_that_fails_costs_the_event_and_no_more(api: FakeAPI, clock: FakeClock) -> None:
     api.refuse(lambda method, path: method == "POST", service_unavailable("down"), once=True)
     recorder = EventRecorder(Client(api), "kubelet", clock=clock)

@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiphys.scheduler.snapshot import PodInfo, Snapshot, build, normalized_image, tolerates
+from tiphys.api.core.taints import tolerates
+from tiphys.scheduler.snapshot import PodInfo, Snapshot, build, normalized_image
 
 
 def pod(uid: str, cpu: str = "100m", node: str = "") -> dict[str, Any]:

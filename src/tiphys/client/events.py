@@ -31,6 +31,7 @@ AGGREGATE_AFTER = 10
 AGGREGATE_SECONDS = 600.0
 SPAM_BURST = 25
 SPAM_PER_SECOND = 1 / 300
+NAME_TRIES = 5
 BUFFERED = 1000
 """Events that wait to be written; more are dropped, as upstream drops them."""
 
@@ -101,6 +102,10 @@ class Correlator:
         updated = {**earlier, **patch}
         self._written.put(key, updated)
         return Correlated(updated, patch, key)
+
+    def wrote(self, key: tuple[str, ...], event: Object) -> None:
+        """It stands on the server like this: the next one like it is a patch of this one."""
+        self._written.put(key, event)
 
     def forget(self, key: tuple[str, ...]) -> None:
         """The event is no longer there (or was never written): the next one like it is a new one."""
@@ -254,12 +259,26 @@ class EventRecorder:
         try:
             if decided.patch is not None and await self._patch(decided):
                 return
-            await self._client.create(EVENTS, {**decided.event, "metadata": event["metadata"]})
+            written = {**decided.event, "metadata": event["metadata"]}
+            await self._create(written)
+            self._correlator.wrote(decided.key, written)
         except StatusError as error:
             self._correlator.forget(decided.key)
             # Events into a namespace that is going or gone are nobody's loss.
-            if not (is_already_exists(error) or is_not_found(error) or error.code == 403):
+            if not (is_not_found(error) or error.code == 403):
                 raise
+
+    async def _create(self, event: Object) -> None:
+        """Under the next free name: another component may have told of the same object at the same moment."""
+        for _ in range(NAME_TRIES):
+            try:
+                await self._client.create(EVENTS, event)
+                return
+            except StatusError as error:
+                if not is_already_exists(error):
+                    raise
+            stem, _, number = meta.name(event).rpartition(".")
+            event["metadata"] = {**event["metadata"], "name": f"{stem}.{int(number, 16) + 1:x}"}
 
     async def _patch(self, decided: Correlated) -> bool:
         """False: the event has expired meanwhile and must be made anew."""

@@ -6,12 +6,17 @@ A controller is imported when it is started: a control plane with three of them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
-from tiphys.controllers.runner import Controller
+from tiphys.client.client import Client
+from tiphys.client.reflector import Informers
+from tiphys.controllers.runner import Controller, Runner
+from tiphys.machinery.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +27,15 @@ class Options:
     """The PEM certificates that pods shall trust for the API server."""
     cluster_cidr: str = "10.244.0.0/16"
     node_cidr_mask_size: int = 24
+    started: datetime | None = None
+    """When the control plane came up: what happened before that nobody was there to see."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """`module` has CONTROLLER, or `make(options)` where the controller must be told something.
 
-    `account`: the service account in kube-system (and the role system:controller:<account>) that it acts as.
+    A module with `run(informers, clock=, client=)` has a loop of its own. `account`: the service account in kube-system (and the role system:controller:<account>) that it acts as.
     """
 
     name: str
@@ -47,22 +54,39 @@ CATALOG = (
     Entry("taint-eviction-controller", "taint_eviction", "node-controller"),
     Entry("pod-garbage-collector-controller", "pod_gc", "pod-garbage-collector"),
     Entry("namespace-controller", "namespace", "namespace-controller"),
+    Entry("garbage-collector-controller", "garbage.collector", "generic-garbage-collector"),
 )
-"""Those that are a key, an observe and a plan. The garbage collector has a loop of its own: `garbage/collector.py`."""
 
 BY_NAME = {entry.name: entry for entry in CATALOG}
 
 
 def make(name: str, options: Options) -> Controller[Any]:
-    """The controller of that name. LookupError when there is none."""
-    if name not in BY_NAME:
-        raise LookupError(f"there is no controller {name!r}; there are: {', '.join(sorted(BY_NAME))}")
-    module = import_module(f"tiphys.controllers.{BY_NAME[name].module}")
+    """The controller of that name. LookupError when there is none, or when it has a loop of its own."""
+    module = _module(name)
     if hasattr(module, "CONTROLLER"):
         controller: Controller[Any] = module.CONTROLLER
         return controller
+    if not hasattr(module, "make"):
+        raise LookupError(f"{name} has a loop of its own: start it with `run`")
     factory: Callable[[Options], Controller[Any]] = module.make
     return factory(options)
+
+
+def run(
+    name: str, options: Options, informers: Informers, *, clock: Clock, client: Client
+) -> Coroutine[Any, Any, None]:
+    """The work of the controller of that name, to be made a task; it ends by cancellation."""
+    module = _module(name)
+    if hasattr(module, "run"):
+        work: Coroutine[Any, Any, None] = module.run(informers, clock=clock, client=client)
+        return work
+    return Runner(make(name, options), informers, clock=clock, client=client).run()
+
+
+def _module(name: str) -> ModuleType:
+    if name not in BY_NAME:
+        raise LookupError(f"there is no controller {name!r}; there are: {', '.join(sorted(BY_NAME))}")
+    return import_module(f"tiphys.controllers.{BY_NAME[name].module}")
 
 
 def enabled(switches: Sequence[str] = ("*",), entries: Iterable[Entry] = CATALOG) -> list[Entry]:

@@ -22,11 +22,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from tiphys.api.resource import Resource
-from tiphys.client.cache import Cache, View, version_number
+from tiphys.client.cache import View
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Informers
@@ -34,6 +33,7 @@ from tiphys.client.transport import Object
 from tiphys.client.workqueue import ShutDown, WorkQueue
 from tiphys.controllers.actions import Plan
 from tiphys.controllers.executor import Executor, Failure, Write
+from tiphys.controllers.visibility import when_all_visible
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import is_conflict
@@ -41,9 +41,6 @@ from tiphys.machinery.errors import is_conflict
 log = logging.getLogger(__name__)
 
 Observed = TypeVar("Observed")
-
-SEEN_WITHIN_SECONDS = 30.0
-"""A write that no cache shows after this long is no longer waited for (the watch may be down)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,8 @@ class Controller(Generic[Observed]):
     component: str = ""
     """What its events are signed with; None: its name."""
     workers: int = 5
+    one_at_a_time: bool = False
+    """For plans that share something among keys (address ranges): no key is looked at before the writes for the last are seen."""
 
 
 def owner_keys(kind: str) -> Callable[[Object, View], Iterable[str]]:
@@ -122,7 +121,7 @@ class Runner:
             self._follow()
             await self._informers.wait_synced()
             async with asyncio.TaskGroup() as workers:
-                for _ in range(self.controller.workers):
+                for _ in range(1 if self.controller.one_at_a_time else self.controller.workers):
                     workers.create_task(self._work(), name=self.controller.name)
         finally:
             self.queue.close()
@@ -173,7 +172,9 @@ class Runner:
                 log.exception("%s: %s failed", self.controller.name, key)
                 self.queue.add_rate_limited(key)
             finally:
-                self._release(key, writes)
+                released = self._release(key, writes)
+            if self.controller.one_at_a_time:
+                await released.wait()
 
     async def _reconcile(self, key: str) -> Sequence[Write]:
         controller = self.controller
@@ -219,47 +220,13 @@ class Runner:
         log.log(level, "%s: %s: %s", self.controller.name, key, failure.error)
         self.queue.add_rate_limited(key)
 
-    # Until the caches show what was written
+    def _release(self, key: str, writes: Sequence[Write]) -> asyncio.Event:
+        """Gives the key back to the queue once the caches show everything that was written for it."""
+        released = asyncio.Event()
 
-    def _release(self, key: str, writes: Sequence[Write]) -> None:
-        """Gives the key back to the queue once every write is visible in the caches, or the wait is over."""
-        pending = set(range(len(writes)))
-        if not pending:
-            self.queue.done(key)
-            return
-
-        def give_up() -> None:
-            log.warning("%s: %s: its own writes are not in the caches yet", self.controller.name, key)
-            pending.clear()
+        def release() -> None:
+            released.set()
             self.queue.done(key)
 
-        timer = self._clock.call_later(SEEN_WITHIN_SECONDS, give_up)
-
-        def seen(number: int) -> None:
-            if number in pending:
-                pending.discard(number)
-                if not pending:
-                    timer.cancel()
-                    self.queue.done(key)
-
-        for number, write in enumerate(writes):
-            when_visible(self._informers.watched(write.resource), write, partial(seen, number))
-
-
-def when_visible(cache: Cache | None, write: Write, callback: Callable[[], None]) -> None:
-    """Calls back once the cache (None: nobody watches that kind) shows the write."""
-    if cache is None:
-        callback()
-    elif write.version:
-        cache.when_seen(version_number(write.version), callback)
-    else:
-        _when_gone(cache, write, callback)
-
-
-def _when_gone(cache: Cache, write: Write, callback: Callable[[], None]) -> None:
-    """The server did not tell the version of the deletion: watch the key itself."""
-    found = cache.get(write.key)
-    if found is None or meta.is_deleting(found) or (write.uid and meta.uid(found) != write.uid):
-        callback()
-    else:
-        cache.when_changed(write.key, lambda: _when_gone(cache, write, callback))
+        when_all_visible(self._informers, self._clock, writes, release)
+        return released

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from tiphys.api.core.pod_resources import pod_requests
+from tiphys.api.core.taints import toleration_of
 from tiphys.client.transport import Object
 from tiphys.machinery import meta
 from tiphys.machinery.quantity import Quantity, parse
@@ -124,20 +125,7 @@ class PodInfo:
         return (self.spec.get("affinity") or {}).get("nodeAffinity") or {}
 
     def tolerates(self, taint: Mapping[str, Any]) -> bool:
-        return any(tolerates(toleration, taint) for toleration in self.tolerations)
-
-
-def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    """v1.Toleration.ToleratesTaint: an empty effect or key matches all of them; Exists matches any value."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    if toleration.get("operator") == "Exists":
-        return True
-    if not toleration.get("key"):
-        return False
-    return (toleration.get("value") or "") == (taint.get("value") or "")
+        return toleration_of(self.tolerations, taint) is not None
 
 
 def normalized_image(name: str) -> str:

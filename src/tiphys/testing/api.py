@@ -83,7 +83,8 @@ class FakeAPI:
         key = meta.namespaced_name(obj)
         old = self._of(resource).get(key)
         metadata = {**(old or {}).get("metadata", self._new_metadata()), **obj["metadata"]}
-        return self._store(resource, {**obj, "metadata": metadata}, ADDED if old is None else MODIFIED)
+        named = {"apiVersion": resource.api_version, "kind": resource.kind, **obj, "metadata": metadata}
+        return self._store(resource, named, ADDED if old is None else MODIFIED)
 
     def objects(self, resource: Resource, namespace: str | None = None) -> list[Object]:
         """All objects in order of their names."""
@@ -123,6 +124,8 @@ class FakeAPI:
         await asyncio.sleep(0)
         self._check_refusals(method, path)
         self.requests.append((method, path))
+        if method == "GET" and (found := self._discover(path)) is not None:
+            return found
         resource, namespace, name, subresource = self._target(path)
         # Through JSON, as over the wire: what the caller does to its object later is its own affair.
         content = orjson.loads(orjson.dumps(body)) if body is not None else {}
@@ -285,6 +288,27 @@ class FakeAPI:
         self._store(resource, bound, MODIFIED)
         return {"kind": "Status", "status": "Success", "code": 201}
 
+    def _discover(self, path: str) -> Object | None:
+        """The documents that say which kinds there are."""
+        versions = self._scheme.group_versions()
+        if path == "/api":
+            return {"kind": "APIVersions", "versions": ["v1"]}
+        if path == "/apis":
+            groups = dict.fromkeys(version.group for version in versions if version.group)
+            named = {
+                group: [str(version) for version in versions if version.group == group] for group in groups
+            }
+            entries = [
+                {"name": group, "versions": [{"groupVersion": version} for version in named[group]]}
+                for group in groups
+            ]
+            return {"kind": "APIGroupList", "groups": entries}
+        for version in versions:
+            if path == (f"/apis/{version}" if version.group else f"/api/{version}"):
+                rows = [row for row in self._scheme if row.group_version == version]
+                return {"kind": "APIResourceList", "resources": [_discovered(row) for row in rows]}
+        return None
+
     # Keeping
 
     def _of(self, resource: Resource) -> dict[str, Object]:
@@ -374,6 +398,10 @@ def _selection(resource: Resource, query: Query | None) -> Callable[[Object], bo
         return labels.matches(meta.labels(obj)) and fields.matches(lambda path: values.get(path, ""))
 
     return accepts
+
+
+def _discovered(row: Resource) -> Object:
+    return {"name": row.plural, "kind": row.kind, "namespaced": row.namespaced, "verbs": list(row.verbs)}
 
 
 class _Conditions:

@@ -8,6 +8,8 @@ from typing import Any
 from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import EVENTS, PODS
+from tiphys.client.workqueue import WorkQueue
+from tiphys.controllers.garbage.collector import GarbageCollector
 from tiphys.controllers.runner import Controller, Runner
 from tiphys.machinery import meta
 from tiphys.testing.api import FakeAPI
@@ -25,13 +27,22 @@ class World:
         self.client = Client(self.api)
         self.informers = Informers(self.client, clock=self.clock)
         self.runners: list[Runner] = []
+        self.queues: list[WorkQueue[str]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *controllers: Controller[Any]) -> None:
         for controller in controllers:
             runner = Runner(controller, self.informers, clock=self.clock)
             self.runners.append(runner)
+            self.queues.append(runner.queue)
             self._tasks.append(asyncio.create_task(runner.run()))
+        await self.settle()
+
+    async def collect_garbage(self) -> None:
+        """Starts the garbage collector."""
+        collector = GarbageCollector(self.informers, clock=self.clock)
+        self.queues.append(collector.queue)
+        self._tasks.append(asyncio.create_task(collector.run()))
         await self.settle()
 
     async def settle(self, seconds: float = 1) -> None:
