@@ -16,19 +16,16 @@ _ASK_SECONDS = 5.0
 
 
 def supervisor_pid(layout: Layout) -> int | None:
-    """The pid of the cluster's supervisor, if it lives: our own program with this directory on its command line."""
-    found = processes.with_argument(os.path.basename(os.path.realpath("/proc/self/exe")), str(layout.run))
-    for pid in found:
-        if b"tiphys.cluster.supervisor" in _command_line(pid):
-            return pid
-    return None
+    """The pid of the cluster's supervisor, if it lives: our own module with this directory on its command line."""
+    wanted = [b"tiphys.cluster.supervisor", str(layout.run).encode()]
+    return next((pid for pid in processes.pids() if _command_line(pid)[-2:] == wanted), None)
 
 
-def _command_line(pid: int) -> bytes:
+def _command_line(pid: int) -> list[bytes]:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
-        return b""
+        return []
 
 
 def resident_bytes(pid: int) -> int:
