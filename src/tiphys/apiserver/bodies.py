@@ -14,14 +14,14 @@ from tiphys.api.resource import Object
 from tiphys.api.types import TYPES
 from tiphys.apiserver.call import Call
 from tiphys.machinery import errors, yaml
-from tiphys.machinery.gvk import GroupVersionKind
+from tiphys.machinery.gvk import GroupKind, GroupVersionKind
 from tiphys.machinery.protobuf import decode_envelope
 from tiphys.machinery.schema import DecodeError, check
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _YAMLS = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
-ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor")
+ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 DEPTH_LIMIT = 200
 
 
@@ -45,6 +45,22 @@ def read_object(call: Call, kind: GroupVersionKind, type_name: str) -> Object:
     return check_fields(call, obj, kind, type_name, source=source)
 
 
+def read_options_body(call: Call, name: str) -> Object:
+    """Options such as DeleteOptions from a body. They exist in every group version, so any apiVersion will do."""
+    media, type_name = content_type(call), f"meta/v1.{name}"
+    if media == PROTOBUF:
+        obj = _decode_protobuf(call.request.body, type_name)
+    elif media in ("", JSON):
+        obj = parse_json(call.request.body)
+    elif media in _YAMLS:
+        obj = parse_yaml(call.request.body)
+    else:
+        raise errors.unsupported_media_type(ACCEPTED)
+    if isinstance(obj, dict):
+        obj.pop("apiVersion", None)
+    return check_fields(call, obj, GroupVersionKind("", "v1", name), type_name)
+
+
 def parse_json(body: bytes) -> Any:
     """JSON of bounded depth. Raises 400 with the parser's complaint."""
     if not body:
@@ -62,12 +78,16 @@ def parse_yaml(body: bytes) -> Any:
         raise errors.bad_request(str(error)) from None
 
 
-def _read_protobuf(body: bytes, kind: GroupVersionKind, type_name: str) -> Object:
+def _decode_protobuf(body: bytes, type_name: str) -> Object:
     try:
-        found, obj = decode_envelope(body, lambda api_version, name: TYPES.struct(type_name))
+        _, obj = decode_envelope(body, lambda api_version, name: TYPES.struct(type_name))
     except DecodeError as error:
         raise errors.bad_request(str(error)) from None
-    del found
+    return obj
+
+
+def _read_protobuf(body: bytes, kind: GroupVersionKind, type_name: str) -> Object:
+    obj = _decode_protobuf(body, type_name)
     expect_kind(obj, kind)
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     return obj
@@ -92,6 +112,13 @@ def expect_kind(obj: Any, kind: GroupVersionKind) -> Object:
             f"converting ({given_kind}) to ({kind.kind}): unknown conversion"
         )
     return obj
+
+
+def check_dry_run(wanted: list[str] | None, options: str | None) -> None:
+    """Refuses (422) a `dryRun` other than "All". `options` is the kind of the request's options; None: it has none."""
+    if wanted and options and set(wanted) != {"All"}:
+        found = errors.FieldError.not_supported(errors.Path("dryRun"), wanted, ("All",))
+        raise errors.invalid(GroupKind("meta.k8s.io", options), "", [found])
 
 
 def check_fields(

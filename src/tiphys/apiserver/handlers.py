@@ -6,10 +6,9 @@ A subresource that is neither `status` nor `scale` is one entry in SUBRESOURCES 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from tiphys.api.resource import Object
-from tiphys.apiserver.bodies import check_fields, content_type, read_object
+from tiphys.apiserver.bodies import check_dry_run, check_fields, read_object, read_options_body
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import read_patch
 from tiphys.apiserver.records import Record
@@ -19,33 +18,49 @@ from tiphys.apiserver.selection import read_selection
 from tiphys.apiserver.subresources import SUBRESOURCES, VIRTUAL
 from tiphys.apiserver.views import ListMeta
 from tiphys.machinery import errors
-from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.net.http import Response
 
+_NAMED = frozenset({"get", "update", "patch", "delete"})
+"""Verbs of one object; the others are those of a collection."""
+_OPTIONS = {
+    "create": "CreateOptions",
+    "update": "UpdateOptions",
+    "patch": "PatchOptions",
+    "delete": "DeleteOptions",
+    "deletecollection": "DeleteOptions",
+}
 Handler = Callable[[Call], Response | Awaitable[Response]]
 
 
 def serve(call: Call) -> Response | Awaitable[Response]:
     """The last step of the pipeline."""
     info, row = call.info, call.row
+    check_dry_run(call.request.query.get("dryRun"), _OPTIONS.get(info.verb))
+    if row.namespaced and info.name and not info.namespace and info.verb in _NAMED:
+        raise errors.generic_server_response(404, call.request.method)
     if call.subresource is not None:
         if info.verb not in call.subresource.verbs:
-            raise errors.method_not_supported(row.group_resource, info.verb)
+            raise not_allowed(call)
         own = SUBRESOURCES.get((row.group, row.plural, info.subresource)) or SUBRESOURCES.get(
             ("", "", info.subresource)
         )
         return own(call) if own is not None else _GENERIC[info.verb](call)
-    if info.verb not in row.verbs:
-        raise errors.method_not_supported(row.group_resource, info.verb)
-    if row.virtual:
-        return VIRTUAL[row.plural](call)
-    if info.verb == "create" and info.name:
-        raise errors.method_not_supported(row.group_resource, "create")
-    if row.namespaced and not info.namespace and info.verb in ("create", "update", "patch", "delete", "get"):
-        raise errors.StatusError(
-            405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {}
-        )
-    return _GENERIC[info.verb](call)
+    if info.verb not in row.verbs or not _fits_path(call):
+        raise not_allowed(call)
+    return VIRTUAL[row.plural](call) if row.virtual else _GENERIC[info.verb](call)
+
+
+def _fits_path(call: Call) -> bool:
+    """One object has a name; a new one has none yet, but the namespace in which it shall be."""
+    info = call.info
+    if info.verb == "create":
+        return not info.name and (bool(info.namespace) or not call.row.namespaced)
+    return bool(info.name) or info.verb not in _NAMED
+
+
+def not_allowed(call: Call) -> errors.StatusError:
+    """405: the path is there, the method is not."""
+    return errors.generic_server_response(405, call.request.method)
 
 
 def _get(call: Call) -> Response:
@@ -137,28 +152,9 @@ async def _patch(call: Call) -> Response:
 
 def delete_options(call: Call) -> DeleteOptions:
     """The options of a DELETE, from its body or its query."""
-    body: Object = {}
-    if call.request.body.strip():
-        # The kind may be in "v1" or in the group version of the path; both are served.
-        if content_type(call).endswith("protobuf"):
-            body = read_object(call, GroupVersionKind("", "v1", "DeleteOptions"), "meta/v1.DeleteOptions")
-        else:
-            body = _loose_options(call)
+    body = read_options_body(call, "DeleteOptions") if call.request.body.strip() else {}
+    check_dry_run(body.get("dryRun"), "DeleteOptions")
     return read_delete_options(body, call.request.query)
-
-
-def _loose_options(call: Call) -> Object:
-    from tiphys.apiserver.bodies import parse_json, parse_yaml
-
-    parse = parse_yaml if "yaml" in content_type(call) else parse_json
-    body: Any = parse(call.request.body)
-    if not isinstance(body, dict):
-        raise errors.bad_request(
-            "couldn't get version/kind; json parse error: DeleteOptions must be an object"
-        )
-    if body.get("kind") not in (None, "", "DeleteOptions"):
-        raise errors.bad_request(f"decoded object cannot be converted to DeleteOptions: {body.get('kind')}")
-    return check_fields(call, body, GroupVersionKind("", "v1", "DeleteOptions"), "meta/v1.DeleteOptions")
 
 
 async def _delete(call: Call) -> Response:

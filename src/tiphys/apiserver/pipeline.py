@@ -37,7 +37,7 @@ def find_resource(call: Call) -> None:
         if call.subresource is None:
             raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
     if not info.verb:
-        raise errors.method_not_supported(row.group_resource, call.request.method.lower())
+        raise errors.generic_server_response(405, call.request.method)
     if row.plural == "namespaces" and not row.namespaced:
         info.namespace = ""
     call.row = row
