@@ -36,7 +36,7 @@ def stop_processes(layout: Layout) -> None:
     if pid is not None and not processes.end(pid, grace_seconds=STOP_SECONDS):
         raise ClusterError(f"the supervisor (pid {pid}) does not end", f"see {layout.log('supervisor')}")
     for entry in reversed(left):
-        if processes.is_alive(entry["pid"]) and _is_ours(entry["pid"], layout):
+        if entry["pid"] and processes.is_alive(entry["pid"]) and _is_ours(entry["pid"], layout):
             processes.end(entry["pid"], grace_seconds=10.0)
 
 

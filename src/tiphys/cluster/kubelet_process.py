@@ -40,6 +40,7 @@ class KubeletProcess:
         self._settings = settings
         self._clock: Clock = SystemClock()
         self._kubelets = Dispatcher()
+        self._port = settings.port
 
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
@@ -47,7 +48,7 @@ class KubeletProcess:
         pods = self._pods_of(Client(transport))
         server = self._server()
         try:
-            await listen(server, settings.address, settings.port)
+            self._port = await listen(server, settings.address, settings.port)
             async with asyncio.TaskGroup() as group:
                 work = [group.create_task(pods.run(), name="pods")]
                 starting = group.create_task(self._start(Client(transport), pods, group, work))
@@ -103,7 +104,7 @@ class KubeletProcess:
         shared = Client(LimitedTransport(client.transport))
         return [
             hollow_kubelet(
-                HollowNode(name, number, (settings.address,), settings.port), shared, pods.cache, self._clock
+                HollowNode(name, number, (settings.address,), self._port), shared, pods.cache, self._clock
             )
             for number, name in enumerate(settings.nodes)
         ]
@@ -119,16 +120,16 @@ def access(settings: KubeletSettings) -> Access:
     )
 
 
-async def listen(server: Server, host: str, port: int) -> None:
-    """An earlier kubelet of this node may need a moment to let go of the port."""
+async def listen(server: Server, host: str, port: int) -> int:
+    """The port. An earlier kubelet of this node may need a moment to let go of it."""
     for attempt in range(LISTEN_ATTEMPTS):
         try:
-            await server.listen(host=host, port=port)
-            return
+            return (await server.listen(host=host, port=port)).port
         except OSError:
             if attempt == LISTEN_ATTEMPTS - 1:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _main(settings: KubeletSettings) -> None:

@@ -28,6 +28,7 @@ class KubeletSettings:
     images: str
     """Where archives of the built-in images are kept between lives."""
     port: int = 10250
+    """0: any free one, told to the API server in the node's status (simulated nodes share the host's loopback)."""
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1))

@@ -50,7 +50,7 @@ def status(layout: Layout) -> dict[str, Any]:
             "uptime_seconds": round(now - entry["started_at"], 1),
         }
         for entry in running
-        if processes.is_alive(entry["pid"])
+        if entry["pid"] and processes.is_alive(entry["pid"])
     ]
     server, nodes = asyncio.run(_ask(layout)) if components and layout.kubeconfig.exists() else ("", None)
     listed = nodes or []

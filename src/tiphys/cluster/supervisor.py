@@ -50,7 +50,7 @@ def write_processes(run: Path, processes: list[Process]) -> None:
 
 
 def read_running(run: Path) -> list[dict[str, Any]]:
-    """[{name, pid, started_at, restarts}] as the supervisor last wrote it; empty when there is none."""
+    """[{name, pid, started_at, restarts}] as the supervisor last wrote it, pid 0 for one that is down; empty when there is none."""
     try:
         running: list[dict[str, Any]] = json.loads((run / "running.json").read_text())
     except (FileNotFoundError, ValueError):
@@ -178,12 +178,11 @@ class Supervisor:
         running = [
             {
                 "name": child.process.name,
-                "pid": program_of(child.pid),
+                "pid": program_of(child.pid) if child.pid else 0,
                 "started_at": child.started,
                 "restarts": child.restarts,
             }
             for child in self._children
-            if child.pid
         ]
         _replace(self._run / "running.json", running)
 

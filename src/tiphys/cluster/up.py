@@ -22,9 +22,12 @@ from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.pki import Authority
 from tiphys.cluster.status import supervisor_pid
-from tiphys.cluster.supervisor import Process, write_processes
+from tiphys.cluster.supervisor import Process, read_running, write_processes
 
 READY_SECONDS = 120.0
+KUBELET_PORT = 10250
+HOPELESS_RESTARTS = 4
+"""A component that ended this often while we wait will not come up by itself."""
 _DEFAULT_PORT = 6443
 
 
@@ -193,6 +196,7 @@ def _write_settings(layout: Layout, config: ClusterConfig, segment_namespace: st
             directory=str(layout.node(node)),
             cgroup=blueprint.node_cgroup(config, node),
             images=str(layout.data / "images"),
+            port=0 if simulated else KUBELET_PORT,
         ).write(blueprint.kubelet_settings(layout, node))
 
 
@@ -207,11 +211,27 @@ def _start_supervisor(layout: Layout) -> None:
 
 
 def _wait_for_port(layout: Layout) -> int:
-    """Until the API server listens; its own words if it does not."""
+    """Until the API server listens; its own last words if it does not."""
     path = blueprint.port_file(layout)
-    if processes.wait_until(path.exists, READY_SECONDS):
+    processes.wait_until(lambda: path.exists() or _hopeless(layout) is not None, READY_SECONDS)
+    if path.exists():
         return int(path.read_text())
-    raise ClusterError("the API server did not start", f"see {layout.log('control-plane')}")
+    raise _did_not_start(layout, _hopeless(layout) or "control-plane")
+
+
+def _hopeless(layout: Layout) -> str | None:
+    """A component that ends again and again, if there is one."""
+    for entry in read_running(layout.run):
+        if entry["restarts"] >= HOPELESS_RESTARTS:
+            return str(entry["name"])
+    return None
+
+
+def _did_not_start(layout: Layout, component: str) -> ClusterError:
+    log = layout.log(component)
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    said = lines[-1].removeprefix("tiphys: ") if lines else "it said nothing"
+    return ClusterError(f"{component} does not start: {said}", f"see {log}")
 
 
 def write_kubeconfigs(
@@ -253,21 +273,29 @@ async def _wait_until_ready(layout: Layout, config: ClusterConfig, tell: Tell) -
         if meta.is_condition_true(meta.conditions(node), "Ready"):
             waiting.discard(meta.name(node))
 
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            listing = await client.list(NODES)
-            for node in listing.items:
-                note(node)
+    async def follow() -> None:
+        listing = await client.list(NODES)
+        for node in listing.items:
+            note(node)
+        if not waiting:
+            return
+        async for event in client.watch(NODES, resource_version=listing.resource_version):
+            note(event.object)
             if not waiting:
                 return
-            async for event in client.watch(NODES, resource_version=listing.resource_version):
-                note(event.object)
-                if not waiting:
-                    return
+
+    following = asyncio.ensure_future(follow())
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            while not (await asyncio.wait([following], timeout=1.0))[0]:
+                if (component := _hopeless(layout)) is not None:
+                    raise _did_not_start(layout, component)
+            following.result()
     except TimeoutError:
         names = ", ".join(sorted(waiting)[:3])
         raise ClusterError(
             f"not Ready after {READY_SECONDS:.0f} s: {names}", f"see the logs in {layout.logs}"
         ) from None
     finally:
+        following.cancel()
         await transport.close()
