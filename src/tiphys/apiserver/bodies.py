@@ -22,7 +22,6 @@ JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _YAMLS = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
 ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
-DEPTH_LIMIT = 200
 
 
 def content_type(call: Call) -> str:

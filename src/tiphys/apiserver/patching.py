@@ -44,5 +44,7 @@ def _guarded(patch: Patch) -> Patch:
             return patch(old)
         except PatchError as error:
             raise patch_status(error) from error
+        except RecursionError:
+            raise errors.bad_request("json: exceeded max depth") from None
 
     return apply

@@ -11,12 +11,20 @@ from typing import Any
 
 import orjson
 
+from tiphys.machinery import errors
+
 _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"'
+_ROOM = 50
+"""orjson writes at most 254 levels. So many are left for what stands around an object (lists, tables, events), and for
+readers in Python, which need several stack frames a level."""
 
 
 def encode_stored(obj: dict[str, Any]) -> bytes:
-    """The canonical bytes of an object: kind, apiVersion and metadata first, no resourceVersion. `obj` is left as it was."""
+    """The canonical bytes of an object: kind, apiVersion and metadata first, no resourceVersion. `obj` is left as it was.
+
+    Raises 400 for one that is nested too deeply.
+    """
     metadata = obj["metadata"]
     if "resourceVersion" in metadata:
         metadata = {name: value for name, value in metadata.items() if name != "resourceVersion"}
@@ -24,7 +32,13 @@ def encode_stored(obj: dict[str, Any]) -> bytes:
     for name, value in obj.items():
         if name not in ordered:
             ordered[name] = value
-    return orjson.dumps(ordered)
+    in_lists: Any = ordered
+    for _ in range(_ROOM):
+        in_lists = [in_lists]
+    try:
+        return orjson.dumps(in_lists)[_ROOM:-_ROOM]
+    except TypeError:
+        raise errors.bad_request("json: exceeded max depth") from None
 
 
 def with_version(stored: bytes, revision: int) -> bytes:

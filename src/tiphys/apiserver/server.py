@@ -134,6 +134,8 @@ class APIServer:
         if isinstance(error, StoreError):
             log.error("%s %s: %s", request.method, request.path, error)
             return failure(None, errors.internal_error(f"the store cannot write: {error}"))
+        if isinstance(error, RecursionError):
+            return failure(None, errors.bad_request("json: exceeded max depth"))
         log.error("%s %s failed", request.method, request.target, exc_info=error)
         return failure(None, errors.internal_error(error))
 

@@ -5,7 +5,13 @@ sigs.k8s.io/yaml turns YAML into JSON first; so do we. The C loader of PyYAML do
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+DEPTH_LIMIT = 200
+"""Deeper documents are refused: libyaml's composer recurses on the C stack and would take the process with it."""
+NODE_LIMIT = 1_000_000
+"""With aliases written out; a few lines of them can stand for any number of nodes."""
 
 
 class YAMLError(ValueError):
@@ -25,9 +31,46 @@ def load_all(text: bytes | str) -> list[Any]:
     import yaml
 
     try:
+        _check_shape(text)
         return list(yaml.load_all(text, Loader=_loader()))
+    except YAMLError:
+        raise
+    except (ValueError, OverflowError) as error:  # a number that is none, such as `!!int x`
+        raise YAMLError(f"error converting YAML to JSON: yaml: {error}") from None
     except yaml.YAMLError as error:
         raise YAMLError(f"error converting YAML to JSON: {_one_line(error)}") from None
+
+
+def _check_shape(text: bytes | str) -> None:
+    """Measures depth and size by the events of a text, before anything is built from it."""
+    import yaml
+
+    open_nodes: list[
+        tuple[str | None, int, int]
+    ] = []  # (anchor, nodes before it, depth of the deepest below it)
+    anchors: dict[str | None, tuple[int, int]] = {}  # (nodes, depth)
+    nodes = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        below = 0
+        if isinstance(event, yaml.AliasEvent):
+            size, below = anchors.get(event.anchor, (1, 1))
+            nodes += size
+        elif isinstance(event, yaml.ScalarEvent):
+            nodes += 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, nodes, 0))
+            nodes += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before, deepest = open_nodes.pop()
+            below = deepest + 1
+            if anchor is not None:
+                anchors[anchor] = (nodes - before, below)
+        if open_nodes and below > open_nodes[-1][2]:
+            open_nodes[-1] = (*open_nodes[-1][:2], below)
+        if len(open_nodes) + below > DEPTH_LIMIT:
+            raise YAMLError("error converting YAML to JSON: yaml: exceeded max depth")
+        if nodes > NODE_LIMIT:
+            raise YAMLError("error converting YAML to JSON: yaml: document contains excessive aliasing")
 
 
 def dump(value: Any) -> bytes:
@@ -49,6 +92,7 @@ def _one_line(error: Exception) -> str:
     return f"yaml: line {mark.line + 1}: {problem}"
 
 
+_TAG = "tag:yaml.org,2002:"
 _LOADER: list[Any] = []
 
 
@@ -78,9 +122,38 @@ def _loader() -> Any:
             result[key] = loader.construct_object(value_node, deep=True)
         return result
 
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    def sequence(loader: Any, node: Any) -> list[Any]:
+        return [loader.construct_object(each, deep=True) for each in node.value]
+
+    construct = yaml.SafeLoader.yaml_constructors
+    own = {"map": mapping, "seq": sequence, "int": _integer, "float": _float, "binary": _binary}
+    kept = {tag: construct[f"{_TAG}{tag}"] for tag in ("null", "bool", "str")}
+    # Sets, ordered maps and whatever else JSON does not have are refused like unknown tags.
+    Loader.yaml_constructors = {f"{_TAG}{tag}": each for tag, each in (kept | own).items()}
+    Loader.add_constructor(None, construct[None])
     _LOADER.append(Loader)
     return Loader
+
+
+def _integer(loader: Any, node: Any) -> int | float | str:
+    if ":" in node.value:
+        return str(node.value)  # Go knows no numbers to the base of 60
+    number: int = loader.construct_yaml_int(node)
+    return number if -(1 << 63) <= number < 1 << 64 else float(number)
+
+
+def _float(loader: Any, node: Any) -> float | str:
+    if ":" in node.value:
+        return str(node.value)
+    number: float = loader.construct_yaml_float(node)
+    if not math.isfinite(number):
+        raise YAMLError(f"error converting YAML to JSON: json: unsupported value: {node.value}")
+    return number
+
+
+def _binary(loader: Any, node: Any) -> str:
+    data: bytes = loader.construct_yaml_binary(node)
+    return data.decode(errors="replace")
 
 
 def _key(node: Any, loader: Any) -> str:
