@@ -26,7 +26,7 @@ class SystemMounter:
     def mount_tmpfs(self, directory: Path, size_bytes: int = 0) -> None:
         if os.path.ismount(directory):
             return
-        options = b"mode=0777" + (f",size={size_bytes}".encode() if size_bytes else b"")
+        options = f"size={size_bytes}".encode() if size_bytes else b""
         _check(
             _libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", _NOSUID_NODEV, options),
             f"cannot mount tmpfs at {directory}",

@@ -57,6 +57,7 @@ async def _prepare(pod: Object, volume: Object, files: Files, services: Services
         directory = files.volume(meta.uid(pod), kind, name)
         if kind not in _OTHERS_PATHS:
             directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o777)
         source = volume.get(kind) or {}
         prepared = await KINDS[kind](VolumeRequest(pod, name, source, directory, services))
         group = pod_context(pod).get("fsGroup")
