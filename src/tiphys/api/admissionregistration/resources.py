@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.admissionregistration import defaults
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -15,6 +16,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingAdmissionPolicy",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
+        defaults=defaults.mutating_policy,
         unconditional_update=False,
     ),
     Resource(
@@ -26,6 +28,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingAdmissionPolicyBinding",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
+        defaults=defaults.binding,
         unconditional_update=False,
     ),
     Resource(
@@ -36,6 +39,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingWebhookConfiguration",
+        defaults=defaults.mutating_webhooks,
         unconditional_update=False,
         generation_on=("webhooks",),
     ),
@@ -48,6 +52,7 @@ RESOURCES = (
         categories=("api-extensions",),
         subresources=(Subresource("status"),),
         type="admissionregistration/v1.ValidatingAdmissionPolicy",
+        defaults=defaults.validating_policy,
         unconditional_update=False,
     ),
     Resource(
@@ -58,6 +63,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingAdmissionPolicyBinding",
+        defaults=defaults.binding,
         unconditional_update=False,
     ),
     Resource(
@@ -68,6 +74,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingWebhookConfiguration",
+        defaults=defaults.validating_webhooks,
         unconditional_update=False,
         generation_on=("webhooks",),
     ),
@@ -79,6 +86,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicy",
+        defaults=defaults.mutating_policy,
         unconditional_update=False,
     ),
     Resource(
@@ -89,6 +97,7 @@ RESOURCES = (
         namespaced=False,
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicyBinding",
+        defaults=defaults.binding,
         unconditional_update=False,
     ),
     Resource(
@@ -100,6 +109,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicy",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
+        defaults=defaults.mutating_policy,
         unconditional_update=False,
     ),
     Resource(
@@ -111,6 +121,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicyBinding",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
+        defaults=defaults.binding,
         unconditional_update=False,
     ),
 )

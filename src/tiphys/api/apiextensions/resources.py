@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.apiextensions import defaults, prepare
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -15,6 +16,8 @@ RESOURCES = (
         categories=("api-extensions",),
         subresources=(Subresource("status"),),
         type="apiextensions/v1.CustomResourceDefinition",
+        defaults=defaults.custom_resource_definition,
+        prepare=prepare.custom_resource_definition,
         unconditional_update=False,
     ),
 )

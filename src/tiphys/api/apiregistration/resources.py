@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.apiregistration import defaults, prepare
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery import names
 
@@ -15,6 +16,8 @@ RESOURCES = (
         categories=("api-extensions",),
         subresources=(Subresource("status"),),
         type="apiregistration/v1.APIService",
+        defaults=defaults.api_service,
+        prepare=prepare.api_service,
         name_errors=names.path_segment_name,
         unconditional_update=False,
         generation_on=(),

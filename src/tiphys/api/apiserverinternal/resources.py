@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.apiserverinternal import defaults
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -13,6 +14,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="apiserverinternal/v1alpha1.StorageVersion",
+        defaults=defaults.storage_version,
         unconditional_update=False,
         generation_on=(),
     ),

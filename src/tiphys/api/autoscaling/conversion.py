@@ -45,9 +45,9 @@ def to_v2(obj: Object) -> Object:
     metadata, carried = _take_annotations(obj["metadata"])
     spec = dict(obj.get("spec") or {})
     cpu = spec.pop("targetCPUUtilizationPercentage", None)
-    metrics = [] if cpu is None else [_cpu_metric(cpu)]
+    metrics = [] if cpu is None else [cpu_metric(cpu)]
     metrics += [_nested(metric, "target") for metric in carried.get(METRICS) or ()]
-    spec["metrics"] = metrics or [_cpu_metric(DEFAULT_CPU_UTILIZATION)]
+    spec["metrics"] = metrics or [cpu_metric()]
     if carried.get(BEHAVIOR):
         spec["behavior"] = carried[BEHAVIOR]
     result = {**obj, "apiVersion": "autoscaling/v2", "metadata": metadata, "spec": spec}
@@ -71,7 +71,7 @@ def _status_to_v2(status: Object | None, carried: Object) -> Object | None:
     return new
 
 
-def _cpu_metric(utilization: int) -> Object:
+def cpu_metric(utilization: int = DEFAULT_CPU_UTILIZATION) -> Object:
     target = {"type": "Utilization", "averageUtilization": utilization}
     return {"type": "Resource", "resource": {"name": "cpu", "target": target}}
 

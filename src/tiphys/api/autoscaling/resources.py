@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.autoscaling import conversion
+from tiphys.api.autoscaling import conversion, defaults
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -17,6 +17,7 @@ RESOURCES = (
         categories=("all",),
         subresources=(Subresource("status"),),
         type="autoscaling/v2.HorizontalPodAutoscaler",
+        defaults=defaults.v2,
         generation_on=(),
     ),
     Resource(
@@ -31,6 +32,7 @@ RESOURCES = (
         type="autoscaling/v1.HorizontalPodAutoscaler",
         stored=GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscaler"),
         conversion=conversion.HORIZONTAL_POD_AUTOSCALER,
+        defaults=defaults.v1,
         generation_on=(),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.batch import selectable
+from tiphys.api.batch import defaults, prepare, selectable
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -16,6 +16,7 @@ RESOURCES = (
         categories=("all",),
         subresources=(Subresource("status"),),
         type="batch/v1.CronJob",
+        defaults=defaults.cron_job,
     ),
     Resource(
         group="batch",
@@ -26,6 +27,8 @@ RESOURCES = (
         categories=("all",),
         subresources=(Subresource("status"),),
         type="batch/v1.Job",
+        defaults=defaults.job,
+        prepare=prepare.job,
         selectable_fields=selectable.JOB,
     ),
 )

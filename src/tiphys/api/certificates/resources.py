@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.certificates import selectable
+from tiphys.api.certificates import defaults, selectable
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
@@ -20,6 +20,7 @@ RESOURCES = (
             Subresource("status"),
         ),
         type="certificates/v1.CertificateSigningRequest",
+        defaults=defaults.certificate_signing_request,
         name_errors=names.path_segment_name,
         selectable_fields=selectable.SIGNER,
         generation_on=(),
@@ -43,6 +44,7 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="certificates/v1beta1.PodCertificateRequest",
+        defaults=defaults.pod_certificate_request,
         selectable_fields=selectable.POD_CERTIFICATE_REQUEST,
         unconditional_update=False,
         generation_on=(),

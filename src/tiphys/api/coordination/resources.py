@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.coordination import defaults
 from tiphys.api.resource import Resource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -13,6 +14,7 @@ RESOURCES = (
         plural="leases",
         namespaced=True,
         type="coordination/v1.Lease",
+        defaults=defaults.lease,
         create_on_update=True,
         unconditional_update=False,
         generation_on=(),

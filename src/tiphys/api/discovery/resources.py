@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.discovery import prepare
+from tiphys.api.discovery import defaults, prepare
 from tiphys.api.resource import Resource
 
 RESOURCES = (
@@ -13,6 +13,7 @@ RESOURCES = (
         plural="endpointslices",
         namespaced=True,
         type="discovery/v1.EndpointSlice",
+        defaults=defaults.endpoint_slice,
         prepare=prepare.endpoint_slice,
         generation_on=("addressType", "endpoints", "ports"),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.dynamicresources import conversion, selectable
+from tiphys.api.dynamicresources import conversion, defaults, prepare, selectable
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -14,6 +14,7 @@ RESOURCES = (
         plural="deviceclasses",
         namespaced=False,
         type="dynamicresources/v1.DeviceClass",
+        defaults=defaults.with_spec,
         returns_deleted=True,
     ),
     Resource(
@@ -24,6 +25,7 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1.ResourceClaim",
+        defaults=defaults.resource_claim,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -34,6 +36,7 @@ RESOURCES = (
         plural="resourceclaimtemplates",
         namespaced=True,
         type="dynamicresources/v1.ResourceClaimTemplate",
+        defaults=defaults.resource_claim_template,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -44,6 +47,7 @@ RESOURCES = (
         plural="resourceslices",
         namespaced=False,
         type="dynamicresources/v1.ResourceSlice",
+        defaults=defaults.with_spec,
         selectable_fields=selectable.RESOURCE_SLICE,
         returns_deleted=True,
     ),
@@ -55,6 +59,7 @@ RESOURCES = (
         namespaced=False,
         type="dynamicresources/v1beta2.DeviceClass",
         stored=GroupVersionKind("resource.k8s.io", "v1", "DeviceClass"),
+        defaults=defaults.with_spec,
         returns_deleted=True,
     ),
     Resource(
@@ -66,6 +71,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="dynamicresources/v1beta2.DeviceTaintRule",
         stored=GroupVersionKind("resource.k8s.io", "v1alpha3", "DeviceTaintRule"),
+        prepare=prepare.device_taint_rule,
         returns_deleted=True,
     ),
     Resource(
@@ -77,6 +83,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="dynamicresources/v1beta2.ResourceClaim",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
+        defaults=defaults.resource_claim,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -88,6 +95,7 @@ RESOURCES = (
         namespaced=True,
         type="dynamicresources/v1beta2.ResourceClaimTemplate",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate"),
+        defaults=defaults.resource_claim_template,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -99,6 +107,7 @@ RESOURCES = (
         namespaced=False,
         type="dynamicresources/v1beta2.ResourceSlice",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice"),
+        defaults=defaults.with_spec,
         selectable_fields=selectable.RESOURCE_SLICE,
         returns_deleted=True,
     ),
@@ -110,6 +119,7 @@ RESOURCES = (
         namespaced=False,
         type="dynamicresources/v1beta1.DeviceClass",
         stored=GroupVersionKind("resource.k8s.io", "v1", "DeviceClass"),
+        defaults=defaults.with_spec,
         returns_deleted=True,
     ),
     Resource(
@@ -122,6 +132,7 @@ RESOURCES = (
         type="dynamicresources/v1beta1.ResourceClaim",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
         conversion=conversion.RESOURCE_CLAIM,
+        defaults=defaults.resource_claim_v1beta1,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -134,6 +145,7 @@ RESOURCES = (
         type="dynamicresources/v1beta1.ResourceClaimTemplate",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate"),
         conversion=conversion.RESOURCE_CLAIM_TEMPLATE,
+        defaults=defaults.resource_claim_template_v1beta1,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -146,6 +158,7 @@ RESOURCES = (
         type="dynamicresources/v1beta1.ResourceSlice",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice"),
         conversion=conversion.RESOURCE_SLICE,
+        defaults=defaults.with_spec,
         selectable_fields=selectable.RESOURCE_SLICE,
         returns_deleted=True,
     ),
@@ -157,6 +170,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.DeviceTaintRule",
+        prepare=prepare.device_taint_rule,
         returns_deleted=True,
     ),
     Resource(
@@ -167,6 +181,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.ResourcePoolStatusRequest",
+        defaults=defaults.pool_status_request,
         returns_deleted=True,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.flowcontrol import defaults
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -13,6 +14,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="flowcontrol/v1.FlowSchema",
+        defaults=defaults.flow_schema,
     ),
     Resource(
         group="flowcontrol.apiserver.k8s.io",
@@ -22,5 +24,6 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="flowcontrol/v1.PriorityLevelConfiguration",
+        defaults=defaults.priority_level_configuration,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.networking import defaults
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -13,6 +14,7 @@ RESOURCES = (
         plural="ingressclasses",
         namespaced=False,
         type="networking/v1.IngressClass",
+        defaults=defaults.ingress_class,
     ),
     Resource(
         group="networking.k8s.io",
@@ -23,6 +25,7 @@ RESOURCES = (
         short_names=("ing",),
         subresources=(Subresource("status"),),
         type="networking/v1.Ingress",
+        defaults=defaults.ingress,
     ),
     Resource(
         group="networking.k8s.io",
@@ -42,6 +45,7 @@ RESOURCES = (
         namespaced=True,
         short_names=("netpol",),
         type="networking/v1.NetworkPolicy",
+        defaults=defaults.network_policy,
     ),
     Resource(
         group="networking.k8s.io",
@@ -51,6 +55,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="networking/v1.ServiceCIDR",
+        defaults=defaults.service_cidr,
         generation_on=(),
     ),
     Resource(
@@ -73,6 +78,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="networking/v1beta1.ServiceCIDR",
         stored=GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDR"),
+        defaults=defaults.service_cidr,
         generation_on=(),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.policy import defaults
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -14,6 +15,7 @@ RESOURCES = (
         short_names=("pdb",),
         subresources=(Subresource("status"),),
         type="policy/v1.PodDisruptionBudget",
+        defaults=defaults.pod_disruption_budget,
         unconditional_update=False,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.rbac import defaults
 from tiphys.api.resource import Resource
 from tiphys.machinery import names
 
@@ -13,6 +14,7 @@ RESOURCES = (
         plural="clusterrolebindings",
         namespaced=False,
         type="rbac/v1.ClusterRoleBinding",
+        defaults=defaults.binding,
         name_errors=names.path_segment_name,
         create_on_update=True,
         generation_on=(),
@@ -24,6 +26,7 @@ RESOURCES = (
         plural="clusterroles",
         namespaced=False,
         type="rbac/v1.ClusterRole",
+        defaults=defaults.role,
         name_errors=names.path_segment_name,
         create_on_update=True,
         generation_on=(),
@@ -35,6 +38,7 @@ RESOURCES = (
         plural="rolebindings",
         namespaced=True,
         type="rbac/v1.RoleBinding",
+        defaults=defaults.binding,
         name_errors=names.path_segment_name,
         create_on_update=True,
         generation_on=(),
@@ -46,6 +50,7 @@ RESOURCES = (
         plural="roles",
         namespaced=True,
         type="rbac/v1.Role",
+        defaults=defaults.role,
         name_errors=names.path_segment_name,
         create_on_update=True,
         generation_on=(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
+from tiphys.api.scheduling import defaults
 
 RESOURCES = (
     Resource(
@@ -13,6 +14,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("pc",),
         type="scheduling/v1.PriorityClass",
+        defaults=defaults.priority_class,
         generation_on=(),
     ),
     Resource(
@@ -23,6 +25,7 @@ RESOURCES = (
         namespaced=True,
         subresources=(Subresource("status"),),
         type="scheduling/v1alpha2.PodGroup",
+        defaults=defaults.pod_group,
     ),
     Resource(
         group="scheduling.k8s.io",
@@ -31,5 +34,6 @@ RESOURCES = (
         plural="workloads",
         namespaced=True,
         type="scheduling/v1alpha2.Workload",
+        defaults=defaults.workload,
     ),
 )

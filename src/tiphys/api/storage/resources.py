@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
+from tiphys.api.storage import defaults
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -13,6 +14,7 @@ RESOURCES = (
         plural="csidrivers",
         namespaced=False,
         type="storage/v1.CSIDriver",
+        defaults=defaults.csi_driver,
         returns_deleted=True,
         unconditional_update=False,
     ),
@@ -23,6 +25,7 @@ RESOURCES = (
         plural="csinodes",
         namespaced=False,
         type="storage/v1.CSINode",
+        defaults=defaults.csi_node,
         returns_deleted=True,
         unconditional_update=False,
         generation_on=(),
@@ -45,6 +48,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("sc",),
         type="storage/v1.StorageClass",
+        defaults=defaults.storage_class,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -56,6 +60,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="storage/v1.VolumeAttachment",
+        defaults=defaults.volume_attachment,
         returns_deleted=True,
         unconditional_update=False,
         generation_on=(),

@@ -1,0 +1,18 @@
+"""An APIService without a service is served by the API server itself, and so available from the start."""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Object
+
+
+def api_service(new: Object, old: Object | None) -> None:
+    if old is not None or (new.get("spec") or {}).get("service") is not None:
+        return
+    available = {
+        "type": "Available",
+        "status": "True",
+        "lastTransitionTime": new["metadata"].get("creationTimestamp"),
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    }
+    new["status"] = {"conditions": [available]}
