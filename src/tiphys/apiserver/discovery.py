@@ -113,7 +113,7 @@ def aggregated(scheme: Scheme, version: str, *, core: bool) -> dict[str, Any]:
 def _aggregated_group(scheme: Scheme, name: str) -> dict[str, Any]:
     versions = [item.version for item in scheme.group_versions() if item.group == name]
     return {
-        "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+        "metadata": {"name": name} if name else {},
         "versions": [
             {
                 "version": version,

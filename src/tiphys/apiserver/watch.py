@@ -116,7 +116,7 @@ class WatchStream:
         """Tells the client that it has seen everything up to a revision."""
         if self._waiting is not None and annotations is None:
             return  # the beginning is still on its way
-        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if annotations:
             metadata["annotations"] = annotations
         mark = {"kind": self._kind, "apiVersion": self._api_version, "metadata": metadata}
