@@ -7,7 +7,7 @@ A controller is imported when it is started: a control plane with three of them 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType
@@ -76,6 +76,7 @@ def run(
     name: str, options: Options, informers: Informers, *, clock: Clock, client: Client
 ) -> Coroutine[Any, Any, None]:
     """The work of the controller of that name, to be made a task; it ends by cancellation."""
+    options = replace(options, started=options.started or clock.now())
     module = _module(name)
     if hasattr(module, "run"):
         work: Coroutine[Any, Any, None] = module.run(informers, clock=clock, client=client)

@@ -207,10 +207,6 @@ def _carry_out(rollout: Rollout, step: Step, observed: Observed, now: datetime) 
         actions.append(_create(rollout))
     if step.clean_up:
         actions += _clean_up(rollout)
-    revised = _with_revision(rollout) if rollout.new and not resized else None
-    if revised is not None:
-        # The status follows with the next look: this write changes the version that it would be based on.
-        return Plan((*actions, Update(DEPLOYMENTS, revised)), reason=step.reason or "the revision changed")
     status = progress(rollout, now) if step.follows_rollout else counts(rollout, now)
     if step.follows_rollout:
         status = _found_or_created(rollout, status, step, now)
@@ -282,14 +278,12 @@ def _annotated(obj: Object, annotations: Mapping[str, str]) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "annotations": {**meta.annotations(obj), **annotations}}}
 
 
-def _with_revision(rollout: Rollout) -> Object | None:
-    """The Deployment with the revision of its newest ReplicaSet, when it says another one."""
-    assert rollout.new is not None
-    revision = meta.annotations(rollout.new).get(REVISION)
+def _with_revision(rollout: Rollout) -> Object:
+    """The Deployment with the revision of its newest ReplicaSet."""
+    revision = meta.annotations(rollout.new or {}).get(REVISION)
     if meta.is_deleting(rollout.deployment) or not revision:
-        return None
-    revised = _annotated(rollout.deployment, {REVISION: revision})
-    return revised if revised is not rollout.deployment else None
+        return rollout.deployment
+    return _annotated(rollout.deployment, {REVISION: revision})
 
 
 # A new ReplicaSet
@@ -419,9 +413,9 @@ def _report(
     *,
     reason: str,
 ) -> Plan:
-    deployment = rollout.deployment
-    changed = status != status_of(deployment)
-    report = [UpdateStatus(DEPLOYMENTS, {**deployment, "status": status})] if changed else []
+    # The revision goes with the status: written otherwise, an annotation would count as a change of intent.
+    revised = {**_with_revision(rollout), "status": status}
+    report = [UpdateStatus(DEPLOYMENTS, revised)] if revised != {"status": {}, **rollout.deployment} else []
     again = judge_again_after_seconds(rollout, status, judged_at) if judged_at else None
     return Plan((*actions, *report), again, reason)
 

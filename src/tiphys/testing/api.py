@@ -216,7 +216,7 @@ class FakeAPI:
         wanted = new.get("metadata", {})
         self._check_preconditions(resource, old, wanted.get("uid"), wanted.get("resourceVersion"))
         if subresource == "status":
-            changed = {**old, "status": new.get("status", {})}
+            changed = {**old, "status": new.get("status", {}), "metadata": _with_annotations(old, wanted)}
         elif subresource == "finalize":
             changed = {
                 **old,
@@ -372,6 +372,12 @@ class FakeAPI:
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         name, subresource = [*rest[1:], "", ""][:2]
         return resource, namespace, name, subresource
+
+
+def _with_annotations(old: Object, wanted: Object) -> Object:
+    """A write to /status may change annotations, and no other metadata that matters here."""
+    given = wanted.get("annotations")
+    return {**old["metadata"], "annotations": given} if given else old["metadata"]
 
 
 def _propagation_finalizer(options: Object) -> list[str]:
