@@ -22,7 +22,8 @@ from tiphys.machinery.schema.model import (
     Union,
 )
 
-_HEAD = re.compile(r"^(object|type)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE)
+# Begins with the line break, which is found many times faster than `^` in texts that are mostly descriptions.
+_HEAD = re.compile(r"\n(object|type)[ \t]+(\S+)[ \t]*(.*)")
 _ROW = re.compile(r"[ \t]+(\d+)\s+(\S+)\s+([^\s!?]+)([!?]?)(?=\s|$)\s*(.*)")
 _SCALARS = {kind.value: Scalar(kind) for kind in ScalarKind}
 _LIST_TYPES = ("set", "atomic")
@@ -47,13 +48,14 @@ class Block:
 
 def split_blocks(source: str, text: str) -> dict[str, Block]:
     """The blocks of a text by name. `source` is "core/v1"; it becomes a part of every type's name."""
+    text = "\n" + text
     heads = list(_HEAD.finditer(text))
     if _has_content(text[: heads[0].start()] if heads else text):
         raise TypesError(f"{source}.types line 1: a file begins with `object Name` or `type Name`")
     blocks: dict[str, Block] = {}
-    line, position = 1, 0
+    line, position = 0, 0
     for head, following in zip(heads, [*heads[1:], None], strict=True):
-        line, position = line + text.count("\n", position, head.start()), head.start()
+        line, position = line + text.count("\n", position, head.end()), head.end()
         keyword, name, attributes = head.groups()
         if name in blocks:
             raise TypesError(f"{source}.types line {line}: {name} is there twice")
