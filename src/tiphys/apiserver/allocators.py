@@ -111,7 +111,7 @@ class Allocators:
             self._addresses.settle(addresses)
             self._ports.settle(ports)
 
-        # A write that succeeds is in the cache long before this; until then its numbers stay reserved.
+        # For a write of which the end is not seen, because its client went away.
         self._clock.call_later(SETTLE_SECONDS, settle)
         return settle
 

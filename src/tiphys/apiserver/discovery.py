@@ -48,9 +48,11 @@ def resource_list(scheme: Scheme, group_name: str, version: str) -> dict[str, An
     if not rows:
         return None
     resources = [entry for row in rows for entry in _entries(scheme, row)]
+    head = {"kind": "APIResourceList"} | (
+        {"apiVersion": "v1"} if group_name else {}
+    )  # upstream's core group says less
     return {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
+        **head,
         "groupVersion": f"{group_name}/{version}" if group_name else version,
         "resources": resources,
     }

@@ -288,7 +288,7 @@ class Writes:
 
 @contextmanager
 def _allocated(call: Call, allocate: Callable[[Allocators], Callable[[], None]]) -> Iterator[None]:
-    """A Service's addresses and ports are taken while it is written, and free again when the write fails."""
+    """A Service's addresses and ports are reserved while it is written; then the cache knows them, or nobody has them."""
     allocators = call.server.allocators
     if not allocators.serves(call.row):
         yield
@@ -296,11 +296,11 @@ def _allocated(call: Call, allocate: Callable[[Allocators], Callable[[], None]])
     release = allocate(allocators)
     try:
         yield
-    except Exception:  # not when the client has gone: its write may still be on its way
+    except Exception:
         release()
         raise
-    if call.dry_run:
-        release()
+    # Not when the client has gone (CancelledError): its write may still be on its way, and the reservation ends by itself.
+    release()
 
 
 def _rules_of(row: Resource, subresource: str) -> Rules:
