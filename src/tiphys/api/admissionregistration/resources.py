@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.admissionregistration import defaults
+from tiphys.api.admissionregistration import columns, defaults
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -17,6 +17,7 @@ RESOURCES = (
         type="admissionregistration/v1.MutatingAdmissionPolicy",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
         defaults=defaults.mutating_policy,
+        table=columns.MUTATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
     Resource(
@@ -29,6 +30,7 @@ RESOURCES = (
         type="admissionregistration/v1.MutatingAdmissionPolicyBinding",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
         defaults=defaults.binding,
+        table=columns.BINDING,
         unconditional_update=False,
     ),
     Resource(
@@ -40,6 +42,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingWebhookConfiguration",
         defaults=defaults.mutating_webhooks,
+        table=columns.WEBHOOK_CONFIGURATION,
         unconditional_update=False,
         generation_on=("webhooks",),
     ),
@@ -53,6 +56,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="admissionregistration/v1.ValidatingAdmissionPolicy",
         defaults=defaults.validating_policy,
+        table=columns.VALIDATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
     Resource(
@@ -64,6 +68,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingAdmissionPolicyBinding",
         defaults=defaults.binding,
+        table=columns.BINDING,
         unconditional_update=False,
     ),
     Resource(
@@ -75,6 +80,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingWebhookConfiguration",
         defaults=defaults.validating_webhooks,
+        table=columns.WEBHOOK_CONFIGURATION,
         unconditional_update=False,
         generation_on=("webhooks",),
     ),
@@ -87,6 +93,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicy",
         defaults=defaults.mutating_policy,
+        table=columns.MUTATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
     Resource(
@@ -98,6 +105,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicyBinding",
         defaults=defaults.binding,
+        table=columns.BINDING,
         unconditional_update=False,
     ),
     Resource(
@@ -110,6 +118,7 @@ RESOURCES = (
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicy",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
         defaults=defaults.mutating_policy,
+        table=columns.MUTATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
     Resource(
@@ -122,6 +131,7 @@ RESOURCES = (
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicyBinding",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
         defaults=defaults.binding,
+        table=columns.BINDING,
         unconditional_update=False,
     ),
 )

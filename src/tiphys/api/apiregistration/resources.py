@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.apiregistration import defaults, prepare
+from tiphys.api.apiregistration import columns, defaults, prepare
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery import names
 
@@ -19,6 +19,7 @@ RESOURCES = (
         defaults=defaults.api_service,
         prepare=prepare.api_service,
         name_errors=names.path_segment_name,
+        table=columns.API_SERVICE,
         unconditional_update=False,
         generation_on=(),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.apiserverinternal import defaults
+from tiphys.api.apiserverinternal import columns, defaults
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -15,6 +15,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="apiserverinternal/v1alpha1.StorageVersion",
         defaults=defaults.storage_version,
+        table=columns.STORAGE_VERSION,
         unconditional_update=False,
         generation_on=(),
     ),

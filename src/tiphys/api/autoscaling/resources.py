@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.autoscaling import conversion, defaults
+from tiphys.api.autoscaling import columns, conversion, defaults
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -18,6 +18,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="autoscaling/v2.HorizontalPodAutoscaler",
         defaults=defaults.v2,
+        table=columns.HORIZONTAL_POD_AUTOSCALER,
         generation_on=(),
     ),
     Resource(
@@ -33,6 +34,7 @@ RESOURCES = (
         stored=GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscaler"),
         conversion=conversion.HORIZONTAL_POD_AUTOSCALER,
         defaults=defaults.v1,
+        table=columns.HORIZONTAL_POD_AUTOSCALER_V1,
         generation_on=(),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.batch import defaults, prepare, selectable
+from tiphys.api.batch import columns, defaults, prepare, selectable
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -17,6 +17,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="batch/v1.CronJob",
         defaults=defaults.cron_job,
+        table=columns.CRON_JOB,
     ),
     Resource(
         group="batch",
@@ -30,5 +31,6 @@ RESOURCES = (
         defaults=defaults.job,
         prepare=prepare.job,
         selectable_fields=selectable.JOB,
+        table=columns.JOB,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.certificates import defaults, selectable
+from tiphys.api.certificates import columns, defaults, selectable
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
@@ -23,6 +23,7 @@ RESOURCES = (
         defaults=defaults.certificate_signing_request,
         name_errors=names.path_segment_name,
         selectable_fields=selectable.SIGNER,
+        table=columns.CERTIFICATE_SIGNING_REQUEST,
         generation_on=(),
     ),
     Resource(
@@ -33,6 +34,7 @@ RESOURCES = (
         namespaced=False,
         type="certificates/v1beta1.ClusterTrustBundle",
         selectable_fields=selectable.SIGNER,
+        table=columns.CLUSTER_TRUST_BUNDLE,
         unconditional_update=False,
         generation_on=(),
     ),
@@ -46,6 +48,7 @@ RESOURCES = (
         type="certificates/v1beta1.PodCertificateRequest",
         defaults=defaults.pod_certificate_request,
         selectable_fields=selectable.POD_CERTIFICATE_REQUEST,
+        table=columns.POD_CERTIFICATE_REQUEST,
         unconditional_update=False,
         generation_on=(),
     ),
@@ -58,6 +61,7 @@ RESOURCES = (
         type="certificates/v1alpha1.ClusterTrustBundle",
         stored=GroupVersionKind("certificates.k8s.io", "v1beta1", "ClusterTrustBundle"),
         selectable_fields=selectable.SIGNER,
+        table=columns.CLUSTER_TRUST_BUNDLE,
         unconditional_update=False,
         generation_on=(),
     ),

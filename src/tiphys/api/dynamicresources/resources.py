@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tiphys.api.dynamicresources import conversion, defaults, prepare, selectable
+from tiphys.api.columns import NAME_AND_AGE
+from tiphys.api.dynamicresources import columns, conversion, defaults, prepare, selectable
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -15,6 +16,7 @@ RESOURCES = (
         namespaced=False,
         type="dynamicresources/v1.DeviceClass",
         defaults=defaults.with_spec,
+        table=NAME_AND_AGE,
         returns_deleted=True,
     ),
     Resource(
@@ -26,6 +28,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="dynamicresources/v1.ResourceClaim",
         defaults=defaults.resource_claim,
+        table=columns.RESOURCE_CLAIM,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -37,6 +40,7 @@ RESOURCES = (
         namespaced=True,
         type="dynamicresources/v1.ResourceClaimTemplate",
         defaults=defaults.resource_claim_template,
+        table=NAME_AND_AGE,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -49,6 +53,7 @@ RESOURCES = (
         type="dynamicresources/v1.ResourceSlice",
         defaults=defaults.with_spec,
         selectable_fields=selectable.RESOURCE_SLICE,
+        table=columns.RESOURCE_SLICE,
         returns_deleted=True,
     ),
     Resource(
@@ -60,6 +65,7 @@ RESOURCES = (
         type="dynamicresources/v1beta2.DeviceClass",
         stored=GroupVersionKind("resource.k8s.io", "v1", "DeviceClass"),
         defaults=defaults.with_spec,
+        table=NAME_AND_AGE,
         returns_deleted=True,
     ),
     Resource(
@@ -72,6 +78,7 @@ RESOURCES = (
         type="dynamicresources/v1beta2.DeviceTaintRule",
         stored=GroupVersionKind("resource.k8s.io", "v1alpha3", "DeviceTaintRule"),
         prepare=prepare.device_taint_rule,
+        table=NAME_AND_AGE,
         returns_deleted=True,
     ),
     Resource(
@@ -84,6 +91,7 @@ RESOURCES = (
         type="dynamicresources/v1beta2.ResourceClaim",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
         defaults=defaults.resource_claim,
+        table=columns.RESOURCE_CLAIM,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -96,6 +104,7 @@ RESOURCES = (
         type="dynamicresources/v1beta2.ResourceClaimTemplate",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate"),
         defaults=defaults.resource_claim_template,
+        table=NAME_AND_AGE,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -109,6 +118,7 @@ RESOURCES = (
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice"),
         defaults=defaults.with_spec,
         selectable_fields=selectable.RESOURCE_SLICE,
+        table=columns.RESOURCE_SLICE,
         returns_deleted=True,
     ),
     Resource(
@@ -120,6 +130,7 @@ RESOURCES = (
         type="dynamicresources/v1beta1.DeviceClass",
         stored=GroupVersionKind("resource.k8s.io", "v1", "DeviceClass"),
         defaults=defaults.with_spec,
+        table=NAME_AND_AGE,
         returns_deleted=True,
     ),
     Resource(
@@ -133,6 +144,7 @@ RESOURCES = (
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
         conversion=conversion.RESOURCE_CLAIM,
         defaults=defaults.resource_claim_v1beta1,
+        table=columns.RESOURCE_CLAIM,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -146,6 +158,7 @@ RESOURCES = (
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate"),
         conversion=conversion.RESOURCE_CLAIM_TEMPLATE,
         defaults=defaults.resource_claim_template_v1beta1,
+        table=NAME_AND_AGE,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -160,6 +173,7 @@ RESOURCES = (
         conversion=conversion.RESOURCE_SLICE,
         defaults=defaults.with_spec,
         selectable_fields=selectable.RESOURCE_SLICE,
+        table=columns.RESOURCE_SLICE,
         returns_deleted=True,
     ),
     Resource(
@@ -171,6 +185,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.DeviceTaintRule",
         prepare=prepare.device_taint_rule,
+        table=NAME_AND_AGE,
         returns_deleted=True,
     ),
     Resource(
@@ -182,6 +197,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.ResourcePoolStatusRequest",
         defaults=defaults.pool_status_request,
+        table=NAME_AND_AGE,
         returns_deleted=True,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.core import selectable
-from tiphys.api.events import conversion, defaults
+from tiphys.api.events import columns, conversion, defaults
 from tiphys.api.resource import Resource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -20,6 +20,7 @@ RESOURCES = (
         conversion=conversion.EVENT,
         defaults=defaults.event,
         selectable_fields=conversion.selectable_fields(selectable.EVENT),
+        table=columns.EVENT,
         create_on_update=True,
         generation_on=(),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.flowcontrol import defaults
+from tiphys.api.flowcontrol import columns, defaults
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -15,6 +15,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="flowcontrol/v1.FlowSchema",
         defaults=defaults.flow_schema,
+        table=columns.FLOW_SCHEMA,
     ),
     Resource(
         group="flowcontrol.apiserver.k8s.io",
@@ -25,5 +26,6 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="flowcontrol/v1.PriorityLevelConfiguration",
         defaults=defaults.priority_level_configuration,
+        table=columns.PRIORITY_LEVEL_CONFIGURATION,
     ),
 )

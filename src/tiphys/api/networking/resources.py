@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.networking import defaults
+from tiphys.api.networking import columns, defaults
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -15,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         type="networking/v1.IngressClass",
         defaults=defaults.ingress_class,
+        table=columns.INGRESS_CLASS,
     ),
     Resource(
         group="networking.k8s.io",
@@ -26,6 +27,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="networking/v1.Ingress",
         defaults=defaults.ingress,
+        table=columns.INGRESS,
     ),
     Resource(
         group="networking.k8s.io",
@@ -35,6 +37,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("ip",),
         type="networking/v1.IPAddress",
+        table=columns.IP_ADDRESS,
         generation_on=(),
     ),
     Resource(
@@ -46,6 +49,7 @@ RESOURCES = (
         short_names=("netpol",),
         type="networking/v1.NetworkPolicy",
         defaults=defaults.network_policy,
+        table=columns.NETWORK_POLICY,
     ),
     Resource(
         group="networking.k8s.io",
@@ -56,6 +60,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="networking/v1.ServiceCIDR",
         defaults=defaults.service_cidr,
+        table=columns.SERVICE_CIDR,
         generation_on=(),
     ),
     Resource(
@@ -67,6 +72,7 @@ RESOURCES = (
         short_names=("ip",),
         type="networking/v1beta1.IPAddress",
         stored=GroupVersionKind("networking.k8s.io", "v1", "IPAddress"),
+        table=columns.IP_ADDRESS,
         generation_on=(),
     ),
     Resource(
@@ -79,6 +85,7 @@ RESOURCES = (
         type="networking/v1beta1.ServiceCIDR",
         stored=GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDR"),
         defaults=defaults.service_cidr,
+        table=columns.SERVICE_CIDR,
         generation_on=(),
     ),
 )

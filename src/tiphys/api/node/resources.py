@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.node import columns
 from tiphys.api.resource import Resource
 
 RESOURCES = (
@@ -12,6 +13,7 @@ RESOURCES = (
         plural="runtimeclasses",
         namespaced=False,
         type="node/v1.RuntimeClass",
+        table=columns.RUNTIME_CLASS,
         unconditional_update=False,
         generation_on=(),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.policy import defaults
+from tiphys.api.policy import columns, defaults
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -16,6 +16,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="policy/v1.PodDisruptionBudget",
         defaults=defaults.pod_disruption_budget,
+        table=columns.POD_DISRUPTION_BUDGET,
         unconditional_update=False,
     ),
 )

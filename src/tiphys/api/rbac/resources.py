@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.rbac import defaults
+from tiphys.api.rbac import columns, defaults
 from tiphys.api.resource import Resource
 from tiphys.machinery import names
 
@@ -16,6 +16,7 @@ RESOURCES = (
         type="rbac/v1.ClusterRoleBinding",
         defaults=defaults.binding,
         name_errors=names.path_segment_name,
+        table=columns.BINDING,
         create_on_update=True,
         generation_on=(),
     ),
@@ -40,6 +41,7 @@ RESOURCES = (
         type="rbac/v1.RoleBinding",
         defaults=defaults.binding,
         name_errors=names.path_segment_name,
+        table=columns.BINDING,
         create_on_update=True,
         generation_on=(),
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tiphys.api.columns import NAME_AND_AGE
 from tiphys.api.resource import Resource, Subresource
-from tiphys.api.scheduling import defaults
+from tiphys.api.scheduling import columns, defaults
 
 RESOURCES = (
     Resource(
@@ -15,6 +16,7 @@ RESOURCES = (
         short_names=("pc",),
         type="scheduling/v1.PriorityClass",
         defaults=defaults.priority_class,
+        table=columns.PRIORITY_CLASS,
         generation_on=(),
     ),
     Resource(
@@ -26,6 +28,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="scheduling/v1alpha2.PodGroup",
         defaults=defaults.pod_group,
+        table=NAME_AND_AGE,
     ),
     Resource(
         group="scheduling.k8s.io",
@@ -35,5 +38,6 @@ RESOURCES = (
         namespaced=True,
         type="scheduling/v1alpha2.Workload",
         defaults=defaults.workload,
+        table=NAME_AND_AGE,
     ),
 )

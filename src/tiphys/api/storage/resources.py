@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
-from tiphys.api.storage import defaults
+from tiphys.api.storage import columns, defaults
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -15,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         type="storage/v1.CSIDriver",
         defaults=defaults.csi_driver,
+        table=columns.CSI_DRIVER,
         returns_deleted=True,
         unconditional_update=False,
     ),
@@ -26,6 +27,7 @@ RESOURCES = (
         namespaced=False,
         type="storage/v1.CSINode",
         defaults=defaults.csi_node,
+        table=columns.CSI_NODE,
         returns_deleted=True,
         unconditional_update=False,
         generation_on=(),
@@ -37,6 +39,7 @@ RESOURCES = (
         plural="csistoragecapacities",
         namespaced=True,
         type="storage/v1.CSIStorageCapacity",
+        table=columns.CSI_STORAGE_CAPACITY,
         unconditional_update=False,
         generation_on=(),
     ),
@@ -49,6 +52,7 @@ RESOURCES = (
         short_names=("sc",),
         type="storage/v1.StorageClass",
         defaults=defaults.storage_class,
+        table=columns.STORAGE_CLASS,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -61,6 +65,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="storage/v1.VolumeAttachment",
         defaults=defaults.volume_attachment,
+        table=columns.VOLUME_ATTACHMENT,
         returns_deleted=True,
         unconditional_update=False,
         generation_on=(),
@@ -73,6 +78,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("vac",),
         type="storage/v1.VolumeAttributesClass",
+        table=columns.VOLUME_ATTRIBUTES_CLASS,
         returns_deleted=True,
         generation_on=(),
     ),
@@ -85,6 +91,7 @@ RESOURCES = (
         short_names=("vac",),
         type="storage/v1beta1.VolumeAttributesClass",
         stored=GroupVersionKind("storage.k8s.io", "v1", "VolumeAttributesClass"),
+        table=columns.VOLUME_ATTRIBUTES_CLASS,
         returns_deleted=True,
         generation_on=(),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.columns import NAME_AND_AGE
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -13,6 +14,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="storagemigration/v1beta1.StorageVersionMigration",
+        table=NAME_AND_AGE,
         unconditional_update=False,
         generation_on=(),
     ),
