@@ -35,6 +35,7 @@ from tiphys.controllers.pods import (
     is_ready,
     is_terminating,
     pod_from_template,
+    ready_time,
     spec_of,
     status_of,
 )
@@ -191,11 +192,27 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
     ]
 
 
+def concerns(old: Object, new: Object) -> bool:
+    """Whether a change of a pod can change the count: most do not (its binding, its addresses, its containers' states)."""
+    return _counted(old) != _counted(new)
+
+
+def _counted(pod: Object) -> tuple[object, ...]:
+    return (
+        is_active(pod),
+        is_terminating(pod),
+        is_ready(pod),
+        ready_time(pod),
+        meta.labels(pod),
+        meta.owner_references(pod),
+    )
+
+
 CONTROLLER = Controller(
     name="replicaset-controller",
     kind=REPLICASETS,
     observe=observe,
     plan=plan,
     failed=failed,
-    watches=[Watch(PODS, keys_of_pod)],
+    watches=[Watch(PODS, keys_of_pod, changed=concerns)],
 )
