@@ -37,7 +37,8 @@ def failure(call: Call | None, error: StatusError) -> Response:
 def finish(call: Call, response: Response) -> Response:
     """What every answer carries: warnings, no caching, and gzip for large ones when the client takes it."""
     headers = response.headers
-    headers.append(_CACHE)
+    if not any(name == "cache-control" for name, _ in headers):
+        headers.append(_CACHE)
     for warning in call.warnings:
         headers.append(("warning", f"299 - {_quoted(warning)}"))
     if (
