@@ -20,11 +20,23 @@ _EPOCH = "1970-01-01T00:00:00Z"
 def container_statuses(
     pod: Object, kind: Kind, seen: Seen, waiting: Mapping[str, Waiting], *, has_ended: bool
 ) -> list[Entry]:
-    """One entry for each container of the spec, in its order."""
+    """One entry for each container of the spec, in its order.
+
+    `has_ended`: nothing of the pod runs any more; what should have run and left no trace has failed.
+    """
+    has_vanished = has_ended and _was_initialized(pod, seen)
     return [
-        _entry(pod, container, kind, seen, waiting.get(container["name"]), has_ended=has_ended)
+        _entry(pod, container, kind, seen, waiting.get(container["name"]), has_ended=has_vanished)
         for container in spec.containers(pod, kind)
     ]
+
+
+def _was_initialized(pod: Object, seen: Seen) -> bool:
+    """Its main containers had their turn."""
+    init = [seen.newest(container["name"]) for container in spec.containers(pod, "init")]
+    if all(life is not None and life.has_exited and life.status.exit_code == 0 for life in init):
+        return True
+    return any(seen.newest(container["name"]) for container in spec.containers(pod))
 
 
 def container_id(id: str) -> str:

@@ -54,7 +54,7 @@ def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], no
         "hostIPs": [{"ip": ip} for ip in host_ips],
         **{field: entries for field, entries in lists.items() if entries},
         **_addresses(pod, seen, host_ips, old),
-        **_explanation(old, why, found),
+        **_explanation(old, why, found, is_final=_has_stopped(seen, why)),
     }
     status["conditions"] = pod_conditions(pod, {**status, **lists}, seen, now)
     return {name: value for name, value in status.items() if value not in (None, "")}
@@ -65,8 +65,8 @@ def _has_stopped(seen: Seen, why: Reason) -> bool:
     return why.ending is not None and not any(container.is_alive for container in seen.containers)
 
 
-def _explanation(old: Object, why: Reason, found: str) -> Status:
-    if why.ending is not None and why.ending.reason:
+def _explanation(old: Object, why: Reason, found: str, *, is_final: bool) -> Status:
+    if is_final and why.ending is not None and why.ending.reason:
         return {"reason": why.ending.reason, "message": why.ending.message}
     kept = found == old.get("phase") and found == "Failed"
     return {name: old[name] for name in ("reason", "message") if kept and old.get(name)}
@@ -107,21 +107,10 @@ def phase(pod: Object, lists: Mapping[str, Sequence[Object]], why: Reason, has_s
     has_begun = count.running > 0 or count.stopped > 0
     if (initializing and not has_begun) or count.waiting:
         return "Failed" if has_stopped else "Pending"
-    if count.running:
+    if not has_stopped:
+        # What has ended but is not at its end comes back; sidecars may outlive the others for a moment.
         return "Running"
-    return _phase_of_stopped(pod, count, has_stopped=has_stopped)
-
-
-def _phase_of_stopped(pod: Object, count: _Count, *, has_stopped: bool) -> str:
-    has_succeeded = count.stopped == count.succeeded
-    if has_stopped:
-        return "Succeeded" if has_succeeded else "Failed"
-    policy = spec.restart_policy(pod)
-    if policy == "Always":
-        return "Running"
-    if has_succeeded:
-        return "Succeeded"
-    return "Failed" if policy == "Never" else "Running"
+    return "Succeeded" if count.stopped == count.succeeded else "Failed"
 
 
 def _count(entries: Sequence[Object]) -> _Count:
