@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def port_file(layout: Layout) -> Path:
     return layout.run / "api-port"
 
 
-def node_cgroup(config: ClusterConfig, node: str) -> str:
-    """Below which all control groups of a node's pods are."""
-    return f"/tiphys-{config.name}/{node}"
+def node_cgroup(layout: Layout, config: ClusterConfig, node: str) -> str:
+    """Below which all control groups of a node's pods are. The machine has one tree of groups for all users' clusters: two of the
+    same name, with data in different places, must not meet there."""
+    place = hashlib.sha256(str(layout.data).encode()).hexdigest()[:8]
+    return f"/tiphys-{config.name}-{place}/{node}"

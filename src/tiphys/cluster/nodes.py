@@ -60,7 +60,7 @@ def _spec(layout: Layout, config: ClusterConfig, number: int) -> NodeSpec:
         directory=layout.node(name),
         address=f"{config.node_address(number)}/24",
         service_cidr=blueprint.SERVICE_CIDR,
-        cgroup=blueprint.node_cgroup(config, name),
+        cgroup=blueprint.node_cgroup(layout, config, name),
         routes={blueprint.pod_cidr(other): config.node_address(other) for other in others},
     )
 

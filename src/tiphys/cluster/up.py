@@ -194,7 +194,7 @@ def _write_settings(layout: Layout, config: ClusterConfig, segment_namespace: st
             certificate=blueprint.kubelet_file(node),
             address=config.node_address(number),
             directory=str(layout.node(node)),
-            cgroup=blueprint.node_cgroup(config, node),
+            cgroup=blueprint.node_cgroup(layout, config, node),
             images=str(layout.data / "images"),
             port=0 if simulated else KUBELET_PORT,
         ).write(blueprint.kubelet_settings(layout, node))
