@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import gc
 import logging
 import os
@@ -25,13 +26,17 @@ from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.server import KubeletServer
 from tiphys.machinery.clock import Clock, SystemClock
+from tiphys.machinery.errors import StatusError
 from tiphys.net.server import Server
 from tiphys.net.tls import server_context
 
 log = logging.getLogger("tiphys")
 
 RETRY_SECONDS = 0.1
+SERVER_RETRY_SECONDS = 0.03
 LISTEN_ATTEMPTS = 50
+PATIENCE_SECONDS = 0.3
+"""After that, another cluster has the address of simulated nodes."""
 _M_ARENA_MAX = -8
 
 
@@ -50,11 +55,10 @@ class KubeletProcess:
         pods = self._pods_of(Client(transport))
         server = self._server()
         try:
-            self._port = await listen(server, settings.address, settings.port)
+            self._port = await listen(server, settings)
             async with asyncio.TaskGroup() as group:
-                work = [group.create_task(pods.run(), name="pods")]
-                starting = group.create_task(self._start(Client(transport), pods, group, work))
-                work.append(starting)
+                work: list[asyncio.Task[None]] = []
+                work.append(group.create_task(self._start(Client(transport), pods, group, work)))
                 await stop.wait()
                 for task in work:
                     task.cancel()
@@ -77,6 +81,8 @@ class KubeletProcess:
     async def _start(
         self, client: Client, pods: Reflector, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]
     ) -> None:
+        await self._wait_for_server(client)
+        work.append(group.create_task(pods.run(), name="pods"))
         if self._settings.runtime == "simulated":
             await pods.wait_synced()
             self._launch(self._hollow(client, pods), group, work)
@@ -91,6 +97,15 @@ class KubeletProcess:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+
+    async def _wait_for_server(self, client: Client) -> None:
+        """We are started together with it: a reflector's first delay would be most of the time that a cluster needs to come up."""
+        while True:
+            try:
+                await client.transport.request("GET", "/version")
+                return
+            except (StatusError, OSError, TimeoutError):
+                await self._clock.sleep(SERVER_RETRY_SECONDS)
 
     def _launch(
         self, kubelets: Iterable[Kubelet], group: asyncio.TaskGroup, work: list[asyncio.Task[None]]
@@ -122,16 +137,19 @@ def access(settings: KubeletSettings) -> Access:
     )
 
 
-async def listen(server: Server, host: str, port: int) -> int:
-    """The port. An earlier kubelet of this node may need a moment to let go of it."""
+async def listen(server: Server, settings: KubeletSettings) -> int:
+    """The port. An earlier kubelet of this node may need a moment to let go of it; simulated nodes take any other."""
+    is_simulated = settings.runtime == "simulated"
     for attempt in range(LISTEN_ATTEMPTS):
         try:
-            return (await server.listen(host=host, port=port)).port
-        except OSError:
-            if attempt == LISTEN_ATTEMPTS - 1:
+            return (await server.listen(host=settings.address, port=settings.port)).port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or attempt == LISTEN_ATTEMPTS - 1:
                 raise
+        if is_simulated and attempt * RETRY_SECONDS >= PATIENCE_SECONDS:
+            return (await server.listen(host=settings.address, port=0)).port
         await asyncio.sleep(RETRY_SECONDS)
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("unreachable")
 
 
 async def _main(settings: KubeletSettings) -> None:

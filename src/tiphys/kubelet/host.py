@@ -58,6 +58,9 @@ class Provisions(Protocol):
     def forget_life(self, status: ContainerStatus) -> None:
         """A container was removed: its log goes, too."""
 
+    def leftovers(self) -> set[str]:
+        """The uids of all pods that have something here."""
+
     def forget(self, uid: str) -> None:
         """The pod is gone: stop watching what it refers to."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from tiphys.client.cache import BY_NODE, Cache
 from tiphys.client.transport import DELETED
 from tiphys.kubelet import labels
-from tiphys.kubelet.host import Host
+from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.runtimes.interface import Container, RuntimeFailure, Sandbox
 from tiphys.kubelet.spec import Object
@@ -123,6 +123,16 @@ class Kubelet:
         self._is_started = True
         for pod in self.pods:
             self._care_for(pod)
+        await self._clean_up_after_the_gone()
+
+    async def _clean_up_after_the_gone(self) -> None:
+        """Volumes, cgroups and logs of pods that were deleted while nobody was here, and that have no sandbox any more."""
+        for uid in self._host.provisions.leftovers() - set(self._workers):
+            log.info("removing what is left of pod %s", uid)
+            try:
+                await self._host.provisions.clean_up({"metadata": {"uid": uid}}, logs=True)
+            except Unprovided as error:
+                log.warning("cannot remove what is left of pod %s: %s", uid, error.message)
 
     async def _relist(self) -> bool:
         """Lists everything, and wakes the workers whose pods are not as they knew them; False when the runtime does not answer."""

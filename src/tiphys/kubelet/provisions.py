@@ -18,7 +18,7 @@ from tiphys.kubelet.container_config import Gathered, container_config, mount, m
 from tiphys.kubelet.dns import ClusterDNS, hosts_file
 from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.expansion import expand
-from tiphys.kubelet.files import Files
+from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.images.names import parse
 from tiphys.kubelet.references import NotSynced, References
@@ -250,12 +250,11 @@ class NodeProvisions:
         self._references.forget(uid)
         self._tokens.forget(uid)
 
-    def pods_on_disk(self) -> set[str]:
-        """The uids of all pods that have left something here."""
+    def leftovers(self) -> set[str]:
         found = set(self._cgroups.pods(self._details.cgroup))
         for directory in (self._files.pods, self._files.logs):
             if directory.exists():
-                found |= {path.name.rpartition("_")[2] for path in directory.iterdir()}
+                found |= {uid_of_logs(path.name) for path in directory.iterdir()}
         return found
 
 

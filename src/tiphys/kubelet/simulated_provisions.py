@@ -56,5 +56,8 @@ class SimulatedProvisions:
     def forget_life(self, status: ContainerStatus) -> None:
         pass
 
+    def leftovers(self) -> set[str]:
+        return set()
+
     def forget(self, uid: str) -> None:
         pass
