@@ -152,7 +152,11 @@ class Struct:
 Type = Scalar | ListOf | MapOf | Reference | Struct
 
 _TYPE_META = {
-    name: Field(name=name, number=0, type=Scalar(ScalarKind.STRING)) for name in ("kind", "apiVersion")
+    name: Field(name=name, number=0, type=Scalar(ScalarKind.STRING), description=description)
+    for name, description in (
+        ("kind", "Which kind of object this is, such as Pod."),
+        ("apiVersion", "Group and version of the kind, such as apps/v1; v1 alone for the core group."),
+    )
 }
 
 
