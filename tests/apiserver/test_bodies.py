@@ -18,7 +18,7 @@ kind: ConfigMap
 metadata:
   name: a
 data:
-  on: "yes"
+  mode: "yes"
   number: "010"
 """
 
@@ -37,7 +37,7 @@ async def refused(client: Client, body: bytes, code: int = 400, **headers: str) 
 @pytest.mark.parametrize("kind", ["application/yaml", "text/yaml; charset=utf-8"])
 async def test_yaml(client: Client, kind: str) -> None:
     made = await client.create(MAPS, MANIFEST, content_type=kind)
-    assert made["data"] == {"on": "yes", "number": "010"}
+    assert made["data"] == {"mode": "yes", "number": "010"}
 
 
 async def test_json_without_a_content_type(client: Client) -> None:

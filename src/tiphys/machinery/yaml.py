@@ -6,6 +6,7 @@ sigs.k8s.io/yaml turns YAML into JSON first; so do we. The C loader of PyYAML do
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 DEPTH_LIMIT = 200
@@ -126,13 +127,30 @@ def _loader() -> Any:
         return [loader.construct_object(each, deep=True) for each in node.value]
 
     construct = yaml.SafeLoader.yaml_constructors
-    own = {"map": mapping, "seq": sequence, "int": _integer, "float": _float, "binary": _binary}
-    kept = {tag: construct[f"{_TAG}{tag}"] for tag in ("null", "bool", "str")}
+    own = {
+        "map": mapping,
+        "seq": sequence,
+        "bool": _boolean,
+        "int": _integer,
+        "float": _float,
+        "binary": _binary,
+    }
+    kept = {tag: construct[f"{_TAG}{tag}"] for tag in ("null", "str")}
     # Sets, ordered maps and whatever else JSON does not have are refused like unknown tags.
     Loader.yaml_constructors = {f"{_TAG}{tag}": each for tag, each in (kept | own).items()}
     Loader.add_constructor(None, construct[None])
+    Loader.add_implicit_resolver(
+        f"{_TAG}bool", re.compile("[yYnN]$"), list("yYnN")
+    )  # as Go, other than PyYAML
     _LOADER.append(Loader)
     return Loader
+
+
+def _boolean(loader: Any, node: Any) -> bool:
+    value: bool | None = {**loader.bool_values, "y": True, "n": False}.get(node.value.lower())
+    if value is None:
+        raise YAMLError(f"error converting YAML to JSON: yaml: {node.value!r} is no boolean")
+    return value
 
 
 def _integer(loader: Any, node: Any) -> int | float | str:
@@ -157,7 +175,9 @@ def _binary(loader: Any, node: Any) -> str:
 
 
 def _key(node: Any, loader: Any) -> str:
-    """JSON has string keys only: `y`, `1` and `null` keep the text they were written with."""
+    """JSON has string keys only: booleans become "true" and "false", numbers and null keep the text they were written with."""
     if node.id != "scalar":
         raise YAMLError("error converting YAML to JSON: a map has a key that is not a scalar")
+    if node.tag == f"{_TAG}bool":
+        return str(_boolean(loader, node)).lower()
     return str(node.value)
