@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
@@ -77,9 +78,11 @@ async def serve_port(connection: PortForwardConnection, runtime: Runtime, sandbo
     try:
         target = await runtime.open_in_sandbox(sandbox_id, connection.port)
     except (OSError, RuntimeFailure) as error:
+        cause = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
         raise ConnectionError(
-            f"error forwarding port {connection.port} to pod {sandbox_id}, uid : "
-            f"failed to connect to localhost:{connection.port} inside namespace {sandbox_id!r}: {error}"
+            f"failed to execute portforward in network namespace: failed to connect to "
+            f'localhost:{connection.port} inside namespace "{sandbox_id}", '
+            f"IPv4: dial tcp4 127.0.0.1:{connection.port}: connect: {cause}"
         ) from error
     try:
         outbound = asyncio.ensure_future(_send(connection, target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from tiphys.kubelet.runtimes.interface import DeadlineExceeded, Runtime, RuntimeFailure
 from tiphys.kubelet.spec import Object
-from tiphys.net.client import HTTPClient, HTTPClientError
+from tiphys.net.client import ConnectError, HTTPClient, HTTPClientError
 
 OUTPUT_LIMIT_BYTES = 10 * 1024
 USER_AGENT = "kube-probe/1.36"
@@ -98,6 +99,9 @@ async def _http_get(action: Object, container: Object, ip: str) -> ProbeResult:
     client = HTTPClient(base, ssl_context=_trusting_anybody() if base.startswith("https") else None)
     try:
         answer = await client.request("GET", target, headers)
+    except ConnectError as error:
+        text = _dial_message(error.address, error.reason)
+        return ProbeResult(succeeded=False, message=f'Get "{base}{target}": {text}')
     except (HTTPClientError, OSError) as error:
         return ProbeResult(succeeded=False, message=f'Get "{base}{target}": {error}')
     finally:
@@ -126,11 +130,19 @@ async def _connect(action: Object, container: Object, ip: str) -> ProbeResult:
     try:
         await asyncio.get_running_loop().sock_connect(connection, (host, port))
     except OSError as error:
-        text = f"dial tcp {host}:{port}: connect: {(error.strerror or str(error)).lower()}"
-        return ProbeResult(succeeded=False, message=text)
+        return ProbeResult(succeeded=False, message=_dial_message(f"{host}:{port}", _cause(error)))
     finally:
         connection.close()
     return ProbeResult(succeeded=True)
+
+
+def _cause(error: OSError) -> str:
+    """The kernel's word for it: event loops put others around it."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _dial_message(address: str, cause: str) -> str:
+    return f"dial tcp {address}: connect: {cause.lower()}"
 
 
 def _timeout_message(handler: Any, container: Object, ip: str) -> str:
