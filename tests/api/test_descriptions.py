@@ -8,8 +8,6 @@ from tiphys.api.types import TYPES, group_versions
 
 LONGEST = 200
 """Characters; two lines of a terminal, about."""
-TYPE_META = ("kind", "apiVersion")
-"""Of every object, and in no file."""
 
 
 def _descriptions(group_version: str) -> Iterator[tuple[str, str]]:
@@ -18,8 +16,7 @@ def _descriptions(group_version: str) -> Iterator[tuple[str, str]]:
         struct = TYPES.struct(name)
         yield name, struct.description
         for field in struct.fields.values():
-            if field.name not in TYPE_META or field.number:
-                yield f"{name}.{field.name}", field.description
+            yield f"{name}.{field.name}", field.description
 
 
 @pytest.mark.parametrize("group_version", group_versions())
