@@ -100,7 +100,8 @@ async def _http_get(action: Object, container: Object, ip: str) -> ProbeResult:
     try:
         answer = await client.request("GET", target, headers)
     except ConnectError as error:
-        text = _dial_message(error.address, error.reason)
+        cause = _cause(error.__cause__) if isinstance(error.__cause__, OSError) else error.reason
+        text = _dial_message(error.address, cause)
         return ProbeResult(succeeded=False, message=f'Get "{base}{target}": {text}')
     except (HTTPClientError, OSError) as error:
         return ProbeResult(succeeded=False, message=f'Get "{base}{target}": {error}')

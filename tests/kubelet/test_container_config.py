@@ -1,0 +1,276 @@
+"""What the runtime is asked to make of a pod: names, DNS, hosts, security, mounts, ports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiphys.kubelet import labels
+from tiphys.kubelet.container_config import Gathered, container_config, mount, mounts_path, sandbox_config
+from tiphys.kubelet.dns import ClusterDNS, dns_config, hostname, hosts_file, uts_name
+from tiphys.kubelet.files import Files, uid_of_logs
+from tiphys.kubelet.runtimes.interface import DNSConfig, Image, Mount, PortMapping
+from tiphys.kubelet.security import MASKED_PATHS, container_security, root_problem
+from tiphys.kubelet.subpath import BadSubPath, resolve
+
+CLUSTER = ClusterDNS()
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "main", "image": "busybox"}], **spec},
+    }
+
+
+# DNS and hosts
+
+
+@pytest.mark.parametrize(
+    ("spec", "config"),
+    [
+        (
+            {},
+            DNSConfig(
+                ("10.96.0.10",),
+                ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"),
+                ("ndots:5",),
+            ),
+        ),
+        ({"dnsPolicy": "Default"}, None),
+        ({"dnsPolicy": "ClusterFirst", "hostNetwork": True}, None),
+        (
+            {
+                "dnsPolicy": "None",
+                "dnsConfig": {
+                    "nameservers": ["1.1.1.1"],
+                    "searches": ["my.own"],
+                    "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
+                },
+            },
+            DNSConfig(("1.1.1.1",), ("my.own",), ("ndots:2", "edns0")),
+        ),
+        (
+            {
+                "dnsConfig": {
+                    "nameservers": ["1.1.1.1", "10.96.0.10"],
+                    "searches": ["my.own"],
+                    "options": [{"name": "ndots", "value": "1"}],
+                }
+            },
+            DNSConfig(
+                ("10.96.0.10", "1.1.1.1"),
+                ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "my.own"),
+                ("ndots:1",),
+            ),
+        ),
+    ],
+)
+def test_dns(spec: dict[str, Any], config: DNSConfig | None) -> None:
+    assert dns_config(pod(**spec), CLUSTER) == config
+
+
+def test_dns_of_the_cluster_in_the_nodes_network() -> None:
+    found = dns_config(pod(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"), CLUSTER)
+    assert found is not None
+    assert found.servers == ("10.96.0.10",)
+
+
+def test_names() -> None:
+    assert hostname(pod()) == "web"
+    assert hostname(pod(hostname="own")) == "own"
+    assert hostname({**pod(), "metadata": {"name": "a" * 62 + ".-b"}}) == "a" * 62
+    assert uts_name(pod(subdomain="sub", setHostnameAsFQDN=True), CLUSTER) == "web.sub.shop.svc.cluster.local"
+    assert uts_name(pod(setHostnameAsFQDN=True), CLUSTER) == "web"
+
+
+def test_hosts() -> None:
+    text = hosts_file(
+        pod(subdomain="sub", hostAliases=[{"ip": "1.2.3.4", "hostnames": ["foo", "bar"]}]),
+        ["10.1.0.2"],
+        CLUSTER,
+    )
+    assert text.startswith("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
+    assert "10.1.0.2\tweb.sub.shop.svc.cluster.local\tweb\n" in text
+    assert text.endswith("\n# Entries added by HostAliases.\n1.2.3.4\tfoo\tbar\n")
+
+
+def test_hosts_in_the_nodes_network() -> None:
+    text = hosts_file(pod(hostNetwork=True), ["10.0.0.1"], CLUSTER, "127.0.0.1 localhost\n")
+    assert text == "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n"
+
+
+# Sandboxes and containers
+
+
+def test_a_sandbox() -> None:
+    given = pod(
+        terminationGracePeriodSeconds=5,
+        containers=[
+            {
+                "name": "main",
+                "ports": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}],
+                "securityContext": {"privileged": True},
+            }
+        ],
+        securityContext={"sysctls": [{"name": "net.x", "value": "1"}], "runAsUser": 7},
+        shareProcessNamespace=True,
+    )
+    config = sandbox_config(given, 2, "/logs", "/cg", CLUSTER)
+    assert (config.name, config.namespace, config.uid, config.attempt, config.hostname) == (
+        "web",
+        "shop",
+        "u1",
+        2,
+        "web",
+    )
+    assert config.port_mappings == (PortMapping(80, 8080),)
+    assert config.labels == {
+        "app": "web",
+        "io.kubernetes.pod.name": "web",
+        "io.kubernetes.pod.namespace": "shop",
+        "io.kubernetes.pod.uid": "u1",
+    }
+    assert config.annotations[labels.GRACE_PERIOD] == "5"
+    assert (config.sysctls, config.share_process_namespace) == ({"net.x": "1"}, True)
+    assert (config.security.privileged, config.security.run_as_user) == (True, 7)
+
+
+def test_a_sandbox_in_the_nodes_network_has_no_name_and_no_ports_of_its_own() -> None:
+    given = pod(
+        hostNetwork=True, containers=[{"name": "a", "ports": [{"containerPort": 80, "hostPort": 80}]}]
+    )
+    config = sandbox_config(given, 0, "/logs", "/cg", CLUSTER)
+    assert (config.hostname, config.port_mappings, config.host_network) == ("", (), True)
+
+
+def test_labels_of_a_pod_cannot_take_ours() -> None:
+    found = labels.of_pod({"metadata": {"name": "a", "uid": "u", "labels": {labels.POD_UID: "forged"}}})
+    assert found[labels.POD_UID] == "u"
+
+
+def test_a_container() -> None:
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sh", "-c", "echo $(NAME)"],
+        "args": ["$(NAME)", "$(NONE)"],
+        "workingDir": "/w",
+        "tty": True,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+    gathered = Gathered("sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], 1 << 30)
+    config = container_config(pod(), container, gathered)
+    assert config.command == ("sh", "-c", "echo x")
+    assert config.args == ("x", "$(NONE)")
+    assert (config.image, config.attempt, config.log_path) == ("sha256:1", 3, "main/3.log")
+    assert (config.working_directory, config.tty, config.stdin) == ("/w", True, False)
+    assert config.env == (("NAME", "x"),)
+    assert config.annotations["io.kubernetes.container.restartCount"] == "3"
+    assert config.annotations["io.kubernetes.container.terminationMessagePath"] == "/dev/termination-log"
+
+
+def test_only_name_and_image_make_a_container_another_one() -> None:
+    original = labels.container_hash({"name": "a", "image": "b"})
+    assert labels.container_hash({"name": "a", "image": "b", "env": []}) == original
+    assert labels.container_hash({"name": "a", "image": "c"}) != original
+
+
+def test_mounts() -> None:
+    wanted = {"name": "v", "mountPath": "data", "readOnly": True, "mountPropagation": "Bidirectional"}
+    assert mount(wanted, "/host") == Mount("/data", "/host", read_only=True, propagation="Bidirectional")
+    container = {"volumeMounts": [{"mountPath": "/etc/hosts/"}]}
+    assert mounts_path(container, "/etc/hosts")
+    assert not mounts_path({}, "/etc/hosts")
+
+
+# Security
+
+
+def test_a_containers_context_wins_over_the_pods() -> None:
+    given = pod(
+        securityContext={
+            "runAsUser": 1,
+            "runAsGroup": 2,
+            "fsGroup": 3,
+            "supplementalGroups": [4, 3],
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+    )
+    own = {
+        "securityContext": {
+            "runAsUser": 9,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+        }
+    }
+    found = container_security(given, own)
+    assert (found.run_as_user, found.run_as_group, found.supplemental_groups) == (9, 2, (4, 3))
+    assert (found.no_new_privileges, found.read_only_root_filesystem) == (True, True)
+    assert (found.add_capabilities, found.drop_capabilities) == (("NET_ADMIN",), ("ALL",))
+    assert found.seccomp.type == "RuntimeDefault"
+    assert found.masked_paths == MASKED_PATHS
+
+
+def test_a_privileged_container_sees_everything() -> None:
+    found = container_security(pod(), {"securityContext": {"privileged": True}})
+    assert (found.privileged, found.masked_paths, found.readonly_paths) == (True, (), ())
+    unmasked = container_security(pod(), {"securityContext": {"procMount": "Unmasked"}})
+    assert unmasked.masked_paths == ()
+
+
+WHERE = r'\(pod: "web_shop\(u1\)", container: main\)'
+
+
+@pytest.mark.parametrize(
+    ("own", "image", "problem"),
+    [
+        ({}, Image("i", (), (), 0), ""),
+        ({"runAsNonRoot": True, "runAsUser": 5}, None, ""),
+        ({"runAsNonRoot": True, "runAsUser": 0}, None, "container's runAsUser breaks non-root policy"),
+        ({"runAsNonRoot": True}, Image("i", (), (), 0, user=5), ""),
+        ({"runAsNonRoot": True}, Image("i", (), (), 0), "image will run as root"),
+        ({"runAsNonRoot": True}, Image("i", (), (), 0, user=0), "image will run as root"),
+        ({"runAsNonRoot": True}, Image("i", (), (), 0, username="me"), "non-numeric user (me)"),
+    ],
+)
+def test_not_as_root(own: dict[str, Any], image: Image | None, problem: str) -> None:
+    found = root_problem(pod(), {"name": "main", "securityContext": own}, image)
+    assert (problem in found) if problem else found == ""
+
+
+# Sub-paths
+
+
+def test_a_sub_path_is_made_and_stays_inside(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    assert resolve(volume, "a/b") == (volume / "a/b").resolve()
+    assert (volume / "a/b").is_dir()
+    (volume / "inner").symlink_to("a")
+    assert resolve(volume, "inner/b") == (volume / "a/b").resolve()
+
+
+@pytest.mark.parametrize("path", ["../out", "a/../../out", "/etc", "link/x", "link"])
+def test_a_sub_path_that_leads_out_is_refused(tmp_path: Path, path: str) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (tmp_path / "out").mkdir()
+    (volume / "link").symlink_to(tmp_path / "out")
+    with pytest.raises(BadSubPath):
+        resolve(volume, path)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+# Files
+
+
+def test_where_files_lie() -> None:
+    files = Files(Path("/n"))
+    assert files.volume("u1", "emptyDir", "data") == Path("/n/pods/u1/volumes/emptyDir/data")
+    assert files.pod_logs(pod()) == Path("/n/logs/shop_web_u1")
+    assert uid_of_logs("shop_web_u1") == "u1"

@@ -1,0 +1,340 @@
+"""Volumes on a disk: what is in them, who may read it, and how it changes under the eyes of a reader."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tiphys.kubelet.downward import Surroundings
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.volumes.pod_volumes import (
+    VolumeProblem,
+    prepare_volumes,
+    remove_volumes,
+    volume_path,
+)
+from tiphys.kubelet.volumes.request import Services, Token
+from tiphys.kubelet.volumes.writer import File, set_group, write_atomically
+from tiphys.machinery.quantity import parse
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
+
+
+@dataclass
+class FakeMounter:
+    """Remembers what is mounted."""
+
+    mounted: dict[Path, int] = field(default_factory=dict)
+
+    def mount_tmpfs(self, directory: Path, size_bytes: int = 0) -> None:
+        self.mounted.setdefault(directory, size_bytes)
+
+    def unmount(self, directory: Path) -> None:
+        self.mounted.pop(directory, None)
+
+
+@dataclass
+class Node:
+    files: Files
+    mounter: FakeMounter = field(default_factory=FakeMounter)
+    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
+    now: datetime = NOW
+
+    @property
+    def services(self) -> Services:
+        async def lookup(kind: str, name: str) -> Object | None:
+            return self.objects.get((kind, name))
+
+        async def token(wanted: Mapping[str, Any]) -> Token:
+            return Token(f"token for {wanted.get('audience', 'the API')}", 2880.0)
+
+        around = Surroundings("node-1", ["10.0.0.1"], [], {"cpu": parse("4")})
+        return Services(lookup, token, around, self.mounter, self.now)  # type: ignore[arg-type]
+
+    async def prepare(self, given: dict[str, Any]) -> Path:
+        """The path of the pod's only volume."""
+        [volume] = await prepare_volumes(given, self.files, self.services)
+        assert volume.path == volume_path(given, given["spec"]["volumes"][0], self.files)
+        return volume.path
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(Files(tmp_path / "kubelet"))
+
+
+def pod(source: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c"}], "volumes": [{"name": "v", **source}], **spec},
+    }
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    """What a container sees by the names it was promised."""
+    return {
+        entry.name: entry.read_bytes()
+        for entry in directory.iterdir()
+        if not entry.name.startswith("..") and entry.is_file()
+    }
+
+
+# Kinds
+
+
+async def test_an_empty_dir_keeps_what_is_in_it(node: Node) -> None:
+    given = pod({"emptyDir": {}})
+    path = await node.prepare(given)
+    assert mode(path) == 0o777
+    (path / "file").write_text("kept")
+    assert (await node.prepare(given) / "file").read_text() == "kept"
+    assert node.mounter.mounted == {}
+
+
+async def test_an_empty_dir_in_memory(node: Node) -> None:
+    path = await node.prepare(pod({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}))
+    assert node.mounter.mounted == {path: 1 << 20}
+
+
+async def test_a_volume_without_a_kind_is_an_empty_dir(node: Node) -> None:
+    assert (await node.prepare(pod({}))).is_dir()
+
+
+async def test_a_config_map(node: Node) -> None:
+    node.objects["configmap", "cfg"] = {"data": {"a": "1", "b": "2"}, "binaryData": {"c": "AAE="}}
+    path = await node.prepare(pod({"configMap": {"name": "cfg", "defaultMode": 0o640}}))
+    assert tree(path) == {"a": b"1", "b": b"2", "c": b"\x00\x01"}
+    assert mode(path / "a") == 0o640
+    assert node.mounter.mounted == {}
+
+
+async def test_chosen_keys_at_chosen_paths(node: Node) -> None:
+    node.objects["configmap", "cfg"] = {"data": {"a": "1", "b": "2"}}
+    items = [{"key": "a", "path": "deep/in/a.txt", "mode": 0o400}]
+    path = await node.prepare(pod({"configMap": {"name": "cfg", "items": items}}))
+    assert (path / "deep/in/a.txt").read_text() == "1"
+    assert mode(path / "deep/in/a.txt") == 0o400
+    assert not (path / "b").exists()
+
+
+async def test_a_secret_is_in_memory_only(node: Node) -> None:
+    node.objects["secret", "sec"] = {"kind": "Secret", "data": {"password": "aHVudGVyMg=="}}
+    path = await node.prepare(pod({"secret": {"secretName": "sec", "defaultMode": 0o400}}))
+    assert tree(path) == {"password": b"hunter2"}
+    assert mode(path / "password") == 0o400
+    assert path in node.mounter.mounted
+
+
+async def test_the_downward_api(node: Node) -> None:
+    items = [
+        {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
+        {"path": "cpu", "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}, "mode": 0o600},
+    ]
+    path = await node.prepare(pod({"downwardAPI": {"items": items}}))
+    assert tree(path) == {"labels": b'app="web"', "cpu": b"4"}
+    assert mode(path / "cpu") == 0o600
+
+
+async def test_a_projection_of_everything(node: Node) -> None:
+    node.objects["configmap", "ca"] = {"data": {"ca.crt": "CERT"}}
+    node.objects["secret", "sec"] = {"kind": "Secret", "data": {"p": "eA=="}}
+    sources = [
+        {"serviceAccountToken": {"path": "token", "audience": "them"}},
+        {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"secret": {"name": "sec"}},
+        {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+    [volume] = await prepare_volumes(pod({"projected": {"sources": sources}}), node.files, node.services)
+    assert tree(volume.path) == {"token": b"token for them", "ca.crt": b"CERT", "p": b"x", "ns": b"default"}
+    assert volume.refresh_after_seconds == 2880.0
+    assert mode(volume.path / "token") == 0o644
+
+
+@needs_root
+async def test_a_token_is_for_the_user_that_all_containers_share(node: Node) -> None:
+    source = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    path = await node.prepare(pod(source, securityContext={"runAsUser": 1000}))
+    assert ((path / "token").stat().st_uid, mode(path / "token")) == (1000, 0o600)
+    two = [{"name": "a", "securityContext": {"runAsUser": 1}}, {"name": "b"}]
+    shared = pod(source, containers=two)
+    shared["metadata"]["uid"] = "u2"
+    path = await node.prepare(shared)
+    assert ((path / "token").stat().st_uid, mode(path / "token")) == (0, 0o644)
+
+
+@needs_root
+async def test_volumes_belong_to_the_pods_group(node: Node) -> None:
+    node.objects["secret", "sec"] = {"kind": "Secret", "data": {"p": "eA=="}}
+    given = pod({"secret": {"secretName": "sec", "defaultMode": 0o400}}, securityContext={"fsGroup": 2000})
+    path = await node.prepare(given)
+    assert ((path / "p").stat().st_gid, mode(path / "p")) == (2000, 0o440)
+    assert mode(path) & stat.S_ISGID
+    # Its own group bits do not make it another file the next time.
+    version = os.readlink(path / "..data")
+    node.now += timedelta(seconds=1)
+    await node.prepare(given)
+    assert os.readlink(path / "..data") == version
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"configMap": {"name": "nope"}}, 'configmap "nope" not found'),
+        ({"secret": {"secretName": "nope"}}, 'secret "nope" not found'),
+        (
+            {"configMap": {"name": "cfg", "items": [{"key": "z", "path": "z"}]}},
+            "references non-existent config key: z",
+        ),
+        (
+            {"projected": {"sources": [{"secret": {"name": "nope"}}]}},
+            'secret "nope" not found',
+        ),
+        (
+            {"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.nope"}}]}},
+            "unsupported fieldPath: spec.nope",
+        ),
+        ({"nfs": {"server": "x"}}, "volumes of kind nfs are not supported on this node"),
+    ],
+)
+async def test_what_cannot_be_had_is_named(node: Node, source: dict[str, Any], message: str) -> None:
+    node.objects["configmap", "cfg"] = {"data": {"a": "1"}}
+    with pytest.raises(VolumeProblem) as caught:
+        await node.prepare(pod(source))
+    assert str(caught.value) == f'MountVolume.SetUp failed for volume "v" : {message}'
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"configMap": {"name": "nope", "optional": True}},
+        {"secret": {"secretName": "nope", "optional": True}},
+        {"configMap": {"name": "cfg", "optional": True, "items": [{"key": "z", "path": "z"}]}},
+    ],
+)
+async def test_what_is_optional_may_be_missing(node: Node, source: dict[str, Any]) -> None:
+    node.objects["configmap", "cfg"] = {"data": {"a": "1"}}
+    assert tree(await node.prepare(pod(source))) == {}
+
+
+# hostPath
+
+
+@pytest.mark.parametrize("kind", ["", "Directory", "DirectoryOrCreate"])
+async def test_a_directory_of_the_node(node: Node, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "there").mkdir()
+    source = {"hostPath": {"path": str(tmp_path / "there"), "type": kind}}
+    assert await node.prepare(pod(source, securityContext={"fsGroup": 2000})) == tmp_path / "there"
+    assert (tmp_path / "there").stat().st_gid == os.getgid()
+
+
+async def test_what_is_missing_is_made_if_that_is_asked_for(node: Node, tmp_path: Path) -> None:
+    directory, file = tmp_path / "a/b", tmp_path / "c/d"
+    await node.prepare(pod({"hostPath": {"path": str(directory), "type": "DirectoryOrCreate"}}))
+    await node.prepare(pod({"hostPath": {"path": str(file), "type": "FileOrCreate"}}))
+    assert directory.is_dir()
+    assert file.is_file()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Directory", "directory"),
+        ("File", "file"),
+        ("Socket", "socket file"),
+        ("BlockDevice", "block device"),
+    ],
+)
+async def test_a_path_of_another_kind_is_refused(node: Node, tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / "none"
+    with pytest.raises(VolumeProblem, match=f"hostPath type check failed: {path} is not a {name}"):
+        await node.prepare(pod({"hostPath": {"path": str(path), "type": kind}}))
+
+
+# The end
+
+
+async def test_removal_unmounts_first_and_leaves_the_nodes_own_alone(node: Node, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    given = pod({"emptyDir": {"medium": "Memory"}})
+    given["spec"]["volumes"].append({"name": "h", "hostPath": {"path": str(own)}})
+    await prepare_volumes(given, node.files, node.services)
+    remove_volumes("u1", node.files, node.mounter)
+    assert node.mounter.mounted == {}
+    assert not (node.files.pod("u1") / "volumes").exists()
+    assert own.exists()
+    remove_volumes("u1", node.files, node.mounter)
+
+
+# The writer
+
+
+def write(volume: Path, seconds: int, **files: str) -> bool:
+    payload = {name: File(text.encode(), 0o644) for name, text in files.items()}
+    return write_atomically(volume, payload, NOW + timedelta(seconds=seconds))
+
+
+def test_a_new_version_replaces_the_old_one_at_once(tmp_path: Path) -> None:
+    assert write(tmp_path, 0, a="1", b="2")
+    before = os.readlink(tmp_path / "..data")
+    opened = (tmp_path / "a").resolve()
+    assert write(tmp_path, 1, a="3", c="4")
+    assert tree(tmp_path) == {"a": b"3", "c": b"4"}
+    assert not (tmp_path / before).exists()
+    assert not opened.exists()
+    assert os.readlink(tmp_path / "a") == "..data/a"
+
+
+def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
+    assert write(tmp_path, 0, a="1")
+    before = os.readlink(tmp_path / "..data")
+    assert not write(tmp_path, 1, a="1")
+    assert os.readlink(tmp_path / "..data") == before
+
+
+def test_a_mode_that_changed_is_a_change(tmp_path: Path) -> None:
+    assert write_atomically(tmp_path, {"a": File(b"1", 0o400)}, NOW)
+    assert write_atomically(tmp_path, {"a": File(b"1", 0o644)}, NOW + timedelta(seconds=1))
+
+
+NAMES = st.sampled_from(["a", "b", "dir/c", "dir/d", "other/e"])
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(versions=st.lists(st.dictionaries(NAMES, st.binary(max_size=3), max_size=4), min_size=1, max_size=4))
+def test_a_volume_holds_what_was_written_last(
+    tmp_path_factory: pytest.TempPathFactory, versions: list[dict[str, bytes]]
+) -> None:
+    volume = tmp_path_factory.mktemp("volume")
+    for number, files in enumerate(versions):
+        payload = {name: File(data, 0o644) for name, data in files.items()}
+        write_atomically(volume, payload, NOW + timedelta(seconds=number))
+    for name, data in versions[-1].items():
+        assert (volume / name).read_bytes() == data
+    visible = {entry.name for entry in volume.iterdir() if not entry.name.startswith("..")}
+    assert visible == {name.partition("/")[0] for name in versions[-1]}
+    assert len([entry for entry in volume.iterdir() if entry.name.startswith("..2")]) == 1
+
+
+@needs_root
+def test_a_group_may_write_where_it_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/file").touch(mode=0o600)
+    set_group(tmp_path, 2000, read_only=False)
+    assert ((tmp_path / "sub/file").stat().st_gid, mode(tmp_path / "sub/file")) == (2000, 0o660)
+    assert mode(tmp_path / "sub") & 0o2770 == 0o2770
