@@ -18,7 +18,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from tiphys.cluster.down import down
 
-    existed = down(options.name, home(), os.environ, purge=options.purge)
+    existed = down(options.name, home(), os.environ, tell, purge=options.purge)
     if not existed:
         tell(f"there is no cluster {options.name!r}")
     elif options.purge:

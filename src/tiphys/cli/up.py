@@ -39,6 +39,7 @@ def _port(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    from tiphys.cluster.contexts import context_name
     from tiphys.cluster.up import Wanted, up
 
     started = time.monotonic()
@@ -51,10 +52,9 @@ def run(options: argparse.Namespace) -> int:
         api_port=options.api_port,
         install=not options.no_install,
     )
-    up(wanted, home(), os.environ, tell)
-    tell(
-        f"cluster {options.name!r} is ready after {time.monotonic() - started:.1f} s; context tiphys-{options.name} is current"
-    )
+    has_context = up(wanted, home(), os.environ, tell)
+    took = f"cluster {options.name!r} is ready after {time.monotonic() - started:.1f} s"
+    tell(f"{took}; context {context_name(options.name)} is current" if has_context else took)
     suffix = "" if options.name == "default" else f" --name {options.name}"
     print(f"try: ./tiphys kubectl{suffix} get nodes")
     return 0

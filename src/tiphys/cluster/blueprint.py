@@ -68,7 +68,13 @@ def kubelet_process(layout: Layout, node: str, enter: list[str]) -> Process:
         "tiphys.cluster.kubelet_process",
         str(kubelet_settings(layout, node)),
     ]
-    return Process(f"kubelet-{node}", arguments, str(layout.log(f"kubelet-{node}")), stop_seconds=10.0)
+    name = kubelet_name(node)
+    return Process(name, arguments, str(layout.log(name)), stop_seconds=10.0)
+
+
+def kubelet_name(node: str) -> str:
+    """Of the kubelet's process; one kubelet of all simulated nodes has the first node's."""
+    return f"kubelet-{node}"
 
 
 def control_plane_settings(layout: Layout) -> Path:

@@ -25,8 +25,9 @@ class ControlPlaneSettings:
     cluster_cidr: str = "10.91.0.0/16"
     controllers: str = "*"
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1))
+    def text(self) -> str:
+        """The file's content."""
+        return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def read(cls, path: Path) -> ControlPlaneSettings:

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tiphys.cluster import layout as places
 from tiphys.cluster import processes
 from tiphys.cluster.layout import ClusterError, Layout
-from tiphys.cluster.status import supervisor_pid
-from tiphys.cluster.supervisor import read_running
+from tiphys.cluster.locks import exclusive
+from tiphys.cluster.status import component_pids, supervisor_pid
 
 STOP_SECONDS = 60.0
+STRAY_SECONDS = 10.0
 
 
-def down(name: str, home: Path, environment: Mapping[str, str], *, purge: bool) -> bool:
+def down(
+    name: str, home: Path, environment: Mapping[str, str], tell: Callable[[str], None], *, purge: bool
+) -> bool:
     """Stops the cluster; with `purge` its data go too. False when there was no such cluster."""
     places.check_name(name)
-    layout = places.find_layout(home, name)
-    if layout is None:
+    if places.find_layout(home, name) is None:
         return False
-    stop_processes(layout)
-    _unmake_nodes(layout)
-    shutil.rmtree(layout.run, ignore_errors=True)
+    lock = places.cluster_lock(home, name)
+    with exclusive(lock, lambda _: tell(f"another command works on cluster {name!r}: waiting for it")):
+        layout = places.find_layout(home, name)
+        if layout is not None:
+            stop_processes(layout)
+            _unmake_nodes(layout)
+            shutil.rmtree(layout.run, ignore_errors=True)
+            if purge:
+                _purge(layout, home, name, environment, tell)
+        if layout is None or purge:
+            lock.unlink(missing_ok=True)
     if purge:
-        _purge(layout, home, name, environment)
-    return True
+        _forget_home_if_empty(home)
+    return layout is not None
 
 
 def stop_processes(layout: Layout) -> None:
-    """The supervisor ends its children; what an earlier, killed supervisor left behind is ended by pid."""
-    left = read_running(layout.run)
+    """The supervisor ends its children; what an earlier, killed supervisor left behind is ended too. Containers run on."""
     pid = supervisor_pid(layout)
     if pid is not None and not processes.end(pid, grace_seconds=STOP_SECONDS):
         raise ClusterError(f"the supervisor (pid {pid}) does not end", f"see {layout.log('supervisor')}")
-    for entry in reversed(left):
-        if entry["pid"] and processes.is_alive(entry["pid"]) and _is_ours(entry["pid"], layout):
-            processes.end(entry["pid"], grace_seconds=10.0)
-
-
-def _is_ours(pid: int, layout: Layout) -> bool:
-    """A pid on file may be somebody else's by now: ours has this cluster's directory on its command line."""
-    try:
-        return str(layout.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    for stray in component_pids(layout):
+        if not processes.end(stray, grace_seconds=STRAY_SECONDS):
+            raise ClusterError(f"process {stray} does not end", "end it, then try again")
+    (layout.run / "running.json").unlink(missing_ok=True)
 
 
 def _unmake_nodes(layout: Layout) -> None:
@@ -56,25 +59,44 @@ def _unmake_nodes(layout: Layout) -> None:
     stop_nodes(layout)
 
 
-def _purge(layout: Layout, home: Path, name: str, environment: Mapping[str, str]) -> None:
-    from tiphys.client import kubeconfig
-    from tiphys.cluster.up import context_name
+def _purge(
+    layout: Layout, home: Path, name: str, environment: Mapping[str, str], tell: Callable[[str], None]
+) -> None:
+    from tiphys.cluster.contexts import forget_context
 
-    kubeconfig.remove_from(kubeconfig.default_path(environment), context_name(name))
-    for path in (
-        layout.pki,
-        layout.database.parent,
-        layout.logs,
-        layout.network,
-        layout.data / "nodes",
-        layout.data / "images",
-    ):
-        shutil.rmtree(path, ignore_errors=True)
+    if (problem := forget_context(name, environment)) is not None:
+        tell(f"your kubeconfig still has the context: {problem}")
+    directories = ("pki", "store", "logs", "run", "network", "nodes", "images")
+    problems: list[str] = []
+    for directory in directories:
+        shutil.rmtree(layout.data / directory, onerror=lambda _, path, error: _note(problems, path, error[1]))
+    if problems:
+        # The files that lead here stay, so that the command can be run again.
+        raise ClusterError(f"cannot remove {problems[0]}", "run down --purge again")
     for path in (layout.kubeconfig, layout.config):
         path.unlink(missing_ok=True)
     places.forget(home, name)
-    for directory in (layout.data, home / "clusters", home):
+    _remove_if_empty(layout.data)
+
+
+def _note(problems: list[str], path: str, error: BaseException) -> None:
+    if not isinstance(error, FileNotFoundError):
+        problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+
+
+def _forget_home_if_empty(home: Path) -> None:
+    """After the last cluster; a lock may be removed only by who holds it."""
+    lock = places.clusters_lock(home)
+    with exclusive(lock):
+        if os.listdir(lock.parent) == [lock.name]:
+            lock.unlink()
+    _remove_if_empty(lock.parent, home)
+
+
+def _remove_if_empty(*directories: Path) -> None:
+    """Each may be the user's own, with other things in it."""
+    for directory in directories:
         try:
-            directory.rmdir()  # Only what is empty: the directory may be the user's own.
+            directory.rmdir()
         except OSError:
             return

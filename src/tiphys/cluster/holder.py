@@ -53,18 +53,23 @@ def _install(program: Path) -> None:
 def _run_until_ready(arguments: Sequence[str]) -> bytes:
     """What it printed, until it was ready or had ended. (There may be no end of output: unshare itself stays, and keeps it open.)"""
     reading, writing = os.pipe()
+    pid = 0
     try:
-        spawn(arguments, environment=ENVIRONMENT, output=writing)
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            try:
+                pid = spawn(arguments, environment=ENVIRONMENT, output=writing)
+            finally:
+                os.close(writing)
+            output = b""
+            while not output.endswith(READY) and (chunk := pipe.read(4096)):
+                output += chunk
+            return output
     except OSError as error:
-        os.close(reading)
         raise NamespaceError(f"cannot run {arguments[0]}: {error.strerror}") from error
-    finally:
-        os.close(writing)
-    output = b""
-    with os.fdopen(reading, "rb", buffering=0) as pipe:
-        while not output.endswith(READY) and (chunk := pipe.read(4096)):
-            output += chunk
-    return output
+    except BaseException:
+        if pid:  # Ctrl-C: it would go on to become a holder that nobody waits for
+            end(pid)
+        raise
 
 
 def find_holder(directory: Path) -> int | None:

@@ -30,8 +30,9 @@ class KubeletSettings:
     port: int = 10250
     """0: any free one, told to the API server in the node's status (simulated nodes share the host's loopback)."""
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1))
+    def text(self) -> str:
+        """The file's content."""
+        return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def read(cls, path: Path) -> KubeletSettings:

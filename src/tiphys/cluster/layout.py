@@ -8,6 +8,9 @@
 <data>/run/                 pids and sockets of this life; gone after `down`
 <data>/network/             the segment's holder
 <data>/nodes/NAME/          a node: containerd's root and state, pod volumes, logs of pods
+
+<home>/clusters/NAME.json   leads to <data>
+<home>/clusters/NAME.lock   held while the cluster is started or stopped
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import get_type_hints
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -65,6 +69,9 @@ class ClusterConfig:
     @property
     def node_names(self) -> list[str]:
         return [self.node_name(number) for number in range(1, self.nodes + 1)]
+
+
+_TYPES = get_type_hints(ClusterConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ def find_layout(home: Path, name: str) -> Layout | None:
         return Layout(Path(json.loads(_pointer(home, name).read_text())["data"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ClusterError(
             f"{_pointer(home, name)} is damaged: {error}", "remove the file and run up again"
         ) from None
@@ -162,11 +169,17 @@ def known_names(home: Path) -> list[str]:
 
 def read_config(layout: Layout) -> ClusterConfig:
     try:
-        return ClusterConfig(**json.loads(layout.config.read_text()))
+        config = ClusterConfig(**json.loads(layout.config.read_text()))
+        wrong = [
+            each.name for each in fields(config) if type(getattr(config, each.name)) is not _TYPES[each.name]
+        ]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is {getattr(config, wrong[0])!r}")
     except (ValueError, TypeError) as error:
         raise ClusterError(
             f"{layout.config} is damaged: {error}", "restore it, or start anew with down --purge"
         ) from None
+    return config
 
 
 def write_config(layout: Layout, config: ClusterConfig) -> None:
@@ -174,14 +187,33 @@ def write_config(layout: Layout, config: ClusterConfig) -> None:
     _write(layout.config, json.dumps(asdict(config), indent=1) + "\n")
 
 
+def known_configs(home: Path) -> list[ClusterConfig]:
+    """Of all this user's clusters, but for damaged ones: those are no other cluster's business."""
+    found = []
+    for name in known_names(home):
+        try:
+            layout = find_layout(home, name)
+            if layout is not None and layout.config.exists():
+                found.append(read_config(layout))
+        except (ClusterError, OSError):
+            continue
+    return found
+
+
 def free_index(home: Path) -> int:
     """A number that none of this user's clusters has."""
-    taken = set()
-    for name in known_names(home):
-        layout = find_layout(home, name)
-        if layout is not None and layout.config.exists():
-            taken.add(read_config(layout).index)
+    taken = {config.index for config in known_configs(home)}
     return next(number for number in range(256) if number not in taken)
+
+
+def clusters_lock(home: Path) -> Path:
+    """Held by whoever chooses what no two clusters may share."""
+    return home / "clusters" / ".lock"
+
+
+def cluster_lock(home: Path, name: str) -> Path:
+    """Held by whoever starts or ends the processes of a cluster."""
+    return home / "clusters" / f"{name}.lock"
 
 
 def _write(path: Path, text: str) -> None:

@@ -138,13 +138,18 @@ def destroy_segment(directory: Path) -> None:
 
 
 def create_node(spec: NodeSpec, segment: Segment) -> Node:
-    """Makes the node and wires it, or finds it made. What is half made is unmade first. Raises NamespaceError."""
+    """Makes the node and wires it, or finds it made. What is half made is unmade first. Raises NamespaceError.
+
+    A node that has outlived its segment gets a cable to the new one; its containers run on.
+    """
     if _is_below(spec.directory, Path("/run")):
         raise NamespaceError(
             f"{spec.directory}: a node's directory cannot be below /run, which it has of its own"
         )
     node = find_node(spec.directory)
     if node is not None:
+        if not _is_wired(spec, segment):
+            _wire(spec, segment, node.pid)
         return node
     destroy_node(spec.directory)
     spec.directory.mkdir(parents=True, exist_ok=True)
@@ -249,6 +254,15 @@ def _wire(spec: NodeSpec, segment: Segment, pid: int) -> None:
         # The cable of a node that was just ended goes only when the kernel gets to it.
         _ip_batch(segment.pid, [f"link del {port}", *plug])
     _ip_batch(pid, node_link_commands(spec))
+
+
+def _is_wired(spec: NodeSpec, segment: Segment) -> bool:
+    """An interface ends with either of its network namespaces: one that the segment has leads to the living node."""
+    try:
+        _ip_batch(segment.pid, [f"link show {port_name(spec.address)}"])
+    except NamespaceError:
+        return False
+    return True
 
 
 def port_name(address: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tiphys.cluster import processes
 from tiphys.cluster.layout import Layout, read_config
-from tiphys.cluster.supervisor import read_running
+from tiphys.cluster.supervisor import program_of, read_running
 
 _ASK_SECONDS = 5.0
 
@@ -19,6 +19,22 @@ def supervisor_pid(layout: Layout) -> int | None:
     """The pid of the cluster's supervisor, if it lives: our own module with this directory on its command line."""
     wanted = [b"tiphys.cluster.supervisor", str(layout.run).encode()]
     return next((pid for pid in processes.pids() if _command_line(pid)[-2:] == wanted), None)
+
+
+def component_pids(layout: Layout) -> list[int]:
+    """Everything that a supervisor of this cluster has started and that lives, the newest first, whoever has lost sight of it.
+
+    nsenter, by which some of them entered a node, has the same words on its command line, and is among them.
+    """
+    settings, nodes = f"{layout.run}/", f"{layout.data / 'nodes'}/"
+    found = []
+    for pid in processes.pids():
+        words = [word.decode(errors="replace") for word in _command_line(pid)]
+        is_ours = words[-2:-1] and words[-2].startswith("tiphys.cluster.") and words[-1].startswith(settings)
+        is_containerd = "--config" in words and any(word.startswith(nodes) for word in words)
+        if (is_ours or is_containerd) and processes.is_alive(pid):
+            found.append(pid)
+    return sorted(found, reverse=True)
 
 
 def _command_line(pid: int) -> list[bytes]:
@@ -40,21 +56,26 @@ def status(layout: Layout) -> dict[str, Any]:
     """The document that `tiphys status -o json` prints."""
     config = read_config(layout)
     pid = supervisor_pid(layout)
-    running = read_running(layout.run) if pid is not None else []
+    ours = set(component_pids(layout))
     now = time.time()
     components = [
         {
             "name": entry["name"],
-            "pid": entry["pid"],
-            "rss_bytes": resident_bytes(entry["pid"]),
+            "pid": program_of(entry["pid"]),
+            "rss_bytes": resident_bytes(program_of(entry["pid"])),
             "uptime_seconds": round(now - entry["started_at"], 1),
         }
-        for entry in running
-        if entry["pid"] and processes.is_alive(entry["pid"])
+        for entry in read_running(layout.run)
+        if entry["pid"] in ours
     ]
     server, nodes = asyncio.run(_ask(layout)) if components and layout.kubeconfig.exists() else ("", None)
     listed = nodes or []
-    ready = nodes is not None and len(listed) >= config.nodes and all(node["ready"] for node in listed)
+    ready = (
+        pid is not None
+        and nodes is not None
+        and len(listed) >= config.nodes
+        and all(node["ready"] for node in listed)
+    )
     return {
         "name": config.name,
         "ready": ready,

@@ -44,18 +44,51 @@ class _Child:
     restarts: int = 0
 
 
+def processes_text(processes: list[Process]) -> str:
+    """The content of `processes.json`."""
+    return json.dumps([asdict(process) for process in processes], indent=1)
+
+
 def write_processes(run: Path, processes: list[Process]) -> None:
     """What the supervisor of this directory shall run."""
-    _replace(run / "processes.json", [asdict(process) for process in processes])
+    _replace(run / "processes.json", processes_text(processes))
 
 
 def read_running(run: Path) -> list[dict[str, Any]]:
-    """[{name, pid, started_at, restarts}] as the supervisor last wrote it, pid 0 for one that is down; empty when there is none."""
+    """[{name, pid, started_at, restarts}] as the supervisor last wrote it, pid 0 for one that is down; empty when there is none.
+
+    The pid is the supervisor's child's: see `program_of`.
+    """
     try:
         running: list[dict[str, Any]] = json.loads((run / "running.json").read_text())
     except (FileNotFoundError, ValueError):
         return []
     return running
+
+
+def _spawn(process: Process) -> int:
+    """Its pid. OSError, which its log tells too, when its log or itself cannot be opened."""
+    log = os.open(process.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, log, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
+    ]
+    environment = {**os.environ, **process.environment}
+    try:
+        return os.posix_spawnp(
+            process.arguments[0],
+            process.arguments,
+            environment,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=[],
+        )
+    except OSError as error:
+        os.write(log, f"cannot start {process.arguments[0]}: {error}\n".encode())
+        raise
+    finally:
+        os.close(log)
 
 
 class Supervisor:
@@ -95,28 +128,13 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         process = child.process
-        log = os.open(process.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, log, 1),
-            (os.POSIX_SPAWN_DUP2, log, 2),
-        ]
         try:
-            environment = {**os.environ, **process.environment}
-            child.pid = os.posix_spawnp(
-                process.arguments[0],
-                process.arguments,
-                environment,
-                file_actions=actions,
-                setsid=True,
-                setsigmask=[],
-            )
+            child.pid = _spawn(process)
             child.started = time.time()
         except OSError as error:
-            os.write(log, f"cannot start {process.arguments[0]}: {error}\n".encode())
+            _say(f"cannot start {process.name}: {error}")
+            child.restarts += 1
             self._postpone(child)
-        finally:
-            os.close(log)
 
     def _reap(self) -> bool:
         changed = False
@@ -134,7 +152,7 @@ class Supervisor:
 
     def _ended(self, child: _Child, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)
-        print(f"{child.process.name} (pid {child.pid}) ended with {code}", flush=True)
+        _say(f"{child.process.name} (pid {child.pid}) ended with {code}")
         if time.time() - child.started > STEADY_SECONDS:
             child.delay = FIRST_DELAY_SECONDS
         child.pid = 0
@@ -150,12 +168,12 @@ class Supervisor:
         if not child.pid:
             return
         deadline = time.monotonic() + child.process.stop_seconds
-        os.kill(program_of(child.pid), signal.SIGTERM)
+        _signal(program_of(child.pid), signal.SIGTERM)
         while child.pid:
             left = deadline - time.monotonic()
             if left <= 0:
-                os.kill(program_of(child.pid), signal.SIGKILL)
-                os.kill(child.pid, signal.SIGKILL)
+                _signal(program_of(child.pid), signal.SIGKILL)
+                _signal(child.pid, signal.SIGKILL)
                 os.waitpid(child.pid, 0)
                 child.pid = 0
                 return
@@ -178,34 +196,47 @@ class Supervisor:
         running = [
             {
                 "name": child.process.name,
-                "pid": program_of(child.pid) if child.pid else 0,
+                "pid": child.pid,
                 "started_at": child.started,
                 "restarts": child.restarts,
             }
             for child in self._children
         ]
-        _replace(self._run / "running.json", running)
+        try:
+            _replace(self._run / "running.json", json.dumps(running, indent=1))
+        except OSError as error:  # a full disk must not end us, and with us everything
+            _say(f"cannot note what runs: {error}")
 
 
 def program_of(pid: int) -> int:
     """The program itself: a process that entered namespaces by nsenter is the child of one that waits for it."""
     try:
-        if Path(f"/proc/{pid}/comm").read_text().strip() != "nsenter":
-            return pid
-        for _ in range(100):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "nsenter":
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if children:
-                return int(children[0])
-            time.sleep(0.002)
+            return int(children[0]) if children else pid
     except OSError:
         pass
     return pid
 
 
-def _replace(path: Path, value: Any) -> None:
+def _replace(path: Path, text: str) -> None:
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(value, indent=1))
+    unfinished.write_text(text)
     unfinished.replace(path)
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:
+        pass
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # what entered a node may be gone before the nsenter that waits for it
+        pass
 
 
 def main() -> None:
