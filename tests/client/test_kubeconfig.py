@@ -1,6 +1,8 @@
 """A context goes into a file that others own, and comes out of it again."""
 
+import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,38 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
         kubeconfig.access(path)
 
 
-def test_the_place_is_kubectls() -> None:
-    assert kubeconfig.default_path({"KUBECONFIG": "/a:/b", "HOME": "/h"}) == Path("/a")
+def test_what_is_no_kubeconfig_is_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    for text in ("clusters: none", "users: [nobody]", "contexts: [{context: {}}]"):
+        path.write_text(text)
+        with pytest.raises(KubeconfigError, match="is not a kubeconfig"):
+            kubeconfig.merge_into(path, {})
+        assert path.read_text() == text
+    assert os.listdir(tmp_path) == ["config"]
+
+
+def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / ".kube" / "config"
+    names = [f"cluster-{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(
+            threads.map(
+                lambda name: kubeconfig.merge_into(path, kubeconfig.make(name, Access("https://x"))), names
+            )
+        )
+    assert sorted(entry["name"] for entry in kubeconfig.load(path)["contexts"]) == names
+    assert os.listdir(path.parent) == ["config"]
+
+
+def test_the_place_is_kubectls(tmp_path: Path) -> None:
+    """It reads all files of $KUBECONFIG, and writes to the first that exists, else to the last."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    environment = {"KUBECONFIG": f"{one}::{two}", "HOME": "/h"}
+    assert kubeconfig.paths(environment) == [one, two]
+    assert kubeconfig.default_path(environment) == two
+    one.touch()
+    two.touch()
+    assert kubeconfig.default_path(environment) == one
+    one.unlink()
+    assert kubeconfig.default_path(environment) == two
     assert kubeconfig.default_path({"HOME": "/h"}) == Path("/h/.kube/config")

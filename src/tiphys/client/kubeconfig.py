@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from typing import Any
 import yaml
 
 Config = dict[str, Any]
+_SECTIONS = ("clusters", "users", "contexts")
+LOCK_SECONDS = 2.0
 
 
 class KubeconfigError(Exception):
@@ -38,11 +42,17 @@ class Access:
     namespace: str = "default"
 
 
-def default_path(environment: Mapping[str, str]) -> Path:
-    """Where kubectl would write: the first name in $KUBECONFIG, else ~/.kube/config."""
+def paths(environment: Mapping[str, str]) -> list[Path]:
+    """Where kubectl reads: every name in $KUBECONFIG, else ~/.kube/config."""
     names = [name for name in environment.get("KUBECONFIG", "").split(os.pathsep) if name]
     home = environment.get("HOME") or str(Path.home())
-    return Path(names[0]) if names else Path(home) / ".kube" / "config"
+    return [Path(name) for name in names] or [Path(home) / ".kube" / "config"]
+
+
+def default_path(environment: Mapping[str, str]) -> Path:
+    """Where kubectl writes what is new: the first of its files that exists, else the last."""
+    candidates = paths(environment)
+    return next((path for path in candidates if path.exists()), candidates[-1])
 
 
 def load(path: Path) -> Config:
@@ -55,9 +65,15 @@ def load(path: Path) -> Config:
         raise KubeconfigError(f"{path} is not YAML: {error}") from error
     if config is None:
         return {}
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not all(_is_list_of_named(config.get(name)) for name in _SECTIONS):
         raise KubeconfigError(f"{path} is not a kubeconfig")
     return config
+
+
+def _is_list_of_named(section: object) -> bool:
+    return section is None or (
+        isinstance(section, list) and all(isinstance(entry, dict) and "name" in entry for entry in section)
+    )
 
 
 def access(path: Path, context: str = "") -> Access:
@@ -116,7 +132,7 @@ def make(name: str, given: Access) -> Config:
 def merge(existing: Config, added: Config, *, make_current: bool = True) -> Config:
     """`existing` with the entries of `added` put in or replaced by name; everything else is kept as it is."""
     merged: Config = {"apiVersion": "v1", "kind": "Config", **existing}
-    for section in ("clusters", "users", "contexts"):
+    for section in _SECTIONS:
         names = {entry["name"] for entry in added.get(section) or ()}
         kept = [entry for entry in existing.get(section) or () if entry.get("name") not in names]
         merged[section] = [*kept, *(added.get(section) or ())]
@@ -128,7 +144,7 @@ def merge(existing: Config, added: Config, *, make_current: bool = True) -> Conf
 def remove(existing: Config, name: str) -> Config:
     """`existing` without the cluster, user and context of that name."""
     rest = dict(existing)
-    for section in ("clusters", "users", "contexts"):
+    for section in _SECTIONS:
         rest[section] = [entry for entry in existing.get(section) or () if entry.get("name") != name]
     if existing.get("current-context") == name:
         rest["current-context"] = ""
@@ -153,17 +169,37 @@ def save(path: Path, config: Config) -> None:
 
 
 def merge_into(path: Path, added: Config, *, make_current: bool = True) -> None:
-    """Puts a kubeconfig's entries into the file at `path`, which need not exist."""
-    save(path, merge(load(path) if path.exists() else {}, added, make_current=make_current))
+    """Puts a kubeconfig's entries into the file at `path`, which need not exist. KubeconfigError, OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(path):
+        save(path, merge(load(path) if path.exists() else {}, added, make_current=make_current))
 
 
 def remove_from(path: Path, name: str) -> None:
-    """Takes the entries of that name out of the file, if there is one."""
-    if path.exists():
-        existing = load(path)
-        rest = remove(existing, name)
-        if rest != existing:
-            save(path, rest)
+    """Takes the entries of that name out of the file, if there is one. KubeconfigError, OSError."""
+    if not path.exists() or remove(existing := load(path), name) == existing:
+        return
+    with _locked(path):
+        save(path, remove(load(path), name))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """kubectl's own way of taking turns: a file beside the kubeconfig that exists while somebody changes it."""
+    lock = Path(f"{path}.lock")
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o600))
+            break
+        except FileExistsError:
+            if time.monotonic() > deadline:
+                raise KubeconfigError(f"{lock} exists: if nobody is changing {path}, remove it") from None
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 def _named(config: Config, section: str, name: str, path: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 from tiphys.client import kubeconfig
 from tiphys.client.kubeconfig import KubeconfigError
@@ -37,11 +39,13 @@ def write_kubeconfigs(
 
 def forget_context(name: str, environment: Mapping[str, str]) -> str | None:
     """Takes the context out of the user's kubeconfig; why it could not, if so."""
-    path = kubeconfig.default_path(environment)
-    return _problem(path, lambda: kubeconfig.remove_from(path, context_name(name)))
+    for path in kubeconfig.paths(environment):
+        if (problem := _problem(path, partial(kubeconfig.remove_from, path, context_name(name)))) is not None:
+            return problem
+    return None
 
 
-def _problem(path: object, change: Callable[[], None]) -> str | None:
+def _problem(path: Path, change: Callable[[], None]) -> str | None:
     try:
         change()
     except KubeconfigError as error:
