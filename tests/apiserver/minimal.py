@@ -26,6 +26,7 @@ _CLAIM = {
 _ROLE_REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
 _RULES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
 _CA = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+_REQUEST = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KQUFBQQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K"  # PEM
 _WEBHOOK = {
     "name": "check.example.com",
     "clientConfig": {"url": "https://example.com/check"},
@@ -125,7 +126,7 @@ _BODIES: dict[tuple[str, str], Object] = {
     ("batch", "CronJob"): {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": _JOB}}},
     ("batch", "Job"): {"spec": _JOB},
     ("certificates.k8s.io", "CertificateSigningRequest"): {
-        "spec": {"request": "AAAA", "signerName": "example.com/s", "usages": ["client auth"]}
+        "spec": {"request": _REQUEST, "signerName": "example.com/s", "usages": ["client auth"]}
     },
     ("certificates.k8s.io", "ClusterTrustBundle"): {"spec": {"trustBundle": _CA}},
     ("certificates.k8s.io", "PodCertificateRequest"): {

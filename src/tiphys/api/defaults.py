@@ -1,4 +1,4 @@
-"""Two words that most defaults are made of: fill in what is missing, and go down into a part that may be missing."""
+"""A few words that most defaults are made of: fill in what is missing; go down into a part or a list that may be."""
 
 from __future__ import annotations
 
@@ -19,4 +19,12 @@ def part(holder: Object, field: str) -> Object:
     found: Object | None = holder.get(field)
     if found is None:
         found = holder[field] = {}
+    return found
+
+
+def items(holder: Object, field: str) -> list[Object]:
+    """A list that is always written. Go writes null for one that is not there; no client tells it from an empty one."""
+    found: list[Object] | None = holder.get(field)
+    if found is None:
+        found = holder[field] = []
     return found

@@ -6,6 +6,7 @@ them. Every check answers with a list of FieldError; the list is empty when all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -49,6 +50,22 @@ def ip_address(value: str, path: Path) -> Errors:
 
 def cidr(value: str, path: Path) -> Errors:
     return by_rule(addresses.cidr, value, path)
+
+
+_HTTP_PATH = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"
+
+
+def domain_prefixed_path(value: str, path: Path) -> Errors:
+    """`example.com/controller`: who is responsible for an object."""
+    if not value:
+        return [FieldError.required(path)]
+    domain, _, rest = value.partition("/")
+    if not domain or not rest:
+        return [FieldError.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    errors = dns_subdomain(domain, path)
+    if not re.fullmatch(_HTTP_PATH, rest):
+        errors.append(FieldError.invalid(path, rest, names.regex_message("Invalid path", _HTTP_PATH)))
+    return errors
 
 
 def required_name(rule: MessageRule, value: str | None, path: Path) -> Errors:

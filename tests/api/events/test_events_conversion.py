@@ -17,8 +17,6 @@ SEEN = {
     "type": "Normal",
     "series": {"count": 2, "lastObservedTime": "2026-11-22T10:00:01.000000Z"},
     "deprecatedSource": {"component": "old"},
-    "deprecatedFirstTimestamp": None,
-    "deprecatedLastTimestamp": None,
     "deprecatedCount": 3,
 }
 
@@ -48,7 +46,6 @@ def test_an_old_event_seen_as_a_new_one():
         "message": "m",
         "firstTimestamp": "2026-11-22T10:00:00Z",
         "lastTimestamp": "2026-11-22T10:00:00Z",
-        "eventTime": None,
         "count": 1,
         "reportingComponent": "kubelet",
         "reportingInstance": "",
@@ -65,7 +62,7 @@ def test_what_is_always_shown():
     event = {"metadata": {"name": "e"}}
     defaults.event(event)
     assert event["regarding"] == {}
-    assert event["deprecatedFirstTimestamp"] is None
+    assert event["deprecatedSource"] == {}
 
 
 def test_selectors_have_the_names_of_this_group():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.admissionregistration import columns, defaults
+from tiphys.api.admissionregistration import columns, defaults, policy_validation, webhook_validation
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -17,6 +17,7 @@ RESOURCES = (
         type="admissionregistration/v1.MutatingAdmissionPolicy",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
         defaults=defaults.mutating_policy,
+        validate=policy_validation.mutating_policy,
         table=columns.MUTATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
@@ -30,6 +31,7 @@ RESOURCES = (
         type="admissionregistration/v1.MutatingAdmissionPolicyBinding",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
         defaults=defaults.binding,
+        validate=policy_validation.mutating_binding,
         table=columns.BINDING,
         unconditional_update=False,
     ),
@@ -42,6 +44,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.MutatingWebhookConfiguration",
         defaults=defaults.mutating_webhooks,
+        validate=webhook_validation.mutating_configuration,
         table=columns.WEBHOOK_CONFIGURATION,
         unconditional_update=False,
         generation_on=("webhooks",),
@@ -56,6 +59,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="admissionregistration/v1.ValidatingAdmissionPolicy",
         defaults=defaults.validating_policy,
+        validate=policy_validation.validating_policy,
         table=columns.VALIDATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
@@ -68,6 +72,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingAdmissionPolicyBinding",
         defaults=defaults.binding,
+        validate=policy_validation.validating_binding,
         table=columns.BINDING,
         unconditional_update=False,
     ),
@@ -80,6 +85,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1.ValidatingWebhookConfiguration",
         defaults=defaults.validating_webhooks,
+        validate=webhook_validation.validating_configuration,
         table=columns.WEBHOOK_CONFIGURATION,
         unconditional_update=False,
         generation_on=("webhooks",),
@@ -93,6 +99,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicy",
         defaults=defaults.mutating_policy,
+        validate=policy_validation.mutating_policy,
         table=columns.MUTATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
@@ -105,6 +112,7 @@ RESOURCES = (
         categories=("api-extensions",),
         type="admissionregistration/v1beta1.MutatingAdmissionPolicyBinding",
         defaults=defaults.binding,
+        validate=policy_validation.mutating_binding,
         table=columns.BINDING,
         unconditional_update=False,
     ),
@@ -118,6 +126,7 @@ RESOURCES = (
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicy",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicy"),
         defaults=defaults.mutating_policy,
+        validate=policy_validation.mutating_policy,
         table=columns.MUTATING_ADMISSION_POLICY,
         unconditional_update=False,
     ),
@@ -131,6 +140,7 @@ RESOURCES = (
         type="admissionregistration/v1alpha1.MutatingAdmissionPolicyBinding",
         stored=GroupVersionKind("admissionregistration.k8s.io", "v1beta1", "MutatingAdmissionPolicyBinding"),
         defaults=defaults.binding,
+        validate=policy_validation.mutating_binding,
         table=columns.BINDING,
         unconditional_update=False,
     ),

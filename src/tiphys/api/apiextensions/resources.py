@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.apiextensions import defaults, prepare
+from tiphys.api.apiextensions import defaults, prepare, validation
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -18,6 +18,8 @@ RESOURCES = (
         type="apiextensions/v1.CustomResourceDefinition",
         defaults=defaults.custom_resource_definition,
         prepare=prepare.custom_resource_definition,
+        validate=validation.custom_resource_definition,
+        validate_status=validation.status,
         unconditional_update=False,
     ),
 )

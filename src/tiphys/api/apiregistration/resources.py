@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.apiregistration import columns, defaults, prepare
+from tiphys.api.apiregistration import columns, defaults, prepare, validation
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery import names
 
@@ -18,6 +18,7 @@ RESOURCES = (
         type="apiregistration/v1.APIService",
         defaults=defaults.api_service,
         prepare=prepare.api_service,
+        validate=validation.api_service,
         name_errors=names.path_segment_name,
         table=columns.API_SERVICE,
         unconditional_update=False,

@@ -65,7 +65,7 @@ def _status_to_v2(status: Object | None, carried: Object) -> Object | None:
     measured = [_nested(metric, "current") for metric in carried.get(CURRENT_METRICS) or ()]
     if not measured and cpu is not None:
         measured = [{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": cpu}}}]
-    new["currentMetrics"] = measured or None
+    new["currentMetrics"] = measured
     if carried.get(CONDITIONS):
         new["conditions"] = carried[CONDITIONS]
     return new

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.autoscaling.conversion import cpu_metric
-from tiphys.api.defaults import fill, part
+from tiphys.api.defaults import fill, items, part
 from tiphys.api.resource import Object
 
 
@@ -19,7 +19,7 @@ def v2(obj: Object) -> None:
         _scale_down(part(behavior, "scaleDown"))
     status = part(obj, "status")
     status.setdefault("desiredReplicas", 0)
-    status.setdefault("currentMetrics", None)
+    items(status, "currentMetrics")
 
 
 def v1(obj: Object) -> None:

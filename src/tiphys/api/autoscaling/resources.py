@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.autoscaling import columns, conversion, defaults
+from tiphys.api.autoscaling import columns, conversion, defaults, validation
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -18,6 +18,8 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="autoscaling/v2.HorizontalPodAutoscaler",
         defaults=defaults.v2,
+        validate=validation.v2,
+        validate_status=validation.status,
         table=columns.HORIZONTAL_POD_AUTOSCALER,
         generation_on=(),
     ),
@@ -34,6 +36,8 @@ RESOURCES = (
         stored=GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscaler"),
         conversion=conversion.HORIZONTAL_POD_AUTOSCALER,
         defaults=defaults.v1,
+        validate=validation.v1,
+        validate_status=validation.status,
         table=columns.HORIZONTAL_POD_AUTOSCALER_V1,
         generation_on=(),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.batch import columns, defaults, prepare, selectable
+from tiphys.api.batch import columns, defaults, prepare, selectable, validation
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -17,6 +17,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="batch/v1.CronJob",
         defaults=defaults.cron_job,
+        validate=validation.cron_job,
         table=columns.CRON_JOB,
     ),
     Resource(
@@ -30,6 +31,8 @@ RESOURCES = (
         type="batch/v1.Job",
         defaults=defaults.job,
         prepare=prepare.job,
+        validate=validation.job,
+        validate_status=validation.job_status,
         selectable_fields=selectable.JOB,
         table=columns.JOB,
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tiphys.api.certificates import columns, defaults, selectable
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.certificates import columns, defaults, prepare, selectable, validation
+from tiphys.api.resource import Resource, Rules, Subresource
 from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -16,11 +16,15 @@ RESOURCES = (
         namespaced=False,
         short_names=("csr",),
         subresources=(
-            Subresource("approval"),
+            Subresource("approval", rules=Rules(prepare.approval, validation.conditions)),
             Subresource("status"),
         ),
         type="certificates/v1.CertificateSigningRequest",
         defaults=defaults.certificate_signing_request,
+        prepare=prepare.certificate_signing_request,
+        validate=validation.certificate_signing_request,
+        prepare_status=prepare.status,
+        validate_status=validation.status,
         name_errors=names.path_segment_name,
         selectable_fields=selectable.SIGNER,
         table=columns.CERTIFICATE_SIGNING_REQUEST,
@@ -33,6 +37,8 @@ RESOURCES = (
         plural="clustertrustbundles",
         namespaced=False,
         type="certificates/v1beta1.ClusterTrustBundle",
+        validate=validation.cluster_trust_bundle,
+        name_errors=validation.bundle_name_rule,
         selectable_fields=selectable.SIGNER,
         table=columns.CLUSTER_TRUST_BUNDLE,
         unconditional_update=False,
@@ -47,6 +53,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="certificates/v1beta1.PodCertificateRequest",
         defaults=defaults.pod_certificate_request,
+        validate=validation.pod_certificate_request,
         selectable_fields=selectable.POD_CERTIFICATE_REQUEST,
         table=columns.POD_CERTIFICATE_REQUEST,
         unconditional_update=False,
@@ -60,6 +67,8 @@ RESOURCES = (
         namespaced=False,
         type="certificates/v1alpha1.ClusterTrustBundle",
         stored=GroupVersionKind("certificates.k8s.io", "v1beta1", "ClusterTrustBundle"),
+        validate=validation.cluster_trust_bundle,
+        name_errors=validation.bundle_name_rule,
         selectable_fields=selectable.SIGNER,
         table=columns.CLUSTER_TRUST_BUNDLE,
         unconditional_update=False,

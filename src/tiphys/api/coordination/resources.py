@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.coordination import columns, defaults
+from tiphys.api.coordination import columns, defaults, validation
 from tiphys.api.resource import Resource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -15,6 +15,7 @@ RESOURCES = (
         namespaced=True,
         type="coordination/v1.Lease",
         defaults=defaults.lease,
+        validate=validation.lease,
         table=columns.LEASE,
         create_on_update=True,
         unconditional_update=False,
@@ -27,6 +28,7 @@ RESOURCES = (
         plural="leasecandidates",
         namespaced=True,
         type="coordination/v1beta1.LeaseCandidate",
+        validate=validation.lease_candidate,
         table=columns.LEASE_CANDIDATE,
         create_on_update=True,
         unconditional_update=False,
@@ -40,6 +42,7 @@ RESOURCES = (
         namespaced=True,
         type="coordination/v1alpha2.LeaseCandidate",
         stored=GroupVersionKind("coordination.k8s.io", "v1beta1", "LeaseCandidate"),
+        validate=validation.lease_candidate,
         table=columns.LEASE_CANDIDATE,
         create_on_update=True,
         unconditional_update=False,

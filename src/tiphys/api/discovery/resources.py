@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.discovery import columns, defaults, prepare
+from tiphys.api.discovery import columns, defaults, prepare, validation
 from tiphys.api.resource import Resource
 
 RESOURCES = (
@@ -15,6 +15,7 @@ RESOURCES = (
         type="discovery/v1.EndpointSlice",
         defaults=defaults.endpoint_slice,
         prepare=prepare.endpoint_slice,
+        validate=validation.endpoint_slice,
         table=columns.ENDPOINT_SLICE,
         generation_on=("addressType", "endpoints", "ports"),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiphys.api.defaults import fill, part
+from tiphys.api.defaults import fill, items, part
 from tiphys.api.resource import Default, Object
 
 POOL_STATUS_LIMIT = 100
@@ -53,7 +53,7 @@ def _claim(request: Callable[[Object], None]) -> Default:
         for result in ((status.get("allocation") or {}).get("devices") or {}).get("results") or ():
             _tolerations(result)
         for device in status.get("devices") or ():
-            device.setdefault("conditions", None)
+            items(device, "conditions")
 
     return default
 

@@ -19,9 +19,6 @@ _NAME_HERE = {core: here for here, core in NAME_IN_CORE.items()}
 _ALWAYS_IN_CORE: Object = {
     "involvedObject": {},
     "source": {},
-    "firstTimestamp": None,
-    "lastTimestamp": None,
-    "eventTime": None,
     "reportingComponent": "",
     "reportingInstance": "",
 }

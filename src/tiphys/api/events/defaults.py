@@ -8,5 +8,3 @@ from tiphys.api.resource import Object
 def event(obj: Object) -> None:
     for field in ("regarding", "deprecatedSource"):
         obj.setdefault(field, {})
-    for field in ("eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"):
-        obj.setdefault(field, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.core import selectable
-from tiphys.api.events import columns, conversion, defaults
+from tiphys.api.events import columns, conversion, defaults, validation
 from tiphys.api.resource import Resource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -19,6 +19,7 @@ RESOURCES = (
         stored=GroupVersionKind("", "v1", "Event"),
         conversion=conversion.EVENT,
         defaults=defaults.event,
+        validate=validation.event,
         selectable_fields=conversion.selectable_fields(selectable.EVENT),
         table=columns.EVENT,
         create_on_update=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.flowcontrol import columns, defaults
+from tiphys.api.flowcontrol import columns, defaults, validation
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -15,6 +15,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="flowcontrol/v1.FlowSchema",
         defaults=defaults.flow_schema,
+        validate=validation.flow_schema,
         table=columns.FLOW_SCHEMA,
     ),
     Resource(
@@ -26,6 +27,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="flowcontrol/v1.PriorityLevelConfiguration",
         defaults=defaults.priority_level_configuration,
+        validate=validation.priority_level_configuration,
         table=columns.PRIORITY_LEVEL_CONFIGURATION,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.networking import columns, defaults
+from tiphys.api.networking import columns, defaults, ingress_validation, validation
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -15,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         type="networking/v1.IngressClass",
         defaults=defaults.ingress_class,
+        validate=ingress_validation.ingress_class,
         table=columns.INGRESS_CLASS,
     ),
     Resource(
@@ -27,6 +28,8 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="networking/v1.Ingress",
         defaults=defaults.ingress,
+        validate=ingress_validation.ingress,
+        validate_status=ingress_validation.ingress_status,
         table=columns.INGRESS,
     ),
     Resource(
@@ -37,6 +40,8 @@ RESOURCES = (
         namespaced=False,
         short_names=("ip",),
         type="networking/v1.IPAddress",
+        validate=validation.ip_address,
+        name_errors=validation.ip_address_name,
         table=columns.IP_ADDRESS,
         generation_on=(),
     ),
@@ -49,6 +54,7 @@ RESOURCES = (
         short_names=("netpol",),
         type="networking/v1.NetworkPolicy",
         defaults=defaults.network_policy,
+        validate=validation.network_policy,
         table=columns.NETWORK_POLICY,
     ),
     Resource(
@@ -60,6 +66,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="networking/v1.ServiceCIDR",
         defaults=defaults.service_cidr,
+        validate=validation.service_cidr,
         table=columns.SERVICE_CIDR,
         generation_on=(),
     ),
@@ -72,6 +79,8 @@ RESOURCES = (
         short_names=("ip",),
         type="networking/v1beta1.IPAddress",
         stored=GroupVersionKind("networking.k8s.io", "v1", "IPAddress"),
+        validate=validation.ip_address,
+        name_errors=validation.ip_address_name,
         table=columns.IP_ADDRESS,
         generation_on=(),
     ),
@@ -85,6 +94,7 @@ RESOURCES = (
         type="networking/v1beta1.ServiceCIDR",
         stored=GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDR"),
         defaults=defaults.service_cidr,
+        validate=validation.service_cidr,
         table=columns.SERVICE_CIDR,
         generation_on=(),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.node import columns
+from tiphys.api.node import columns, validation
 from tiphys.api.resource import Resource
 
 RESOURCES = (
@@ -13,6 +13,7 @@ RESOURCES = (
         plural="runtimeclasses",
         namespaced=False,
         type="node/v1.RuntimeClass",
+        validate=validation.runtime_class,
         table=columns.RUNTIME_CLASS,
         unconditional_update=False,
         generation_on=(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.policy import columns, defaults
+from tiphys.api.policy import columns, defaults, validation
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -16,6 +16,8 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="policy/v1.PodDisruptionBudget",
         defaults=defaults.pod_disruption_budget,
+        validate=validation.pod_disruption_budget,
+        validate_status=validation.status,
         table=columns.POD_DISRUPTION_BUDGET,
         unconditional_update=False,
     ),

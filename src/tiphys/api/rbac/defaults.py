@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tiphys.api.defaults import fill, part
+from tiphys.api.defaults import fill, items, part
 from tiphys.api.resource import Object
 
 GROUP = "rbac.authorization.k8s.io"
 
 
 def role(obj: Object) -> None:
-    obj.setdefault("rules", None)
+    items(obj, "rules")
 
 
 def binding(obj: Object) -> None:

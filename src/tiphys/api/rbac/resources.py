@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.rbac import columns, defaults
+from tiphys.api.rbac import columns, defaults, validation
 from tiphys.api.resource import Resource
 from tiphys.machinery import names
 
@@ -15,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         type="rbac/v1.ClusterRoleBinding",
         defaults=defaults.binding,
+        validate=validation.cluster_role_binding,
         name_errors=names.path_segment_name,
         table=columns.BINDING,
         create_on_update=True,
@@ -28,6 +29,7 @@ RESOURCES = (
         namespaced=False,
         type="rbac/v1.ClusterRole",
         defaults=defaults.role,
+        validate=validation.cluster_role,
         name_errors=names.path_segment_name,
         create_on_update=True,
         generation_on=(),
@@ -40,6 +42,7 @@ RESOURCES = (
         namespaced=True,
         type="rbac/v1.RoleBinding",
         defaults=defaults.binding,
+        validate=validation.role_binding,
         name_errors=names.path_segment_name,
         table=columns.BINDING,
         create_on_update=True,
@@ -53,6 +56,7 @@ RESOURCES = (
         namespaced=True,
         type="rbac/v1.Role",
         defaults=defaults.role,
+        validate=validation.role,
         name_errors=names.path_segment_name,
         create_on_update=True,
         generation_on=(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiphys.api.columns import NAME_AND_AGE
 from tiphys.api.resource import Resource, Subresource
-from tiphys.api.scheduling import columns, defaults
+from tiphys.api.scheduling import columns, defaults, validation
 
 RESOURCES = (
     Resource(
@@ -16,6 +16,7 @@ RESOURCES = (
         short_names=("pc",),
         type="scheduling/v1.PriorityClass",
         defaults=defaults.priority_class,
+        validate=validation.priority_class,
         table=columns.PRIORITY_CLASS,
         generation_on=(),
     ),
@@ -28,6 +29,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="scheduling/v1alpha2.PodGroup",
         defaults=defaults.pod_group,
+        validate=validation.pod_group,
         table=NAME_AND_AGE,
     ),
     Resource(
@@ -38,6 +40,7 @@ RESOURCES = (
         namespaced=True,
         type="scheduling/v1alpha2.Workload",
         defaults=defaults.workload,
+        validate=validation.workload,
         table=NAME_AND_AGE,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.defaults import fill, part
+from tiphys.api.defaults import fill, items, part
 from tiphys.api.resource import Object
 
 
@@ -26,8 +26,8 @@ def csi_driver(obj: Object) -> None:
 
 
 def csi_node(obj: Object) -> None:
-    for driver in part(obj, "spec").setdefault("drivers", None) or ():
-        driver.setdefault("topologyKeys", None)
+    for driver in items(part(obj, "spec"), "drivers"):
+        items(driver, "topologyKeys")
 
 
 def volume_attachment(obj: Object) -> None:

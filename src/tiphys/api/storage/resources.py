@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Resource, Subresource
-from tiphys.api.storage import columns, defaults
+from tiphys.api.storage import columns, defaults, validation
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -15,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         type="storage/v1.CSIDriver",
         defaults=defaults.csi_driver,
+        validate=validation.csi_driver,
         table=columns.CSI_DRIVER,
         returns_deleted=True,
         unconditional_update=False,
@@ -27,6 +28,7 @@ RESOURCES = (
         namespaced=False,
         type="storage/v1.CSINode",
         defaults=defaults.csi_node,
+        validate=validation.csi_node,
         table=columns.CSI_NODE,
         returns_deleted=True,
         unconditional_update=False,
@@ -39,6 +41,7 @@ RESOURCES = (
         plural="csistoragecapacities",
         namespaced=True,
         type="storage/v1.CSIStorageCapacity",
+        validate=validation.csi_storage_capacity,
         table=columns.CSI_STORAGE_CAPACITY,
         unconditional_update=False,
         generation_on=(),
@@ -52,6 +55,7 @@ RESOURCES = (
         short_names=("sc",),
         type="storage/v1.StorageClass",
         defaults=defaults.storage_class,
+        validate=validation.storage_class,
         table=columns.STORAGE_CLASS,
         returns_deleted=True,
         generation_on=(),
@@ -65,6 +69,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="storage/v1.VolumeAttachment",
         defaults=defaults.volume_attachment,
+        validate=validation.volume_attachment,
         table=columns.VOLUME_ATTACHMENT,
         returns_deleted=True,
         unconditional_update=False,
@@ -78,6 +83,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("vac",),
         type="storage/v1.VolumeAttributesClass",
+        validate=validation.volume_attributes_class,
         table=columns.VOLUME_ATTRIBUTES_CLASS,
         returns_deleted=True,
         generation_on=(),
@@ -91,6 +97,7 @@ RESOURCES = (
         short_names=("vac",),
         type="storage/v1beta1.VolumeAttributesClass",
         stored=GroupVersionKind("storage.k8s.io", "v1", "VolumeAttributesClass"),
+        validate=validation.volume_attributes_class,
         table=columns.VOLUME_ATTRIBUTES_CLASS,
         returns_deleted=True,
         generation_on=(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiphys.api.columns import NAME_AND_AGE
 from tiphys.api.resource import Resource, Subresource
+from tiphys.api.storagemigration import validation
 
 RESOURCES = (
     Resource(
@@ -14,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         subresources=(Subresource("status"),),
         type="storagemigration/v1beta1.StorageVersionMigration",
+        validate=validation.storage_version_migration,
         table=NAME_AND_AGE,
         unconditional_update=False,
         generation_on=(),

@@ -1,0 +1,53 @@
+"""What a write of a certificate request may not decide for itself (`pkg/registry/certificates/certificates`).
+
+A request stays as it was made. Approvers write conditions through `/approval`, signers the certificate through `/status`.
+"""
+
+from __future__ import annotations
+
+from tiphys.api.resource import Object
+
+_VERDICTS = ("Approved", "Denied")
+
+
+def certificate_signing_request(new: Object, old: Object | None) -> None:
+    if old is not None:
+        new["spec"] = old["spec"]
+
+
+def approval(new: Object, old: Object | None) -> None:
+    if old is None:
+        return
+    conditions = (new.get("status") or {}).get("conditions")
+    new["spec"] = old["spec"]
+    status = dict(old.get("status") or {})
+    if conditions:
+        status["conditions"] = _with_times(conditions, old)
+    else:
+        status.pop("conditions", None)
+    new["status"] = status
+
+
+def status(new: Object, old: Object | None) -> None:
+    """A signer cannot approve: those two conditions stay as they are."""
+    if old is None:
+        return
+    new["spec"] = old["spec"]
+    found = new.setdefault("status", {})
+    before = (old.get("status") or {}).get("conditions") or []
+    others = [each for each in found.get("conditions") or () if each.get("type") not in _VERDICTS]
+    kept = [each for each in before if each.get("type") in _VERDICTS]
+    if kept or others:
+        found["conditions"] = [*kept, *_with_times(others, old)]
+
+
+def _with_times(conditions: list[Object], old: Object) -> list[Object]:
+    """Transition times come from what was there; validation has no clock, so a new one without a time has none."""
+    before = {each.get("type"): each for each in (old.get("status") or {}).get("conditions") or ()}
+    result = []
+    for condition in conditions:
+        known = before.get(condition.get("type")) or {}
+        if not condition.get("lastTransitionTime") and known.get("status") == condition.get("status"):
+            condition = {**condition, "lastTransitionTime": known.get("lastTransitionTime")}
+        result.append(condition)
+    return result
