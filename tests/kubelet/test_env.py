@@ -56,6 +56,7 @@ def env_of(
         ("$(A", "$(A"),
         ("$()", "$()"),
         ("$(A)$(A)", "11"),
+        ("$($$)", "$($$)"),
         ("", ""),
     ],
 )
@@ -63,7 +64,7 @@ def test_expansion(text: str, expanded: str) -> None:
     assert expand(text, {"A": "1", "B": "2"}) == expanded
 
 
-@given(st.text(alphabet="ab$()", max_size=20))
+@given(st.text(alphabet="ab$", max_size=20))
 def test_without_known_names_only_dollars_change(text: str) -> None:
     assert expand(text, {}) == text.replace("$$", "$")
 

@@ -73,7 +73,13 @@ class NodeServices:
         )
         recorder = EventRecorder(self._client, "kubelet", clock=self._clock, host=settings.node)
         return assemble(
-            parts, self._client, runtime, pods.cache, self._services.cache, recorder, clock=self._clock
+            parts,
+            self._client,
+            runtime,
+            pods.cache,
+            services=self._services.cache,
+            recorder=recorder,
+            clock=self._clock,
         )
 
     async def _wait_for_runtime(self, runtime: ContainerdRuntime) -> None:

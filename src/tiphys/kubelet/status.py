@@ -43,7 +43,7 @@ def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], no
         field: container_statuses(pod, kind, seen, why.waiting, has_ended=_has_stopped(seen, why))  # type: ignore[arg-type]
         for kind, field in _LISTS.items()
     }
-    found = phase(pod, lists, why, _has_stopped(seen, why))
+    found = phase(pod, lists, why, has_stopped=_has_stopped(seen, why))
     status: Status = {
         **{name: value for name, value in old.items() if name not in ("reason", "message")},
         "phase": found,
@@ -94,7 +94,7 @@ class _Count:
     succeeded: int = 0
 
 
-def phase(pod: Object, lists: Mapping[str, Sequence[Object]], why: Reason, has_stopped: bool) -> str:  # noqa: FBT001
+def phase(pod: Object, lists: Mapping[str, Sequence[Object]], why: Reason, *, has_stopped: bool) -> str:
     """Pending, Running, Succeeded or Failed. The last two are final."""
     if spec.is_finished(pod):
         return str(pod["status"]["phase"])

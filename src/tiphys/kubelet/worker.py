@@ -33,11 +33,11 @@ from tiphys.kubelet.actions import (
 from tiphys.kubelet.hooks import HookFailure
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
-from tiphys.kubelet.pulling import ERR_IMAGE_PULL, IMAGE_PULL_BACK_OFF, PullFailure, Wanted
+from tiphys.kubelet.pod_images import PodImages
 from tiphys.kubelet.reporter import Reporter
 from tiphys.kubelet.runtime_view import RuntimeView
-from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
-from tiphys.kubelet.seen import ImageState, Problem, Seen, Waiting
+from tiphys.kubelet.runtimes.interface import RuntimeFailure
+from tiphys.kubelet.seen import Problem, Seen, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.status import Reason, Status, pod_status
 from tiphys.machinery import meta
@@ -48,9 +48,6 @@ from tiphys.machinery.retry import Backoff, CrashLoop, ItemBackoff
 log = logging.getLogger(__name__)
 
 PROVISION_BACKOFF = Backoff(base_seconds=0.5, cap_seconds=30.0)
-IMAGE_BACKOFF = Backoff(base_seconds=10.0, cap_seconds=300.0)
-BACK_OFF_SHOWN_AFTER_SECONDS = 2.0
-"""A failed pull is ErrImagePull for this long, and then ImagePullBackOff until the next try."""
 CONTAINER_RETRY_SECONDS = 1.0
 RUNTIME_RETRY_SECONDS = 1.0
 
@@ -59,7 +56,6 @@ RUNTIME_RETRY_SECONDS = 1.0
 class _Memory:
     """What is true of the pod beside what the runtime shows; becomes part of Seen."""
 
-    images: dict[str, ImageState] = field(default_factory=dict)
     crash_loops: dict[str, CrashLoop] = field(default_factory=dict)
     container_problems: dict[str, Problem] = field(default_factory=dict)
     sandbox_problem: Problem | None = None
@@ -82,7 +78,7 @@ class PodWorker:
         self._on_done = on_done
         self._memory = _Memory()
         self._backoff: ItemBackoff[str] = ItemBackoff(PROVISION_BACKOFF)
-        self._image_backoff: ItemBackoff[str] = ItemBackoff(IMAGE_BACKOFF)
+        self._images = PodImages(host, self._spawn)
         self._reporter = Reporter(host.client, pod, host.clock)
         self._told: dict[str, Waiting] = {}
         self._status: Status = {}
@@ -182,7 +178,7 @@ class PodWorker:
         return Seen(
             sandboxes=view.sandboxes,
             containers=view.containers,
-            images=dict(memory.images),
+            images=dict(self._images.states),
             crash_loops=dict(memory.crash_loops),
             container_problems=dict(memory.container_problems),
             sandbox_problem=memory.sandbox_problem,
@@ -247,7 +243,7 @@ class PodWorker:
                 case PrepareVolumes():
                     await self._prepare_volumes(pod)
                 case PullImage(name):
-                    self._pull(pod, name)
+                    self._images.pull(pod, name)
                 case StartContainer(name, attempt):
                     await self._start(pod, name, attempt)
                 case StopContainer():
@@ -307,54 +303,6 @@ class PodWorker:
         delay = self._backoff.failed(what)
         return Problem(reason, message, self._host.clock.now() + timedelta(seconds=delay))
 
-    # Images
-
-    def _pull(self, pod: Object, name: str) -> None:
-        before = self._memory.images.get(name) or ImageState()
-        self._memory.images[name] = ImageState(problem=before.problem, is_pulling=True)
-        self._spawn(self._ensure_image(pod, name))
-
-    async def _ensure_image(self, pod: Object, name: str) -> None:
-        container = spec.find_container(pod, name)
-        assert container is not None
-        image = container.get("image", "")
-
-        def record(type: str, reason: str, message: str) -> None:
-            self._host.record(pod, type, reason, message, name)
-
-        try:
-            credentials = await self._host.provisions.credentials(pod, image)
-            wanted = Wanted(image, container.get("imagePullPolicy") or "IfNotPresent", credentials)
-            reference = await self._host.images.ensure(wanted, record)
-        except PullFailure as failure:
-            self._note_pull_failure(pod, name, image, failure)
-        except Unavailable:
-            await self._host.clock.sleep(RUNTIME_RETRY_SECONDS)
-            self._memory.images.pop(name, None)
-        except RuntimeFailure as error:
-            self._note_pull_failure(pod, name, image, PullFailure("ImageInspectError", error.message))
-        else:
-            self._memory.images[name] = ImageState(reference)
-
-    def _note_pull_failure(self, pod: Object, name: str, image: str, failure: PullFailure) -> None:
-        delay = self._image_backoff.failed(image)
-        retry_at = self._host.clock.now() + timedelta(seconds=delay)
-        problem = Problem(failure.reason, failure.message, retry_at)
-        self._memory.images[name] = ImageState(problem=problem)
-        if failure.reason == ERR_IMAGE_PULL:
-            self._spawn(self._show_back_off(pod, name, image, problem))
-
-    async def _show_back_off(self, pod: Object, name: str, image: str, problem: Problem) -> None:
-        await self._host.clock.sleep(BACK_OFF_SHOWN_AFTER_SECONDS)
-        state = self._memory.images.get(name)
-        if state is None or state.problem is not problem or state.is_pulling:
-            return
-        text = f'Back-off pulling image "{image}"'
-        self._host.record(pod, NORMAL, "BackOff", text, name)
-        self._host.record(pod, WARNING, "Failed", f"Error: {IMAGE_PULL_BACK_OFF}", name)
-        shown = Problem(IMAGE_PULL_BACK_OFF, f"{text}: {problem.reason}: {problem.message}", problem.retry_at)
-        self._memory.images[name] = ImageState(problem=shown)
-
     # Containers
 
     async def _start(self, pod: Object, name: str, attempt: int) -> None:
@@ -362,7 +310,7 @@ class PodWorker:
         container, sandbox = spec.find_container(pod, name), self.view.sandboxes[0]
         assert container is not None
         host, memory = self._host, self._memory
-        image = memory.images[name].reference
+        image = self._images.states[name].reference
         self._note_restart(name)
         stage = "CreateContainerConfigError"
         try:
@@ -386,7 +334,7 @@ class PodWorker:
             hook = (container.get("lifecycle") or {}).get("postStart")
             if hook:
                 await self._after_start(pod, container, id, hook)
-        memory.images.pop(name, None)
+        self._images.forget(name)
         self.view.mark_sandbox(sandbox.id)
 
     async def _remove_container(self, id: str) -> None:
