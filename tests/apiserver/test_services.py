@@ -128,6 +128,18 @@ async def test_updates_at_once_share_nothing(client: Client) -> None:
     assert len({each["spec"]["ports"][0]["nodePort"] for each in made}) == 20
 
 
+async def test_ports_that_are_none_are_refused_not_tripped_over(client: Client) -> None:
+    for kind in ("NodePort", "LoadBalancer"):
+        answer = await client.call(
+            "POST", SERVICES, {"metadata": {"name": "a"}, "spec": {"type": kind, "ports": [{}, None]}}
+        )
+        assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+        await client.create(SERVICES, service(kind.lower(), type=kind))
+        for ports in ([None], [{"port": 80}, {}]):
+            changed = {"metadata": {"name": kind.lower()}, "spec": {"type": kind, "ports": ports}}
+            assert (await client.call("PUT", f"{SERVICES}/{kind.lower()}", changed)).status == 422
+
+
 KINDS = st.sampled_from(["ClusterIP", "NodePort", "LoadBalancer"])
 
 

@@ -328,6 +328,25 @@ async def test_ephemeral_containers_join_and_nothing_else_changes(client: Client
     )
     assert plain.status in (200, 422)
     assert (await client.get(f"{PODS}/p"))["spec"]["ephemeralContainers"]
+    bare = await client.call("PUT", f"{PODS}/p/ephemeralcontainers", {})
+    assert bare.status in (200, 422)  # nothing is asked for: nothing, or that what is there must stay
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/nodes/n", f"{PODS}/p", "/api/v1/namespaces/default/services/kubernetes"]
+)
+async def test_a_proxy_is_not_the_object_itself(client: Client, path: str, method: str) -> None:
+    await client.create("/api/v1/nodes", {"metadata": {"name": "n"}})
+    await pod(client)
+    before = await client.get(path)
+    for below in ("/proxy", "/proxy/x"):
+        body = {"metadata": {"name": "other", "labels": {"x": "y"}}}
+        answer = await client.call(
+            method, path + below, body, content_type=MERGE_PATCH if method == "PATCH" else "application/json"
+        )
+        assert answer.body.get("kind") in (None, "Status"), answer.body
+    assert await client.get(path) == before
 
 
 async def test_component_statuses_are_deprecated_but_there(client: Client) -> None:

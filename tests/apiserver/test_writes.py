@@ -287,6 +287,8 @@ async def test_creations_that_race_have_one_winner(client: Client) -> None:
         ("GET", "/apis/apps/v9/deployments"),
         ("GET", "/apis/nope.io/v1/things"),
         ("GET", f"{MAPS}/a/nonsense"),
+        ("GET", f"{PODS}/p/status/more"),
+        ("GET", "/api/v1/configmaps/a"),
         ("GET", "/nonsense"),
         ("GET", "/api/v1/namespaces/default/nodes"),
     ],
@@ -414,3 +416,19 @@ async def test_some_kinds_can_be_created_by_an_update(client: Client) -> None:
     )
     assert answer.status == (201 if row.create_on_update else 404)
     assert (await client.call("PUT", f"{MAPS}/m", {"metadata": {"name": "m"}})).status == 404
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"containers": None},
+        {"containers": [{"name": "c", "image": "i"}], "volumes": [{}]},
+        {"containers": [{}]},
+    ],
+)
+async def test_a_pod_that_admission_finds_half_empty_is_refused_by_validation(
+    client: Client, spec: Object
+) -> None:
+    status = await refused(client, "POST", PODS, {"metadata": {"name": "p"}, "spec": spec})
+    assert (status["code"], status["reason"]) == (422, "Invalid")

@@ -184,22 +184,22 @@ class Allocators:
             return
         own = {port.get("nodePort") for port in ((old or {}).get("spec") or {}).get("ports") or ()}
         _, used = self._used(service["metadata"].get("uid", ""))
-        shared: dict[int, int] = {}
+        shared: dict[int | None, int] = {}
         for index, port in enumerate(spec.get("ports") or ()):
             wanted = port.get("nodePort")
             if wanted in own and wanted:
-                shared[port["port"]] = wanted
+                shared[port.get("port")] = wanted
             elif wanted:
                 self._check_port(service, index, wanted, used, taken)
-                shared[port["port"]] = wanted
-            elif port["port"] in shared:
-                port["nodePort"] = shared[port["port"]]  # the same port in another protocol
+                shared[port.get("port")] = wanted
+            elif port.get("port") in shared:
+                port["nodePort"] = shared[port.get("port")]  # the same port in another protocol
             else:
                 free = self._ports.take(used | {item for item in own if item})
                 if free is None:
                     raise errors.internal_error("failed to allocate a nodePort: range is full")
                 taken.append(free)
-                port["nodePort"] = shared[port["port"]] = free
+                port["nodePort"] = shared[port.get("port")] = free
 
     def _check_port(self, service: Object, index: int, wanted: int, used: set[int], taken: list[int]) -> None:
         path = _SPEC.child("ports").index(index).child("nodePort")
@@ -239,11 +239,11 @@ def _keep(service: Object, old: Object) -> None:
 
 def _keep_ports(spec: dict[str, Any], before: dict[str, Any]) -> None:
     known = {
-        (port.get("protocol", "TCP"), port["port"]): port.get("nodePort")
+        (port.get("protocol", "TCP"), port.get("port")): port.get("nodePort")
         for port in before.get("ports") or ()
     }
     for port in spec.get("ports") or ():
-        number = known.get((port.get("protocol", "TCP"), port["port"]))
+        number = known.get((port.get("protocol", "TCP"), port.get("port")))
         if not port.get("nodePort") and number:
             port["nodePort"] = number
 

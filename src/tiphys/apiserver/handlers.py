@@ -44,6 +44,9 @@ def serve(call: Call) -> Response | Awaitable[Response]:
         own = SUBRESOURCES.get((row.group, row.plural, info.subresource)) or SUBRESOURCES.get(
             ("", "", info.subresource)
         )
+        if own is None and call.subresource.kind is not None:
+            # Its body is not the object's: the generic verbs would read, or even delete, the object itself.
+            raise errors.StatusError(501, "", f"{row.plural}/{info.subresource} is not served")
         return own(call) if own is not None else _GENERIC[info.verb](call)
     if info.verb not in row.verbs or not _fits_path(call):
         raise not_allowed(call)

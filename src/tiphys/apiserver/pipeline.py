@@ -34,7 +34,7 @@ def find_resource(call: Call) -> None:
         raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
     if info.subresource:
         call.subresource = row.subresource(info.subresource)
-        if call.subresource is None:
+        if call.subresource is None or (len(info.parts) > 3 and info.subresource != "proxy"):
             raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
     if not info.verb:
         raise errors.generic_server_response(405, call.request.method)

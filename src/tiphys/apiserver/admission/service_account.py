@@ -45,7 +45,7 @@ class ServiceAccount:
             spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
 
     def _mount_token(self, spec: dict[str, Any]) -> None:
-        containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
+        containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
         without = [container for container in containers if not _has_mount(container)]
         if not without:
             return
@@ -72,9 +72,9 @@ def _has_mount(container: dict[str, Any]) -> bool:
 
 def _existing_volume(spec: dict[str, Any]) -> str | None:
     for volume in spec.get("volumes") or ():
-        if volume["name"].startswith("kube-api-access-") and "projected" in volume:
-            found: str = volume["name"]
-            return found
+        name: str = volume.get("name", "")  # what has none is refused later, by the kind's own rules
+        if name.startswith("kube-api-access-") and "projected" in volume:
+            return name
     return None
 
 

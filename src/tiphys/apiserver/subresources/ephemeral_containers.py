@@ -37,5 +37,5 @@ def _only_these(old: Object, new: Object) -> Object:
         spec["ephemeralContainers"] = wanted
     else:
         spec.pop("ephemeralContainers", None)
-    version = new["metadata"].get("resourceVersion")
+    version = (new.get("metadata") or {}).get("resourceVersion")
     return {**old, "metadata": {**old["metadata"], "resourceVersion": version}, "spec": spec}
