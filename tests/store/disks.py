@@ -77,3 +77,20 @@ class FailOnce:
         if self.left == 0:
             self.failed, self.left = True, None
             raise self.error("the disk refuses")
+
+
+class Killer:
+    """Keeps, for each write to the disk after `arm`, what the files hold just before: what a killed process leaves."""
+
+    def __init__(self, directory: Path, images: Path) -> None:
+        self.directory, self.images = directory, images
+        self.armed = False
+        self.count = 0
+
+    def __call__(self, operation: str, path: str) -> None:
+        if self.armed and operation == "write":
+            image = self.images / str(self.count)
+            image.mkdir(parents=True)
+            for name in ("store.db", "store.db-wal"):
+                shutil.copy(self.directory / name, image)
+            self.count += 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tiphys.store.interface import StoreFull
 from tiphys.store.sqlite import SQLiteStore
+from tiphys.store.sqlite_pointers import FlushPolicy
 
 SIZE_BYTES = 2 << 20
 
@@ -17,7 +18,7 @@ SIZE_BYTES = 2 << 20
 async def main(directory: Path, writer: str) -> None:
     (directory / "ballast").write_bytes(b"x" * (SIZE_BYTES // 2))
     path = directory / "store.db"
-    store = SQLiteStore(path, writer=writer)  # type: ignore[arg-type]
+    store = SQLiteStore(path, writer=writer, flush=FlushPolicy(rows=20, slice_keys=8))  # type: ignore[arg-type]
     written = 0
     while True:
         outcomes = await asyncio.gather(

@@ -15,13 +15,16 @@ from typing import Any
 
 import apsw
 import pytest
-from disks import Disk, FailOnce, Platter
+from disks import Disk, FailOnce, Killer, Platter
 
 from tiphys.store.interface import Entry, StoreError, StoreFailed, StoreFull
 from tiphys.store.sqlite import SQLiteStore
+from tiphys.store.sqlite_pointers import FlushPolicy
 
 HERE = Path(__file__).parent
 ROUNDS = 6
+NEVER = FlushPolicy(rows=1 << 30, quiet_rows=1 << 30)
+EAGER = FlushPolicy(rows=3, slice_keys=2)
 
 
 @pytest.fixture(params=["inline", "thread"])
@@ -32,9 +35,11 @@ def writer(request: pytest.FixtureRequest) -> Any:
 # Killed
 
 
-def killed_writer(path: Path, writer: str, seconds: float) -> list[tuple[int, str, bytes | None]]:
+def killed_writer(
+    path: Path, writer: str, flush_rows: int, seconds: float
+) -> list[tuple[int, str, bytes | None]]:
     """What a process acknowledged that was killed so long after its first acknowledgement."""
-    command = [sys.executable, str(HERE / "writing_process.py"), str(path), writer]
+    command = [sys.executable, str(HERE / "writing_process.py"), str(path), writer, str(flush_rows)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         first = process.stdout.readline()
@@ -54,7 +59,7 @@ def test_sigkill_at_any_moment_loses_no_acknowledged_write(path: Path) -> None:
     moments = random.Random(20)
     for number in range(ROUNDS):
         writer = "inline" if number % 2 else "thread"
-        acknowledged = killed_writer(path, writer, moments.uniform(0, 0.25))
+        acknowledged = killed_writer(path, writer, (1, 50, 4096)[number % 3], moments.uniform(0, 0.25))
         assert acknowledged
         asyncio.run(check(path, acknowledged))
 
@@ -69,17 +74,48 @@ async def check(path: Path, acknowledged: list[tuple[int, str, bytes | None]]) -
     for revision, key, value in {key: each for each in acknowledged for key in [each[1]]}.values():
         if revision <= store.compact_revision and not any(change.key == key for change in history.values()):
             assert store.get(key) == (None if value is None else Entry(key, value, revision))
+    listing = store.list("")
     await store.compact(store.compact_revision)
+    await store.compact(store.revision)
+    assert store.list("") == listing
     await store.close()
+
+
+async def test_a_kill_before_any_write_of_a_flush_a_sweep_and_a_checkpoint_loses_nothing(
+    path: Path, writer: Any
+) -> None:
+    killer = Killer(path.parent, path.parent / "killed")
+    disk = Disk(f"killer-{writer}", killer)
+    policy = FlushPolicy(rows=1 << 30, quiet_rows=1 << 30, slice_keys=3)
+    store = SQLiteStore(path, writer=writer, disk=disk.name, flush=policy)
+    for number in range(60):
+        await store.write(f"/{number % 11}", None if number // 11 == 3 else str(number).encode() * 99)
+    await store.write("/3", None)
+    listing = store.list("")
+    killer.armed = True
+    await store.compact(store.revision - 5)
+    await store.compact(store.revision)
+    await store.close()
+    disk.unregister()
+    assert killer.count > 20
+    for number in range(killer.count):
+        survivor = SQLiteStore(killer.images / str(number) / path.name, flush=policy)
+        assert survivor.list("") == listing, number
+        for _ in range(2):
+            await survivor.compact(survivor.revision)
+            assert survivor.list("") == listing, number
+        assert await survivor.write("/3", b"again", expected=0) == listing.revision + 1
+        await survivor.close()
 
 
 # Without power
 
 
-async def test_a_power_cut_loses_no_acknowledged_write(path: Path, writer: Any) -> None:
+@pytest.mark.parametrize("flush", [NEVER, EAGER], ids=["never", "eager"])
+async def test_a_power_cut_loses_no_acknowledged_write(path: Path, writer: Any, flush: FlushPolicy) -> None:
     platter = Platter(path.parent / "platter")
     disk = Disk(f"platter-{writer}", platter)
-    store = SQLiteStore(path, writer=writer, disk=disk.name)
+    store = SQLiteStore(path, writer=writer, disk=disk.name, flush=flush)
     state: dict[str, bytes] = {}
     for number in range(20):
         key, value = f"/{number % 7}", str(number).encode()
@@ -97,7 +133,7 @@ async def test_a_power_cut_loses_no_acknowledged_write(path: Path, writer: Any) 
         await survivor.close()
         if number % 4 == 3:
             await store.close()
-            store = SQLiteStore(path, writer=writer, disk=disk.name)
+            store = SQLiteStore(path, writer=writer, disk=disk.name, flush=flush)
     await store.close()
     disk.unregister()
 

@@ -14,9 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tiphys.store.interface import Change, Compacted, Conflict, Entry, Listing, Store
 from tiphys.store.memory import MemoryStore
 from tiphys.store.sqlite import SQLiteStore
+from tiphys.store.sqlite_pointers import FlushPolicy
 
 KEYS = ["/a/1", "/a/2", "/a/21", "/b/1", "/b/é"]
 PREFIXES = ["", "/", "/a/", "/a/2", "/b/", "/b/é", "/c"]
+POLICIES = [FlushPolicy(), FlushPolicy(rows=1, slice_keys=1), FlushPolicy(rows=5, slice_keys=2)]
 Result = TypeVar("Result")
 
 keys = st.sampled_from(KEYS)
@@ -69,8 +71,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.heard: dict[str, list[Change]] = {}
         self.stores: dict[str, Store] = {}
         self.add("memory", MemoryStore())
-        self.reopen("inline")
-        self.reopen("thread")
+        self.reopen("inline", POLICIES[0])
+        self.reopen("thread", POLICIES[2])
 
     def add(self, name: str, store: Store) -> None:
         self.stores[name] = store
@@ -79,11 +81,23 @@ class StoreMachine(RuleBasedStateMachine):
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         return self.runner.run(coroutine)
 
-    @rule(mode=st.sampled_from(["inline", "thread"]))
-    def reopen(self, mode: Any) -> None:
+    @rule(mode=st.sampled_from(["inline", "thread"]), policy=st.sampled_from(POLICIES))
+    def reopen(self, mode: Any, policy: FlushPolicy) -> None:
         if mode in self.stores:
             self.run(self.stores[mode].close())
-        self.add(mode, SQLiteStore(self.directory / mode, writer=mode))
+        (self.directory / mode).mkdir(exist_ok=True)
+        self.add(mode, SQLiteStore(self.directory / mode / "store.db", writer=mode, flush=policy))
+
+    @rule(mode=st.sampled_from(["inline", "thread"]))
+    def kill(self, mode: str) -> None:
+        """What a process that is killed now leaves behind, wherever its flush of pointers is."""
+        left = shutil.copytree(self.directory / mode, self.directory / "killed")
+        survivor = SQLiteStore(left / "store.db")
+        assert survivor.list("") == self.model.list("", self.model.revision, "", 0)
+        self.run(survivor.compact(self.model.revision))
+        assert survivor.list("") == self.model.list("", self.model.revision, "", 0)
+        self.run(survivor.close())
+        shutil.rmtree(left)
 
     @rule(writes=st.lists(write, min_size=1, max_size=12))
     def write_together(self, writes: list[tuple[str, bytes | None, str]]) -> None:

@@ -29,7 +29,7 @@ def test_a_slow_disk_gets_the_thread_after_a_few_commits() -> None:
 
 
 def test_many_writes_in_a_commit_do_not_make_the_disk_slow() -> None:
-    assert observe(WriterChoice("adaptive"), *[0.0009] * 100, writes=64)
+    assert observe(WriterChoice("adaptive"), *[0.0025] * 100, writes=64)
 
 
 def test_it_returns_when_the_disk_is_quick_again_though_the_thread_waits_for_the_lock_at_times() -> None:

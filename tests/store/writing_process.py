@@ -1,6 +1,6 @@
 """Writes until it is killed, and prints what has been acknowledged: `revision key value`, value - for a deletion.
 
-Run: writing_process.py PATH WRITER
+Run: writing_process.py PATH WRITER FLUSH_ROWS
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from itertools import count
 
 from tiphys.store.interface import Conflict
 from tiphys.store.sqlite import SQLiteStore
+from tiphys.store.sqlite_pointers import FlushPolicy
 
 
 async def write_for_ever(store: SQLiteStore, name: str) -> None:
@@ -31,8 +32,9 @@ async def compact_for_ever(store: SQLiteStore) -> None:
         await store.compact(max(store.revision - 100, 0))
 
 
-async def main(path: str, writer: str) -> None:
-    store = SQLiteStore(path, writer=writer)  # type: ignore[arg-type]
+async def main(path: str, writer: str, flush_rows: str) -> None:
+    policy = FlushPolicy(rows=int(flush_rows), slice_keys=3)
+    store = SQLiteStore(path, writer=writer, flush=policy)  # type: ignore[arg-type]
     await asyncio.gather(compact_for_ever(store), *(write_for_ever(store, f"writer-{n}") for n in range(8)))
 
 

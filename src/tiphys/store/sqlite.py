@@ -2,7 +2,7 @@
 
     sqlite3 store.db 'SELECT revision, key, value FROM objects'
 
-A write is acknowledged after its transaction is synced to disk. Why it is built so: docs/decisions/0003-store.md.
+A write is acknowledged after its row of the log is synced to disk; the table of pointers follows when there is time. Why it is built so: docs/decisions/0003-store.md.
 The caller that opens the store closes it; its threads (a writer for slow disks and for compaction, a copier for the
 write-ahead log) start when they are first needed.
 """
@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike, fspath
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.store.group_commit import Batch, GroupCommitStore
-from tiphys.store.interface import Change, Compacted, Entry, FutureRevision, Listing, StoreClosed
+from tiphys.store.interface import Change, Compacted, Entry, FutureRevision, Listing, StoreClosed, StoreError
 from tiphys.store.sqlite_database import Database
+from tiphys.store.sqlite_pointers import FlushPolicy
 from tiphys.store.writer import Mode, Worker, WriterChoice
 
 SWEEP_ROWS = 200
@@ -30,11 +31,19 @@ SWEEP_ROWS = 200
 logger = logging.getLogger(__name__)
 
 
+class Job(NamedTuple):
+    """A blocking call that takes its turn with the commits."""
+
+    call: Callable[[], Any]
+    future: Future[Any]
+    inline: bool
+
+
 class SQLiteStore(GroupCommitStore):
     """Opens at once, or raises a StoreError whose message names the file and the cure.
 
     `writer` fixes where commits run; "adaptive" chooses by the disk's speed. `clock` counts seconds, to measure it.
-    `disk` names a VFS of SQLite's in place of the file system, for tests that break it.
+    `disk` names a VFS of SQLite's in place of the file system, for tests that break it; `flush` is when pointers follow.
     """
 
     def __init__(
@@ -44,17 +53,25 @@ class SQLiteStore(GroupCommitStore):
         writer: Mode = "adaptive",
         clock: Callable[[], float] = perf_counter,
         disk: str = "",
+        flush: FlushPolicy = FlushPolicy(),
     ) -> None:
         self._database = Database(fspath(path), clock=clock, disk=disk)
         super().__init__(revision=self._database.revision, compact_revision=self._database.compact_revision)
-        self._revisions = self._database.revisions
+        self._pointers = self._database.pointers
+        self._revisions = self._pointers.revisions
         self._choice = WriterChoice(writer)
         self._writer = Worker("store-writer")
         self._copier = Worker("store-checkpoint")
-        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._job: Future[Any] | None = None
+        self._jobs: deque[Job] = deque()
+        self._job: Job | None = None
         self._job_was_last = False
         self._checkpoint: asyncio.Task[None] | None = None
+        self._policy = flush
+        self._flush_at = flush.rows
+        self._flush: asyncio.Task[None] | None = None
+        self._flushing = asyncio.Lock()
+        self._quiet_timer: asyncio.TimerHandle | None = None
+        self._last_commit = 0.0
         self._compacting = asyncio.Lock()
 
     def get(self, key: str) -> Entry | None:
@@ -77,6 +94,8 @@ class SQLiteStore(GroupCommitStore):
             if revision > self.compact_revision:
                 await self._alone(partial(self._database.promise_compaction, revision))
                 self.compact_revision = revision
+            if self.compact_revision > self._pointers.through and not await self._flush_pointers():
+                return
             while not self._closed and await self._alone(partial(self._sweep, self.compact_revision)):
                 await asyncio.sleep(0)
 
@@ -84,8 +103,11 @@ class SQLiteStore(GroupCommitStore):
         if self._closed:
             return
         await self._finish_writes()
-        if self._checkpoint is not None:
-            await asyncio.wait([self._checkpoint])
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
+        if background := [task for task in (self._checkpoint, self._flush) if task is not None]:
+            await asyncio.wait(background)
+        await self._flush_later(closing=True)
         self._copier.close()
         closed: Future[None] = asyncio.get_running_loop().create_future()
         self._writer.submit(
@@ -120,12 +142,9 @@ class SQLiteStore(GroupCommitStore):
             self._failed(batch, error or RuntimeError("a commit without an end"))
             return
         self._choice.observe(seconds, len(batch.writes))
-        for write in batch.writes:
-            if write.value is None:
-                del self._revisions[write.key]
-            else:
-                self._revisions[write.key] = write.revision
+        self._pointers.committed(batch.writes)
         self._committed(batch, self._changes_of(batch) if self._subscribers else [])
+        self._start_flush_if_due()
         self._start_checkpoint_if_due()
 
     def _changes_of(self, batch: Batch) -> Sequence[Change]:
@@ -144,13 +163,14 @@ class SQLiteStore(GroupCommitStore):
 
     # What must not run beside a commit: it takes turns with them
 
-    def _alone(self, call: Callable[[], Any]) -> Future[Any]:
-        """Run a blocking call in the writer's thread while nothing is committed; the loop and the reads go on.
+    def _alone(self, call: Callable[[], Any], *, inline: bool = False) -> Future[Any]:
+        """Run a blocking call while nothing is committed: in the writer's thread (the loop and the reads go on), or
+        inline, if it is short.
 
         The turn ends with the call, not with who awaits it: to cancel that one does not let a commit in beside it.
         """
         future: Future[Any] = asyncio.get_running_loop().create_future()
-        self._jobs.append((call, future))
+        self._jobs.append(Job(call, future, inline))
         self._schedule()
         return future
 
@@ -159,9 +179,12 @@ class SQLiteStore(GroupCommitStore):
 
     def _next(self) -> None:
         if self._jobs and not (self._job_was_last and self._waiting.writes):
-            call, self._job = self._jobs.popleft()
-            self._writer.submit(call, self._job_ended)
+            self._job = self._jobs.popleft()
             self._job_was_last = True
+            if self._job.inline:
+                self._job_ended(*_outcome(self._job.call))
+            else:
+                self._writer.submit(self._job.call, self._job_ended)
         else:
             self._job_was_last = False
             super()._next()
@@ -169,11 +192,72 @@ class SQLiteStore(GroupCommitStore):
     def _job_ended(self, result: object, error: Exception | None) -> None:
         job, self._job = self._job, None
         if job is not None:
-            _settle(job, result, error)
+            _settle(job.future, result, error)
         self._schedule()
 
     def _sweep(self, revision: int) -> bool:
         return self._database.sweep(revision, SWEEP_ROWS)
+
+    # Pointers
+
+    def _start_flush_if_due(self) -> None:
+        if self._closed or self._flush is not None:
+            return
+        if self._pointers.rows >= self._flush_at:
+            self._start_flush()
+        elif self._pointers.rows >= self._policy.quiet_rows:
+            self._last_commit = asyncio.get_running_loop().time()
+            if self._quiet_timer is None:
+                self._wait_for_quiet(self._last_commit)
+
+    def _start_flush(self) -> None:
+        self._flush = asyncio.get_running_loop().create_task(self._flush_later())
+
+    def _wait_for_quiet(self, since: float) -> None:
+        """One timer for all commits: it does not start anew with each of them, but looks when the last one was."""
+        loop = asyncio.get_running_loop()
+        self._quiet_timer = loop.call_at(since + self._policy.quiet_seconds, self._perhaps_quiet)
+
+    def _perhaps_quiet(self) -> None:
+        self._quiet_timer = None
+        if self._closed or self._flush is not None or self._pointers.rows < self._policy.quiet_rows:
+            return
+        if asyncio.get_running_loop().time() >= self._last_commit + self._policy.quiet_seconds:
+            self._start_flush()
+        else:
+            self._wait_for_quiet(self._last_commit)
+
+    async def _flush_later(self, *, closing: bool = False) -> None:
+        """Flush; if the file refuses, nothing is lost: the log has it all, and later writes bring the next attempt."""
+        try:
+            await self._flush_pointers(closing=closing)
+        except StoreError as error:
+            self._flush_at = self._pointers.rows + self._policy.rows
+            logger.warning("the pointers to the newest rows could not be written yet: %s", error)
+            return
+        finally:
+            self._flush = None
+        self._start_flush_if_due()  # for what was written meanwhile
+        self._start_checkpoint_if_due()
+
+    async def _flush_pointers(self, *, closing: bool = False) -> bool:
+        """Bring `cur` to the newest revision, a slice between two commits. False: a close, which does it, came before."""
+        async with self._flushing:
+            revision = self.revision
+            if self._pointers.through == revision:
+                return True
+            try:
+                for part in self._pointers.begin_flush(revision, self._policy.slice_keys):
+                    await self._alone(partial(self._database.point, part), inline=self._choice.inline)
+                    if self._closed and not closing:
+                        self._pointers.flush_failed()
+                        return False
+            except BaseException:
+                self._pointers.flush_failed()
+                raise
+            self._pointers.flushed(revision)
+            self._flush_at = self._policy.rows
+            return True
 
     # Checkpoints
 
@@ -194,6 +278,13 @@ class SQLiteStore(GroupCommitStore):
             logger.warning("the write-ahead log could not be copied back: %s", error)
         finally:
             self._checkpoint = None
+
+
+def _outcome(call: Callable[[], Any]) -> tuple[object, Exception | None]:
+    try:
+        return call(), None
+    except Exception as error:
+        return None, error
 
 
 def _settle(future: Future[Any], result: object, error: Exception | None) -> None:

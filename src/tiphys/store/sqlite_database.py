@@ -1,31 +1,49 @@
 """What the SQLite store asks of its file, as plain blocking calls: no loop, no thread, no decisions.
 
-Three connections to one file, so that nobody waits for another: one writes (used by one caller at a time, from
-whichever thread), one reads (on the loop), one copies the write-ahead log back into the file.
+Four connections to one file. One writes, one brings the pointers up to date (both used by one caller at a time, from
+whichever thread), one reads (on the loop), one copies the write-ahead log back into the file. The second is there
+because its transactions need no sync: a power cut takes only back what a replay of the log, which is synced, repeats.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import chain, islice
 from typing import cast
 
 import apsw
 
 from tiphys.store.group_commit import Write
 from tiphys.store.interface import Change, Entry, Listing
-from tiphys.store.sqlite_file import CREATED, DELETED, UPDATED, Explained, FileLock, connect, open_file
+from tiphys.store.sqlite_file import (
+    CREATED,
+    DELETED,
+    PAGE_BYTES,
+    UPDATED,
+    Explained,
+    FileLock,
+    connect,
+    open_file,
+)
+from tiphys.store.sqlite_pointers import GONE, Pointer, Pointers, Slice
 
-CHECKPOINT_PAGES = 1000
-"""Pages in the write-ahead log after which it is copied back: 16 MiB, SQLite's own default in pages."""
+CHECKPOINT_PAGES = (16 << 20) // PAGE_BYTES
+"""Pages in the write-ahead log after which it is copied back."""
 CHUNKS = (64, 8, 1)
 """Rows per statement. One step of SQLite, and one release of the interpreter's lock, then carries many rows."""
 
 LIST = """
 SELECT cur.key, log.value, cur.rev FROM cur CROSS JOIN log ON log.rev = cur.rev
-WHERE cur.key >= ? AND cur.key < ? AND cur.rev <= ? ORDER BY cur.key LIMIT ?"""
+WHERE cur.key >= ? AND cur.key < ? AND cur.rev <= ? ORDER BY cur.key"""
 COUNT = "SELECT count(*) FROM cur WHERE key >= ? AND key < ? AND rev <= ?"
+COUNT_AMONG = "SELECT count(*) FROM cur WHERE key IN (SELECT value FROM json_each(?)) AND rev <= ?"
+ENTRIES = (
+    "SELECT log.key, log.value, log.rev FROM json_each(?) AS wanted CROSS JOIN log ON log.rev = wanted.value"
+)
+REPLAY = f"SELECT key, CASE op WHEN {DELETED} THEN {GONE} ELSE rev END FROM log WHERE rev > ? ORDER BY rev"
 LATER = "SELECT key, prev FROM log WHERE rev > ? ORDER BY rev"
 CHANGES = """
 SELECT log.rev, log.key, log.value, log.prev, old.value FROM log LEFT JOIN log AS old ON old.rev = log.prev
@@ -36,6 +54,9 @@ DELETE FROM log WHERE rev IN (SELECT prev FROM log WHERE rev > ? AND rev <= ? AN
 SWEEP_TOMBSTONES = f"DELETE FROM log WHERE rev > ? AND rev <= ? AND op = {DELETED}"
 
 
+Entries = list[Entry]  # by another name, since `Database.list` hides that of the type
+
+
 def _statements(head: str, row: str, tail: str = "") -> dict[int, str]:
     return {rows: f"{head} {','.join([row] * rows)}{tail}" for rows in CHUNKS}
 
@@ -44,6 +65,7 @@ INSERT_LOG = _statements("INSERT INTO log(rev, op, key, prev, value) VALUES", "(
 POINT = _statements(
     "INSERT INTO cur(key, rev) VALUES", "(?,?)", " ON CONFLICT(key) DO UPDATE SET rev = excluded.rev"
 )
+SET_META = "UPDATE meta SET value = ? WHERE name = ?"
 FORGET = _statements("DELETE FROM cur WHERE key IN (", "?", ")")
 
 
@@ -66,21 +88,28 @@ class Database:
         self._writer = open_file(self.path, disk)
         self._writing = Explained(self.path, self._writer)
         with self._writing:
-            self._reader, self._copier = connect(self.path, disk), connect(self.path, disk)
-            self._reading, self._copying = (
-                Explained(self.path, self._reader),
-                Explained(self.path, self._copier),
+            self._pointer, self._reader, self._copier = (connect(self.path, disk) for _ in range(3))
+            self._pointing, self._reading, self._copying = (
+                Explained(self.path, connection) for connection in (self._pointer, self._reader, self._copier)
             )
+            self._pointer.pragma("synchronous", "NORMAL")
+            self._pointer.set_busy_timeout(0)  # it can come again later; the loop cannot wait
             self._copier.pragma("journal_mode")  # until it has read once, it knows no log, and copies nothing
             # In place of SQLite's own checkpoints, which stall a commit.
             self._writer.set_wal_hook(self._logged)
+            self._pointer.set_wal_hook(self._logged)
             self.compact_revision: int = self._meta("compact_revision")
             self._swept_revision: int = self._meta("swept_revision")
             newest = self._writer.execute("SELECT max(rev) FROM log").get or 0
             # A deletion that was the newest change is not in the log any more once it has been compacted.
             self.revision: int = max(newest, self.compact_revision)
-            keys = cast("Iterator[tuple[str, int]]", self._writer.execute("SELECT key, rev FROM cur"))
-            self.revisions: dict[str, int] = dict(keys)
+            self.pointers = self._read_pointers()
+
+    def _read_pointers(self) -> Pointers:
+        keys = cast("Iterator[Pointer]", self._writer.execute("SELECT key, rev FROM cur"))
+        pointers = Pointers(dict(keys), self._meta("pointers_through"))
+        pointers.replay(cast("Iterator[Pointer]", self._writer.execute(REPLAY, (pointers.through,))))
+        return pointers
 
     def _meta(self, name: str) -> int:
         return int(self._writer.execute("SELECT value FROM meta WHERE name = ?", (name,)).get)
@@ -91,22 +120,29 @@ class Database:
         """Make the writes durable, all or none. Returns how many seconds the disk took."""
         with self._writing, _Transaction(self._writer):
             _insert(self._writer, INSERT_LOG, [_row(write) for write in writes])
-            last = {write.key: write for write in writes}
-            _insert(self._writer, POINT, [(w.key, w.revision) for w in last.values() if w.value is not None])
-            _insert(self._writer, FORGET, [(w.key,) for w in last.values() if w.value is None])
             started = self._clock()
             self._writer.execute("COMMIT")
             return self._clock() - started
 
+    def point(self, part: Slice) -> None:
+        """Write a slice of late pointers. It is not synced: the next commit's sync does that, or nobody needs it."""
+        with self._pointing, _Transaction(self._pointer):
+            _insert(self._pointer, POINT, [pointer for pointer in part.pointers if pointer[1] != GONE])
+            _insert(self._pointer, FORGET, [(key,) for key, revision in part.pointers if revision == GONE])
+            if part.through:
+                self._pointer.execute(SET_META, (part.through, "pointers_through"))
+            self._pointer.execute("COMMIT")
+
     def promise_compaction(self, revision: int) -> None:
         """Record, before the first row goes, that history before the revision must not be read any more."""
         with self._writing:
-            self._writer.execute("UPDATE meta SET value = ? WHERE name = 'compact_revision'", (revision,))
+            self._writer.execute(SET_META, (revision, "compact_revision"))
 
     def sweep(self, revision: int, rows: int) -> bool:
         """Look at so many rows up to the revision, and delete what only they kept alive. False: nothing is left to do.
 
-        How far it came is part of the same transaction, so that a sweep goes on where a crash ended it.
+        How far it came is part of the same transaction, so that a sweep goes on where a crash ended it. Not beyond
+        `pointers_through`: a deletion that a replay does not find any more would bring its key back.
         """
         with self._writing:
             last = self._writer.execute(SLICE, (self._swept_revision, revision, rows)).get
@@ -115,7 +151,7 @@ class Database:
             with _Transaction(self._writer):
                 self._writer.execute(SWEEP_SUPERSEDED, (self._swept_revision, last))
                 self._writer.execute(SWEEP_TOMBSTONES, (self._swept_revision, last))
-                self._writer.execute("UPDATE meta SET value = ? WHERE name = 'swept_revision'", (last,))
+                self._writer.execute(SET_META, (last, "swept_revision"))
                 self._writer.execute("COMMIT")
         self._swept_revision = last
         return True
@@ -154,19 +190,41 @@ class Database:
         first = start_after + "\0" if start_after >= prefix else prefix
         bounds = (first, prefix_end(prefix))
         with self._reading, self._reader:
-            then = self._before(revision)
-            moved = [key for key, old in then.items() if old and key >= first and key.startswith(prefix)]
-            found = [
-                Entry(*row)
-                for row in self._reader.execute(LIST, (*bounds, revision, limit + 1 if limit else -1))
-            ]
+            instead = self._instead_of_cur(prefix, first, revision)
+            found = self._pointed(bounds, revision, instead, limit)
+            moved = sorted(key for key, then in instead.items() if then != GONE)
             if moved:
-                found += [entry for key in moved if (entry := self.entry(key, then[key]))]
+                found += self._entries([instead[key] for key in _first(moved, found, limit)])
                 found.sort(key=_by_key)
             if not limit or len(found) <= limit:
                 return Listing(found, revision, 0)
             count = self._reader.execute(COUNT, (*bounds, revision)).get + len(moved)
+            if instead:
+                count -= self._reader.execute(COUNT_AMONG, (json.dumps(list(instead)), revision)).get
         return Listing(found[:limit], revision, count - limit)
+
+    def _instead_of_cur(self, prefix: str, first: str, revision: int) -> dict[str, int]:
+        """For keys that `cur` may be wrong about, at that revision: which of theirs was current then, or GONE."""
+        instead = self.pointers.late(prefix, first)
+        instead |= {
+            key: then
+            for key, then in self._before(revision).items()
+            if key >= first and key.startswith(prefix)
+        }
+        return instead
+
+    def _pointed(
+        self, bounds: tuple[str, str | bytes], revision: int, but: Container[str], limit: int
+    ) -> Entries:
+        """What `cur` points to, but for some keys; with a limit one more than that, to know that there is more."""
+        rows = self._reader.execute(LIST, (*bounds, revision))
+        found = (Entry(*row) for row in rows if row[0] not in but)
+        entries = [*islice(found, limit + 1 if limit else None)]
+        rows.close()
+        return entries
+
+    def _entries(self, revisions: Sequence[int]) -> Iterator[Entry]:
+        return (Entry(*row) for row in self._reader.execute(ENTRIES, (json.dumps(revisions),)))
 
     def changes(self, after: int, newest: int, limit: int) -> Sequence[Change]:
         with self._reading:
@@ -187,7 +245,7 @@ class Database:
         """The last connection to close copies the rest of the log back and removes it."""
         try:
             with self._writing:
-                for connection in (self._reader, self._copier, self._writer):
+                for connection in (self._reader, self._copier, self._pointer, self._writer):
                     connection.close()
         finally:
             self._lock.release()
@@ -205,6 +263,14 @@ class _Transaction:
     def __exit__(self, *_error: object) -> None:
         if self._connection.in_transaction:  # SQLite has rolled back by itself after some errors
             self._connection.execute("ROLLBACK")
+
+
+def _first(keys: list[str], found: list[Entry], limit: int) -> list[str]:
+    """Those of the sorted keys that can be on a page together with what was found for it."""
+    if not limit:
+        return keys
+    end = bisect_left(keys, found[limit].key) if len(found) > limit else len(keys)
+    return keys[: min(end, limit + 1)]
 
 
 def _by_key(entry: Entry) -> str:

@@ -17,8 +17,8 @@ Mode = Literal["adaptive", "inline", "thread"]
 Result = TypeVar("Result")
 Done = Callable[[Result | None, Exception | None], None]
 
-SLOW_COMMIT_SECONDS = 0.0005
-"""A commit that keeps the loop longer than this belongs in a thread."""
+SLOW_COMMIT_SECONDS = 0.002
+"""A commit that keeps the loop longer than this belongs in a thread: others notice it more than the hand-over."""
 SECONDS_PER_WRITE = 0.00001
 """What copying one more write into the log adds to a commit on any disk; it is not the disk's slowness."""
 LARGE_BATCH = 256
