@@ -12,6 +12,8 @@ from tiphys.cluster.supervisor import Process
 
 SERVICE_CIDR = "10.96.0.0/16"
 CLUSTER_CIDR = "10.91.0.0/16"
+SIMULATED_CLUSTER_CIDR = "10.128.0.0/9"
+"""Room for 32,768 nodes; no packet ever goes there."""
 KUBERNETES_SERVICE = "10.96.0.1"
 SEGMENT_PORT = 6443
 _SERVER_NAMES = (
@@ -50,8 +52,13 @@ def kubelet_file(node: str) -> str:
 
 
 def pod_cidr(number: int) -> str:
-    """The pod network of node `number`, counted from 1."""
-    return f"10.91.{number}.0/24"
+    """The pod network of node `number`, counted from 1: what the API server's range allocation gives to the nodes in order."""
+    return f"10.91.{number - 1}.0/24"
+
+
+def cluster_cidr(config: ClusterConfig) -> str:
+    """Out of which every node gets its pod network."""
+    return SIMULATED_CLUSTER_CIDR if config.runtime == "simulated" else CLUSTER_CIDR
 
 
 def control_plane_process(layout: Layout) -> Process:

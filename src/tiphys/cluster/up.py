@@ -58,6 +58,10 @@ def up(wanted: Wanted, home: Path, environment: Mapping[str, str], tell: Tell) -
         problem = write_kubeconfigs(layout, config, port, environment)
         tell(f"waiting for {config.nodes} node{'s' if config.nodes != 1 else ''}")
         asyncio.run(readiness.wait_for_nodes())
+    except KeyboardInterrupt:
+        suffix = "" if config.name == "default" else f" --name {config.name}"
+        tell(f"nobody waits for it any more, but it goes on starting (end it with: tiphys down{suffix})")
+        raise
     except DoesNotStart:
         # What cannot run is not tried for ever in the background.
         with exclusive(places.cluster_lock(home, wanted.name)):
@@ -150,7 +154,7 @@ def _control_plane(layout: Layout, config: ClusterConfig, machines: _Machines) -
         segment_namespace=machines.segment_namespace,
         segment_address=config.segment_address if machines.segment_namespace else "",
         service_cidr=blueprint.SERVICE_CIDR,
-        cluster_cidr=blueprint.CLUSTER_CIDR,
+        cluster_cidr=blueprint.cluster_cidr(config),
     )
 
 
