@@ -49,12 +49,15 @@ def test_v2() -> None:
         "description": "something to look at",
         "type": "object",
         "properties": {
-            "apiVersion": {"type": "string"},
+            "apiVersion": {
+                "type": "string",
+                "description": "Group and version of the kind, such as apps/v1; v1 alone for the core group.",
+            },
             "amount": {"$ref": f"#/definitions/{QUANTITY}"},
             "count": {"type": "integer", "format": "int32"},
             "data": {"type": "string", "format": "byte", "x-kubernetes-list-type": "atomic"},
             "far": {"type": "integer", "format": "int64"},
-            "kind": {"type": "string"},
+            "kind": {"type": "string", "description": "Which kind of object this is, such as Pod."},
             "name": {"type": "string"},
             "part": {**part, "description": "the first one"},
             "parts": {
