@@ -1,0 +1,123 @@
+"""What a write must know of the kind that it goes to, and what it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.machinery.apply.fieldset import FieldSet, difference, is_member, recursive_difference
+from tiphys.machinery.apply.managers import APPLY, Ownership
+from tiphys.machinery.apply.reconcile import reconcile
+from tiphys.machinery.apply.shapes import Shape
+from tiphys.machinery.apply.typed import Comparison, compare
+
+Object = dict[str, Any]
+Convert = Callable[[Object, str], "tuple[Object, Shape] | None"]
+"""(an object, an apiVersion) → the object in that version, and its shape; None: there is no such version (any more)."""
+
+# What the server keeps for itself: nobody owns it. (generateName, finalizers, deletionTimestamp… are owned like any other.)
+_UNOWNED = frozenset({"apiVersion", "kind"})
+_UNOWNED_METADATA = frozenset(
+    {
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    }
+)
+_METADATA: FieldSet = {"f:metadata": {}}
+RESET_STATUS: FieldSet = {"f:status": {}}
+"""What a write to an object itself leaves alone, where the kind has a status subresource."""
+RESET_SPEC: FieldSet = {"f:spec": {}}
+"""What a write to a status leaves alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A kind in the version of a request, by one of its paths. Made once, shared by all requests."""
+
+    api_version: str
+    kind: str
+    shape: Shape
+    subresource: str = ""
+    ignored: FieldSet = field(default_factory=dict)
+    """What this path resets, with all that is below: nobody comes to own it by a write here, nobody loses it."""
+    convert: Convert | None = None
+    """None: the kind has one version, or all have the same fields."""
+    schema_changes: bool = False
+    """Whether a list or map may have become atomic, or granular, since owners were written down (custom resources)."""
+
+
+def without_unowned(obj: Object) -> Object:
+    """An object as far as it can be owned."""
+    owned = {name: value for name, value in obj.items() if name not in _UNOWNED}
+    metadata = owned.get("metadata")
+    if isinstance(metadata, dict):
+        owned["metadata"] = {name: value for name, value in metadata.items() if name not in _UNOWNED_METADATA}
+    return owned
+
+
+def owned(fields: FieldSet, ignored: FieldSet) -> FieldSet:
+    """The fields that a writer may own: not `metadata` itself, and nothing of what is ignored."""
+    if ignored:
+        fields = recursive_difference(fields, ignored)
+    metadata = fields.get("f:metadata")
+    return fields if metadata is None or not is_member(metadata) else difference(fields, _METADATA)
+
+
+class Differences:
+    """What a write changes, in each version that owners have written their fields down in."""
+
+    def __init__(self, target: Target, old: Object, new: Object) -> None:
+        self._target = target
+        self._old = old
+        self._new = new
+        self.own = self._compare(target.shape, old, new)
+        self._found: dict[str, Comparison | None] = {target.api_version: self.own}
+
+    def _compare(self, shape: Shape, old: Object, new: Object) -> Comparison:
+        found = compare(shape, without_unowned(old), without_unowned(new))
+        ignored = self._target.ignored
+        return Comparison(owned(found.changed, ignored), owned(found.removed, ignored))
+
+    def seen_in(self, api_version: str) -> Comparison | None:
+        """None: there is no such version."""
+        if api_version not in self._found:
+            self._found[api_version] = self._convert(api_version)
+        return self._found[api_version]
+
+    def _convert(self, api_version: str) -> Comparison | None:
+        convert = self._target.convert
+        if convert is None:
+            return self.own
+        old, new = convert(self._old, api_version), convert(self._new, api_version)
+        if old is None or new is None:
+            return None
+        return self._compare(new[1], old[0], new[0])
+
+
+def in_version(target: Target, obj: Object, api_version: str) -> tuple[Object, Shape] | None:
+    """An object (of the target's own version) in another version; None: there is no such version."""
+    if api_version == target.api_version or target.convert is None:
+        return obj, target.shape
+    return target.convert(obj, api_version)
+
+
+def reconciled(target: Target, owners: list[Ownership], live: Object) -> list[Ownership]:
+    """The owners after what may have become atomic or granular since they were written down."""
+    if not target.schema_changes:
+        return owners
+    result = []
+    for owner in owners:
+        seen = in_version(target, live, owner.api_version)
+        if seen is not None:
+            obj, shape = seen
+            fields = reconcile(shape, owner.fields, obj, expand=owner.operation == APPLY)
+            result.append(owner.owning(fields))
+    return result

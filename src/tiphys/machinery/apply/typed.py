@@ -1,0 +1,236 @@
+"""What an object sets, and what differs between two states of it, as sets of field paths.
+
+The rules are upstream's, as KEP-555 and the tests of its merge library show them: an applier owns leaves, the elements of
+keyed lists and sets, and the keys of maps, but not the objects around them; who creates or updates owns the objects and
+lists that came into being, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from tiphys.machinery.apply.fieldset import MEMBER, FieldSet, ordered
+from tiphys.machinery.apply.shapes import (
+    DEDUCED,
+    Deduced,
+    Granular,
+    KeyedList,
+    Shape,
+    ValueSet,
+    as_granular,
+)
+
+
+class Comparison(NamedTuple):
+    changed: FieldSet
+    """Added or modified."""
+    removed: FieldSet
+
+
+_SAME = Comparison({}, {})
+_ABSENT: Any = object()
+
+
+# What an applied object sets
+
+
+def fields_of(shape: Shape, value: Any) -> FieldSet:
+    """What is set below a value, for whoever applies it. ValueError: an element of a list cannot be told from others."""
+    if isinstance(value, dict):
+        if isinstance(shape, Granular):
+            return _fields_of_map(shape, value)
+        if isinstance(shape, Deduced):
+            granular = as_granular(shape, value)
+            assert isinstance(granular, Granular)
+            return _fields_of_map(granular, value)
+    elif isinstance(value, list):
+        if isinstance(shape, KeyedList):
+            return _fields_of_list(shape, value)
+        if isinstance(shape, ValueSet):
+            return ordered({shape.element_of(item): {} for item in value})
+    return {}
+
+
+def _fields_of_map(shape: Granular, value: dict[str, Any]) -> FieldSet:
+    fields: FieldSet = {}
+    declared = shape.fields
+    for name in sorted(value):
+        item = value[name]
+        found = declared.get(name)
+        if found is None:
+            below = fields_of(shape.item or DEDUCED, item)
+            fields[f"f:{name}"] = {MEMBER: {}, **below} if below else {}
+        elif found.shape.atomic or item is None:
+            fields[found.element] = {}
+        else:
+            below = fields_of(found.shape, item)
+            if below or not isinstance(item, dict | list) or item == {}:
+                fields[found.element] = below
+    return fields
+
+
+def _fields_of_list(shape: KeyedList, value: list[Any]) -> FieldSet:
+    fields: FieldSet = {}
+    for item in value:
+        element = shape.element_of(item)
+        if element in fields:  # not to be told from each other: owned as one
+            fields[element] = {}
+        else:
+            below = fields_of(shape.item, item)
+            fields[element] = {MEMBER: {}, **below} if below else {}
+    return ordered(fields) if len(fields) > 1 else fields
+
+
+# What two states of an object differ in
+
+
+def compare(shape: Shape, old: Any, new: Any) -> Comparison:
+    """What differs below a value that both states have. ValueError: an element of a list cannot be told from others."""
+    changed: FieldSet = {}
+    removed: FieldSet = {}
+    for element, below, before, after in _pairs(as_granular(shape, old, new), old, new):
+        if after is _ABSENT:
+            removed[element] = everything(below, before)
+        elif before is _ABSENT:
+            changed[element] = everything(below, after)
+        else:
+            _compare_value(element, below, (before, after), changed, removed)
+    if not changed and not removed:
+        return _SAME
+    return Comparison(ordered(changed), ordered(removed))
+
+
+def _compare_value(
+    element: str, shape: Shape, values: tuple[Any, Any], changed: FieldSet, removed: FieldSet
+) -> None:
+    """Two different values at one path."""
+    old, new = values
+    if isinstance(old, _Duplicates) or isinstance(new, _Duplicates):
+        _compare_duplicates(element, shape, values, changed, removed)
+        return
+    granular = as_granular(shape, old, new)
+    whole = granular.atomic or not (old or new)
+    if not whole:
+        found = compare(granular, old, new)
+        # Of different kinds, which only happens without a schema.
+        whole = not (isinstance(old, dict | list | None) and isinstance(new, dict | list | None))
+        if found.removed:
+            removed[element] = found.removed
+        if found.changed:
+            changed[element] = {MEMBER: {}, **found.changed} if whole else found.changed
+            return
+    if whole:
+        changed[element] = {}
+
+
+def everything(shape: Shape, value: Any) -> FieldSet:
+    """A value that came into being or went, and all that is in it: every object and list counts."""
+    if isinstance(value, _Duplicates) or shape.atomic or not isinstance(value, dict | list):
+        return {}
+    below = {
+        element: everything(child, after)
+        for element, child, _, after in _pairs(as_granular(shape, value), None, value, standing=False)
+    }
+    return {MEMBER: {}, **ordered(below)} if below else {}
+
+
+# The parts of two values, side by side
+
+
+class _Duplicates(list[Any]):
+    """Elements of a list that cannot be told from each other."""
+
+
+_Pair = tuple[str, Shape, Any, Any]
+
+
+def _pairs(shape: Shape, old: Any, new: Any, *, standing: bool = True) -> Iterable[_Pair]:
+    """(path element, shape, before, after) of the parts that are not equal. One of the two may be _ABSENT."""
+    if isinstance(shape, Granular):
+        before = old if isinstance(old, dict) else {}
+        return _pairs_of_map(shape, before, new if isinstance(new, dict) else {}, standing=standing)
+    if isinstance(shape, KeyedList | ValueSet):
+        return _pairs_of_list(
+            shape, old if isinstance(old, list) else (), new if isinstance(new, list) else ()
+        )
+    return ()
+
+
+def _pairs_of_map(
+    shape: Granular, old: dict[str, Any], new: dict[str, Any], *, standing: bool
+) -> Iterator[_Pair]:
+    declared = shape.fields
+    for name, after in new.items():
+        before = old.get(name, _ABSENT)
+        if before is after or before == after:
+            continue
+        found = declared.get(name)
+        if found is None:
+            yield f"f:{name}", shape.item or DEDUCED, before, after
+            continue
+        if before is _ABSENT and found.standing and standing:
+            before = _standing_value(found.shape, after)
+            if before == after:
+                continue
+        yield found.element, found.shape, before, after
+    for name, before in old.items():
+        if name not in new:
+            found = declared.get(name)
+            if found is not None:
+                yield found.element, found.shape, before, _ABSENT
+            else:
+                yield f"f:{name}", shape.item or DEDUCED, before, _ABSENT
+
+
+def _standing_value(shape: Shape, after: Any) -> Any:
+    """The zero value that is there before anybody says anything."""
+    if isinstance(shape, Granular):
+        return {}
+    if isinstance(after, list):
+        return None
+    return type(after)() if shape.atomic and isinstance(after, str | bool | int | dict) else _ABSENT
+
+
+def _pairs_of_list(shape: KeyedList | ValueSet, old: Iterable[Any], new: Iterable[Any]) -> Iterator[_Pair]:
+    before, after = by_element(shape, old), by_element(shape, new)
+    for element, item in after.items():
+        earlier = before.get(element, _ABSENT)
+        if earlier is not item and earlier != item:
+            yield element, shape.item, earlier, item
+    for element, item in before.items():
+        if element not in after:
+            yield element, shape.item, item, _ABSENT
+
+
+def by_element(shape: KeyedList | ValueSet, items: Iterable[Any]) -> dict[str, Any]:
+    """The items of a list by path element; those that share one come as a list of their own kind (see is_duplicate)."""
+    found: dict[str, Any] = {}
+    for item in items:
+        element = shape.element_of(item)
+        if element not in found:
+            found[element] = item
+        elif isinstance(found[element], _Duplicates):
+            found[element].append(item)
+        else:
+            found[element] = _Duplicates([found[element], item])
+    return found
+
+
+def is_duplicate(item: Any) -> bool:
+    return isinstance(item, _Duplicates)
+
+
+def _compare_duplicates(
+    element: str, shape: Shape, values: tuple[Any, Any], changed: FieldSet, removed: FieldSet
+) -> None:
+    """Elements that cannot be told from each other are owned as one, without what is in them."""
+    old, new = values
+    if isinstance(old, _Duplicates) and isinstance(new, _Duplicates):
+        changed[element] = {}
+    elif isinstance(new, _Duplicates):
+        changed[element] = {}
+        removed[element] = everything(shape, old)
+    else:
+        changed[element] = everything(shape, new)
+        removed[element] = {}
