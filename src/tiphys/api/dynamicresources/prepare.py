@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from tiphys.api.resource import Object
 
+_SAME = ("key", "value", "effect")
+
 
 def device_taint_rule(new: Object, old: Object | None) -> None:
+    """A taint without a time gets that of the rule's creation, and keeps it for as long as it is the same taint."""
     taint = (new.get("spec") or {}).get("taint")
     if taint is None or taint.get("timeAdded"):
         return
-    before = ((old or {}).get("spec") or {}).get("taint") or {}
-    if (before.get("key"), before.get("effect"), before.get("value")) == (
-        taint.get("key"),
-        taint.get("effect"),
-        taint.get("value"),
-    ):
-        taint["timeAdded"] = before.get("timeAdded")
-    elif old is None:
-        taint["timeAdded"] = new["metadata"].get("creationTimestamp")
+    if old is None:
+        time = new["metadata"].get("creationTimestamp")
+    else:
+        before = (old.get("spec") or {}).get("taint") or {}
+        same = all(taint.get(field) == before.get(field) for field in _SAME)
+        time = before.get("timeAdded") if same else None
+    if time:
+        taint["timeAdded"] = time
