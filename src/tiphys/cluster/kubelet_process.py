@@ -24,6 +24,7 @@ from tiphys.client.reflector import Reflector
 from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
+from tiphys.kubelet.limited_transport import LimitedTransport
 from tiphys.kubelet.server import KubeletServer
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
@@ -52,13 +53,14 @@ class KubeletProcess:
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
         transport = HTTPSTransport(access(settings), user_agent="kubelet/v1.36.2")
-        pods = self._pods_of(Client(transport))
+        client = Client(LimitedTransport(transport))
+        pods = self._pods_of(client)
         server = self._server()
         try:
             self._port = await listen(server, settings)
             async with asyncio.TaskGroup() as group:
                 work: list[asyncio.Task[None]] = []
-                work.append(group.create_task(self._start(Client(transport), pods, group, work)))
+                work.append(group.create_task(self._start(client, pods, group, work)))
                 await stop.wait()
                 for task in work:
                     task.cancel()
@@ -96,7 +98,7 @@ class KubeletProcess:
             self._launch([kubelet], group, work)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(5_000, 10, 20)
 
     async def _wait_for_server(self, client: Client) -> None:
         """We are started together with it: a reflector's first delay would be most of the time that a cluster needs to come up."""
@@ -115,13 +117,12 @@ class KubeletProcess:
             work.append(group.create_task(kubelet.run(), name=f"kubelet {kubelet.host.node}"))
 
     def _hollow(self, client: Client, pods: Reflector) -> list[Kubelet]:
-        from tiphys.kubelet.hollow import HollowNode, LimitedTransport, hollow_kubelet
+        from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 
         settings = self._settings
-        shared = Client(LimitedTransport(client.transport))
         return [
             hollow_kubelet(
-                HollowNode(name, number, (settings.address,), self._port), shared, pods.cache, self._clock
+                HollowNode(name, number, (settings.address,), self._port), client, pods.cache, self._clock
             )
             for number, name in enumerate(settings.nodes)
         ]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.client.transport import JSON, Listing, Query, Transport, WatchEvent
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.kubelet import Kubelet
@@ -28,7 +24,6 @@ from tiphys.kubelet.spec import Object
 from tiphys.machinery.clock import Clock
 
 START_DELAY_SECONDS = 0.05
-REQUEST_LIMIT = 16
 LEASE_SECONDS = 120
 """Renewed every 30 s, well within the 50 s after which a node counts as lost: a thousand nodes cost 33 writes a second."""
 
@@ -89,49 +84,3 @@ def hollow_kubelet(
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
     return Kubelet(host, pods, agent, relist_seconds=0)
-
-
-class LimitedTransport:
-    """A transport that lets only so many requests out at a time: a thousand nodes do not open a thousand connections."""
-
-    def __init__(self, transport: Transport, limit: int = REQUEST_LIMIT) -> None:
-        self._transport = transport
-        self._slots = asyncio.Semaphore(limit)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query | None = None,
-        body: dict[str, Any] | Sequence[Any] | None = None,
-        content_type: str = JSON,
-        timeout_seconds: float | None = None,
-    ) -> dict[str, Any]:
-        async with self._slots:
-            return await self._transport.request(
-                method,
-                path,
-                query=query,
-                body=body,
-                content_type=content_type,
-                timeout_seconds=timeout_seconds,
-            )
-
-    async def list(
-        self, resource: Resource, namespace: str | None = None, *, query: Query | None = None
-    ) -> Listing:
-        return await self._transport.list(resource, namespace, query=query)
-
-    def watch(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        *,
-        resource_version: str,
-        query: Query | None = None,
-    ) -> AsyncGenerator[WatchEvent, None]:
-        return self._transport.watch(resource, namespace, resource_version=resource_version, query=query)
-
-    async def close(self) -> None:
-        await self._transport.close()
