@@ -121,3 +121,18 @@ def test_taints(refusals, written, version):
     assert refusals(name, {"spec": {"taint": {**taint, "effect": "Explode"}}}) == [
         'spec.taint.effect: Unsupported value: "Explode": supported values: "NoExecute", "NoSchedule", "None"'
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "places"),
+    [
+        ({"driver": "d.example.com"}, []),
+        ({"driver": "d.example.com", "poolName": "a/b", "limit": 1000}, []),
+        ({}, ["spec.driver"]),
+        ({"driver": "d.example.com", "limit": 1001}, ["spec.limit"]),
+        ({"driver": "d.example.com", "poolName": ""}, ["spec.poolName"]),
+    ],
+)
+def test_questions_about_pools(refusals, spec, places):
+    found = refusals(kind("ResourcePoolStatusRequest", "v1alpha3"), {"spec": spec})
+    assert [text.split(":")[0] for text in found] == places

@@ -37,6 +37,7 @@ def status(new: Object, old: Object | None) -> None:
     before = (old.get("status") or {}).get("conditions") or []
     others = [each for each in found.get("conditions") or () if each.get("type") not in _VERDICTS]
     kept = [each for each in before if each.get("type") in _VERDICTS]
+    found.pop("conditions", None)
     if kept or others:
         found["conditions"] = [*kept, *_with_times(others, old)]
 

@@ -214,6 +214,7 @@ RESOURCES = (
         subresources=(Subresource("status"),),
         type="dynamicresources/v1alpha3.ResourcePoolStatusRequest",
         defaults=defaults.pool_status_request,
+        validate=validation.pool_status_request,
         table=NAME_AND_AGE,
         returns_deleted=True,
     ),

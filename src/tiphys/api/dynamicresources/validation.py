@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tiphys.api.core.validation.scheduling import node_selector
 from tiphys.api.dynamicresources import conversion
 from tiphys.api.resource import Conversion, Object, Validate
-from tiphys.api.validation import Errors, by_rule, dns_subdomain, immutable, one_of, required_name
+from tiphys.api.validation import Errors, by_rule, dns_subdomain, immutable, in_range, one_of, required_name
 from tiphys.machinery import names
 from tiphys.machinery.errors import FieldError, Path
 
@@ -215,6 +215,18 @@ def device_taint_rule(new: Object, old: Object | None) -> Errors:
     if selector.get("device") is not None:
         errors += by_rule(names.dns1123_label, selector["device"], here.child("device"))
     return errors
+
+
+def pool_status_request(new: Object, old: Object | None) -> Errors:
+    """A question is asked once."""
+    spec = new.get("spec") or {}
+    if old is not None:
+        return immutable(spec, old.get("spec") or {}, _SPEC)
+    errors = required_name(names.dns1123_subdomain, (spec.get("driver") or "").lower(), _SPEC.child("driver"))
+    if spec.get("poolName") is not None:
+        errors += _pool_name(spec["poolName"], _SPEC.child("poolName"))
+    limit = spec.get("limit")
+    return errors if limit is None else errors + in_range(limit, 1, 1000, _SPEC.child("limit"))
 
 
 def _of_v1beta1(way: Conversion, check: Callable[[Object, Object | None], Errors]) -> Validate:
