@@ -34,6 +34,8 @@ class WatchStream:
         self.namespace = namespace
         self._sink = sink
         self._matches = selection.matches
+        self._selected = ("selected", selection.canonical)
+        """Under which an event keeps the judgement of this selection, for all watches that share it."""
         self._view = view
         self._api_version = api_version
         self._kind = kind
@@ -86,13 +88,21 @@ class WatchStream:
         if self._matches is None:
             self._write_shared(event, event.type, event.record)
             return
-        before = event.previous is not None and self._matches(event.previous)
-        after = event.type != DELETED and self._matches(event.record)
-        if after:
-            self._write_shared(event, MODIFIED if before else ADDED, event.record)
-        elif before:
-            gone = event.record if event.type == DELETED else _last_state(event)
-            self._write_shared(event, DELETED, gone)
+        kind = event.frames.get(self._selected)
+        if kind is None:
+            kind = event.frames[self._selected] = self._kind_of(event, self._matches)
+        if kind == DELETED and event.type != DELETED:
+            self._write_shared(event, DELETED, _last_state(event))
+        elif kind:
+            self._write_shared(event, kind, event.record)
+
+    @staticmethod
+    def _kind_of(event: Event, matches: Callable[[Record], bool]) -> str:
+        """What a change is to those who selected: coming into the selection is ADDED, leaving it DELETED, "" is nothing."""
+        before = event.previous is not None and matches(event.previous)
+        if event.type != DELETED and matches(event.record):
+            return MODIFIED if before else ADDED
+        return DELETED if before else ""
 
     def _write_shared(self, event: Event, kind: str, record: Record) -> None:
         """Writes what was made for the first watch that asked for the same."""
