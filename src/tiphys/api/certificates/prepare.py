@@ -43,12 +43,17 @@ def status(new: Object, old: Object | None) -> None:
 
 
 def _with_times(conditions: list[Object], old: Object) -> list[Object]:
-    """Transition times come from what was there; validation has no clock, so a new one without a time has none."""
+    """Transition times come from what was there; there is no clock here, so a new one without a time has none."""
     before = {each.get("type"): each for each in (old.get("status") or {}).get("conditions") or ()}
     result = []
     for condition in conditions:
         known = before.get(condition.get("type")) or {}
-        if not condition.get("lastTransitionTime") and known.get("status") == condition.get("status"):
-            condition = {**condition, "lastTransitionTime": known.get("lastTransitionTime")}
+        time = known.get("lastTransitionTime")
+        if (
+            time
+            and not condition.get("lastTransitionTime")
+            and known.get("status") == condition.get("status")
+        ):
+            condition = {**condition, "lastTransitionTime": time}
         result.append(condition)
     return result
