@@ -1,0 +1,16 @@
+"""The form of a library: functions, and the types that expressions may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tiphys.machinery.cel.declarations import Overload
+from tiphys.machinery.cel.types import Type
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    name: str
+    functions: tuple[Overload, ...]
+    types: Mapping[str, Type] = field(default_factory=dict)
