@@ -220,6 +220,9 @@ class _Draft:
         name, status = container["name"], newest.status
         loop = self.seen.crash_loops.get(name, CrashLoop())
         wait = loop.wait_seconds(status.finished_at or self.now, self.now)
+        if status.reason == "StartError" and newest is not self.seen.current(name):
+            # It could not start because its sandbox was dying under it: no fault of its own.
+            wait = 0.0
         if wait > 0:
             message = wording.crash_loop(self.pod, name, loop.delay_seconds)
             self.waiting[name] = Waiting("CrashLoopBackOff", message)
