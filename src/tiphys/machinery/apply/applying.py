@@ -5,9 +5,8 @@ Pure: what comes out still has to be defaulted, admitted, checked and stored lik
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.machinery import errors
 from tiphys.machinery.apply import last_applied
@@ -15,9 +14,9 @@ from tiphys.machinery.apply.conflicts import ConflictsError
 from tiphys.machinery.apply.fieldset import (
     FieldSet,
     contains,
+    difference,
     intersection,
     recursive_difference,
-    union,
 )
 from tiphys.machinery.apply.managers import (
     APPLY,
@@ -35,9 +34,8 @@ from tiphys.machinery.apply.target import (
     in_version,
     owned,
     reconciled,
-    without_unowned,
 )
-from tiphys.machinery.apply.typed import compare, everything, fields_of
+from tiphys.machinery.apply.typed import FieldReader, compare, everything
 from tiphys.machinery.apply.updates import give_up
 from tiphys.machinery.apply.validation import joined, validate
 from tiphys.machinery.errors import StatusError
@@ -54,38 +52,61 @@ def apply(
     `live` None: there is none yet. `applied` is the body as it was sent, nulls and all. StatusError: the body is wrong
     (400, or 500 where upstream has no better word), or others own what it changes (409, unless `force`).
     """
-    _check_body(target, applied)
+    _check_kind(target, applied)
+    claim = _claim(target, applied)
     kubectl = manager == last_applied.MANAGER and live is not None
+    fields = owned(claim.fields, target.ignored)
+    applier = Ownership(manager, APPLY, target.api_version, fields, format_time(now), target.subresource)
+    if live is None:
+        obj: Object = without_nulls(target.shape, applied) if claim.has_nulls else applied
+        return _with_owners(obj, [applier])
     try:
-        result = _apply(target, live, applied, manager, force=force, now=now)
+        result = _apply(target, live, applied, applier, force=force)
     except ConflictsError as conflicts:
         if not kubectl:
             raise conflicts.status() from None
-        assert live is not None
         allowed = last_applied.unchanged_since(target.shape, live)
         if not contains(allowed, conflicts.fields()):
             raise conflicts.without(allowed).status() from None
-        result = _apply(target, live, applied, manager, force=True, now=now)
+        result = _apply(target, live, applied, applier, force=True)
     return last_applied.with_last_applied(result, applied) if kubectl else result
 
 
-def _check_body(target: Target, applied: Object) -> None:
-    """Is it the kind that the request speaks of, and does it fit its schema?"""
+def _check_kind(target: Target, applied: Object) -> None:
     version, kind = applied.get("apiVersion"), applied.get("kind")
     if version != target.api_version or kind != target.kind:
         raise errors.bad_request(f"invalid object type: {_kind_text(version, kind)}")
     metadata = applied.get("metadata")
     if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
         raise errors.bad_request("metadata.managedFields must be nil")
-    found = validate(target.shape, applied)
-    if found:
-        where = metadata if isinstance(metadata, dict) else {}
-        name = f"{where.get('namespace') or ''}/{where.get('name') or ''}"
-        message = (
-            f"failed to create typed patch object ({name}; {_kind_text(version, kind)}): {joined(found)}"
-        )
-        # Upstream has no reason for it, hence 500.
-        raise StatusError(500, "", message)
+
+
+class _Claim(NamedTuple):
+    fields: FieldSet
+    has_nulls: bool
+
+
+def _claim(target: Target, applied: Object) -> _Claim:
+    """The fields that are applied. StatusError: the object does not fit its schema."""
+    reader = FieldReader()
+    try:
+        fields = reader.read(target.shape, applied)
+    except ValueError:
+        raise _unfit(applied, validate(target.shape, applied)) from None
+    if reader.is_odd:
+        found = validate(target.shape, applied)
+        if found:
+            raise _unfit(applied, found)
+    return _Claim(fields, reader.has_nulls)
+
+
+def _unfit(applied: Object, found: list[str]) -> StatusError:
+    metadata = applied.get("metadata")
+    where = metadata if isinstance(metadata, dict) else {}
+    name = f"{where.get('namespace') or ''}/{where.get('name') or ''}"
+    kind = _kind_text(applied["apiVersion"], applied["kind"])
+    # Upstream has no reason for it, hence 500.
+    return StatusError(500, "", f"failed to create typed patch object ({name}; {kind}): {joined(found)}")
 
 
 def _kind_text(api_version: Any, kind: Any) -> str:
@@ -94,32 +115,19 @@ def _kind_text(api_version: Any, kind: Any) -> str:
     return f"{version if '/' in version else '/' + version}, Kind={kind or ''}"
 
 
-def _apply(
-    target: Target, live: Object | None, applied: Object, manager: str, *, force: bool, now: datetime
-) -> Object:
-    time = format_time(now)
-    fields = owned(fields_of(target.shape, without_unowned(applied)), target.ignored)
-    applier = Ownership(manager, APPLY, target.api_version, fields, time, target.subresource)
-    if live is None:
-        return _with_owners(without_nulls(target.shape, applied), [applier])
-    before = _owners_of(target, live, time)
+def _apply(target: Target, live: Object, applied: Object, applier: Ownership, *, force: bool) -> Object:
+    before = _owners_of(target, live, applier.time)
     last = next((owner for owner in before if owner.identity == applier.identity), None)
     others = [owner for owner in before if owner is not last]
     new: Object = merge(target.shape, live, applied)
-    if last is not None:
-        new = _without_given_up(
-            target, new, replace(last, fields=_considered(target, last)), [*others, applier]
-        )
+    if last is not None and last.fields != applier.fields:
+        new = _without_given_up(target, new, last, [*others, applier])
     after = others
     if new is not live:
         after = _take_over(others, Differences(target, live, new), force=force)
-    elif last is not None and _same_claim(last, applier) and last.entry is not None:
+    elif last is not None and last.entry is not None and _same_claim(last, applier):
         return live
     return _with_owners(new, [*after, applier])
-
-
-def _considered(target: Target, last: Ownership) -> FieldSet:
-    return recursive_difference(last.fields, target.ignored)
 
 
 def _same_claim(last: Ownership, applier: Ownership) -> bool:
@@ -146,7 +154,7 @@ def _take_over(others: list[Ownership], differences: Differences, *, force: bool
         if seen is None:
             continue
         if not force:
-            conflict = intersection(owner.fields, seen.changed)
+            conflict = intersection(seen.changed, owner.fields)
             if conflict:
                 fought.append((owner, conflict))
         kept.append(owner.owning(give_up(owner.fields, seen)))
@@ -177,27 +185,29 @@ def _without_given_up(target: Target, merged: Object, last: Ownership, owners: l
     if seen is None:
         return merged
     start, shape = seen
+    given_up = recursive_difference(last.fields, target.ignored)
     held = _held_by_version(target, owners)
+    held_here = held.pop(_version_key(target, last), [])
+    for fields in held_here:
+        given_up = difference(given_up, fields)
     # Nobody owns the name, but nothing takes it away.
-    held_here = union(_NAME, held.pop(_version_key(target, last), {}))
-    pruned: Object = prune(shape, start, last.fields, held_here)
+    pruned: Object = prune(shape, start, given_up, [_NAME, *held_here])
     if pruned is start:
         return merged
     if held:
-        for version, fields in held.items():
-            pruned = _with_held(target, start, pruned, version, fields)
-        pruned = prune(shape, start, last.fields, everything(shape, pruned))
+        for version, there in held.items():
+            pruned = _with_held(target, start, pruned, version, there)
+        pruned = prune(shape, start, given_up, [everything(shape, pruned)])
     if last.api_version == target.api_version or target.convert is None:
         return pruned
     back = target.convert(pruned, target.api_version)
     return back[0] if back is not None else merged
 
 
-def _held_by_version(target: Target, owners: list[Ownership]) -> dict[str, FieldSet]:
-    held: dict[str, FieldSet] = {}
+def _held_by_version(target: Target, owners: list[Ownership]) -> dict[str, list[FieldSet]]:
+    held: dict[str, list[FieldSet]] = {}
     for owner in owners:
-        version = _version_key(target, owner)
-        held[version] = union(held.get(version, {}), owner.fields)
+        held.setdefault(_version_key(target, owner), []).append(owner.fields)
     return held
 
 
@@ -205,7 +215,9 @@ def _version_key(target: Target, owner: Ownership) -> str:
     return owner.api_version if target.convert is not None else target.api_version
 
 
-def _with_held(target: Target, start: Object, pruned: Object, api_version: str, held: FieldSet) -> Object:
+def _with_held(
+    target: Target, start: Object, pruned: Object, api_version: str, held: list[FieldSet]
+) -> Object:
     """The pruned object with what is held in another version put back."""
     assert target.convert is not None
     start_there, pruned_there = target.convert(start, api_version), target.convert(pruned, api_version)

@@ -50,6 +50,12 @@ def key_element(keys: dict[str, Any]) -> str:
     return f"k:{_json({name: _number(value) for name, value in keys.items()})}"
 
 
+@lru_cache(maxsize=8192)  # the same keys come again and again: names of containers, numbers of ports
+def plain_key_element(names: tuple[str, ...], values: tuple[str | int, ...]) -> str:
+    """`key_element` of keys whose values are strings and integers, no booleans (True would be found as 1)."""
+    return key_element(dict(zip(names, values, strict=True)))
+
+
 def value_element(value: Any) -> str:
     return f"v:{_json(_number(value))}"
 
@@ -142,11 +148,15 @@ def _canonical(element: str) -> str:
 def ordered(level: FieldSet) -> FieldSet:
     """One level (not what is below it) in upstream's order."""
     names = list(level)
-    wanted = sorted(names) if all(name[0] in ".f" for name in names) else sorted(names, key=_order)
+    if len(names) < 2:
+        return level
+    wanted = sorted(names)
+    if wanted[-1] >= "g":  # not only `.` and `f:`, whose order is that of their text
+        wanted = sorted(names, key=_order)
     return level if wanted == names else {name: level[name] for name in wanted}
 
 
-@lru_cache(maxsize=8192)  # the same keys come again and again: names of containers, numbers of ports
+@lru_cache(maxsize=8192)
 def _order(element: str) -> tuple[Any, ...]:
     kind, rest = element[:2], element[2:]
     if element == MEMBER:

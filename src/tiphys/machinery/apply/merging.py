@@ -6,7 +6,7 @@ of identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tiphys.machinery.apply.fieldset import FieldSet, is_member
@@ -20,7 +20,6 @@ from tiphys.machinery.apply.shapes import (
 )
 from tiphys.machinery.apply.typed import by_element, is_duplicate
 
-_NOTHING: FieldSet = {}
 _ABSENT: Any = object()
 
 
@@ -28,7 +27,10 @@ _ABSENT: Any = object()
 
 
 def merge(shape: Shape, live: Any, applied: Any) -> Any:
-    """`live` with everything that `applied` sets; `live` itself when it has all of it."""
+    """`live` with everything that `applied` sets; `live` itself when it has all of it.
+
+    Values that are equal in Python count as equal, so that without a schema true does not replace 1.
+    """
     granular = as_granular(shape, applied) if isinstance(live, dict) else shape
     if isinstance(granular, Granular) and isinstance(applied, dict):
         return _merge_map(granular, live if isinstance(live, dict) else None, applied)
@@ -47,6 +49,8 @@ def _merge_map(shape: Granular, live: dict[str, Any] | None, applied: dict[str, 
     declared = shape.fields
     for name, item in applied.items():
         before = live.get(name, _ABSENT)
+        if before == item and type(before) is type(item):
+            continue
         found = declared.get(name)
         below = found.shape if found is not None else shape.item or DEDUCED
         if before is _ABSENT:
@@ -87,6 +91,8 @@ def without_nulls(shape: Shape, value: Any) -> Any:
 def _merge_list(shape: KeyedList | ValueSet, live: list[Any] | None, applied: list[Any]) -> list[Any]:
     if not live:
         return applied if live is None or applied else live
+    if live == applied:
+        return live
     before, after = by_element(shape, live), by_element(shape, applied)
     merged = [
         item if source is None else _merge_item(shape, source, item)
@@ -135,38 +141,30 @@ def _in_order(
 # Removing
 
 
-def prune(shape: Shape, value: Any, given_up: FieldSet, kept: FieldSet) -> Any:
-    """`value` without the fields in `given_up` that `kept` does not hold; `value` itself when nothing goes.
+def prune(shape: Shape, value: Any, given_up: FieldSet, held: Sequence[FieldSet]) -> Any:
+    """`value` without the fields in `given_up` that none of `held` holds; `value` itself when nothing goes.
 
     An object is held, and given up, together with its fields; an element of a list, or a key of a map, only by itself:
     when it goes, all that is in it goes.
     """
     if isinstance(value, dict):
         granular = as_granular(shape, value)
-        return _prune_map(granular, value, given_up, kept) if isinstance(granular, Granular) else value
+        return _prune_map(granular, value, given_up, held) if isinstance(granular, Granular) else value
     if isinstance(value, list) and isinstance(shape, KeyedList | ValueSet):
-        return _prune_list(shape, value, given_up, kept)
+        return _prune_list(shape, value, given_up, held)
     return value
 
 
-def _prune_map(shape: Granular, value: dict[str, Any], given_up: FieldSet, kept: FieldSet) -> dict[str, Any]:
+def _prune_map(
+    shape: Granular, value: dict[str, Any], given_up: FieldSet, held: Sequence[FieldSet]
+) -> dict[str, Any]:
     pruned: dict[str, Any] | None = None
-    declared = shape.fields
     for element, branch in given_up.items():
         name = element[2:]
         if name not in value or element[:2] != "f:":
             continue
-        held = kept.get(element)
-        item = value[name]
-        is_declared = name in declared
-        goes = (is_declared or is_member(branch)) and (held is None or not (is_declared or is_member(held)))
-        if goes and (item != [] or is_member(branch)):
-            after = _ABSENT
-        elif branch:
-            after = prune(shape.below(name), item, branch, held or _NOTHING)
-            if after is item:
-                continue
-        else:
+        after = _prune_field(shape, name, value[name], branch, _below(held, element))
+        if after is value[name]:
             continue
         if pruned is None:
             pruned = dict(value)
@@ -177,8 +175,21 @@ def _prune_map(shape: Granular, value: dict[str, Any], given_up: FieldSet, kept:
     return value if pruned is None else pruned
 
 
+def _prune_field(shape: Granular, name: str, item: Any, branch: FieldSet, held: Sequence[FieldSet]) -> Any:
+    """What stays of a field; _ABSENT: nothing."""
+    is_object = name in shape.fields
+    if is_object:
+        # An empty list is nobody's by its elements.
+        goes = not held and (item != [] or is_member(branch))
+    else:
+        goes = is_member(branch) and not any(map(is_member, held))
+    if goes:
+        return _ABSENT
+    return prune(shape.below(name), item, branch, held) if branch else item
+
+
 def _prune_list(
-    shape: KeyedList | ValueSet, value: list[Any], given_up: FieldSet, kept: FieldSet
+    shape: KeyedList | ValueSet, value: list[Any], given_up: FieldSet, held: Sequence[FieldSet]
 ) -> list[Any]:
     pruned = []
     same = True
@@ -187,12 +198,16 @@ def _prune_list(
         branch = given_up.get(element)
         after = item
         if branch is not None:
-            held = kept.get(element)
-            if is_member(branch) and (held is None or not is_member(held)):
+            held_here = _below(held, element)
+            if is_member(branch) and not any(map(is_member, held_here)):
                 same = False
                 continue
             if branch:
-                after = prune(shape.item, item, branch, held or _NOTHING)
+                after = prune(shape.item, item, branch, held_here)
                 same = same and after is item
         pruned.append(after)
     return value if same else pruned
+
+
+def _below(held: Sequence[FieldSet], element: str) -> list[FieldSet]:
+    return [fields[element] for fields in held if element in fields]

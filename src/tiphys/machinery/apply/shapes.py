@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from tiphys.machinery.apply.fieldset import key_element, value_element
+from tiphys.machinery.apply.fieldset import key_element, plain_key_element, value_element
 from tiphys.machinery.schema.model import (
     Field,
     ListOf,
@@ -64,6 +64,19 @@ class FieldShape(NamedTuple):
     shape: Shape
     standing: bool
     """Go's zero value of the outer object has it, so nobody brings it into being: only what is in it is owned."""
+    plain: type | None
+    """The type of a value that needs no second look; None: each does."""
+
+    @classmethod
+    def of(cls, name: str, shape: Shape, *, standing: bool = False) -> FieldShape:
+        return cls(f"f:{name}", shape, standing, plain_type(shape))
+
+
+_PLAIN_TYPES = {Form.STRING: str, Form.NUMERIC: int, Form.BOOLEAN: bool}
+
+
+def plain_type(shape: Shape) -> type | None:
+    return _PLAIN_TYPES.get(shape.form) if isinstance(shape, Atomic) else None
 
 
 class Granular(Shape):
@@ -94,9 +107,17 @@ class Granular(Shape):
         """The shape of what stands under keys that are not declared; None: there should be none."""
         return self._make_item() if self._make_item is not None else None
 
+    @cached_property
+    def plain_item(self) -> type | None:
+        """The type of the values of a map of scalars."""
+        return plain_type(self.item) if self.item is not None and not self.fields else None
+
     def below(self, name: str) -> Shape:
         found = self.fields.get(name)
         return found.shape if found is not None else self.item or DEDUCED
+
+
+_PLAIN_KEYS = frozenset({str, int})
 
 
 class KeyedList(Shape):
@@ -120,14 +141,15 @@ class KeyedList(Shape):
         if not isinstance(item, dict):
             what = "a null element" if item is None else "non-map elements"
             raise ValueError(f"associative list with keys may not have {what}")
+        values = tuple([item.get(name) for name in self.keys])
+        if _PLAIN_KEYS.issuperset(map(type, values)):
+            return plain_key_element(self.keys, values)
         found = {}
         for name in self.keys:
-            value = item.get(name, self)
-            if value is self:
-                value = self.defaults.get(name)
-                if value is None:
-                    continue
-            found[name] = value
+            if name in item:
+                found[name] = item[name]
+            elif name in self.defaults:
+                found[name] = self.defaults[name]
         if not found:
             names = " ".join(f'"{name}"' for name in self.keys)
             raise ValueError(
@@ -210,7 +232,7 @@ def shape_of(struct: Struct) -> Granular:
 
 
 def _field_shape(field: Field) -> FieldShape:
-    return FieldShape(f"f:{field.name}", _shape_of_field(field), _is_standing(field))
+    return FieldShape.of(field.name, _shape_of_field(field), standing=_is_standing(field))
 
 
 def _is_standing(field: Field) -> bool:

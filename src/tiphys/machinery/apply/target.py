@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tiphys.machinery.apply.fieldset import FieldSet, difference, is_member, recursive_difference
+from tiphys.machinery.apply.fieldset import FieldSet, difference, recursive_difference
 from tiphys.machinery.apply.managers import APPLY, Ownership
 from tiphys.machinery.apply.reconcile import reconcile
 from tiphys.machinery.apply.shapes import Shape
@@ -31,7 +31,10 @@ _UNOWNED_METADATA = frozenset(
         "resourceVersion",
     }
 )
-_METADATA: FieldSet = {"f:metadata": {}}
+_UNOWNED_FIELDS: FieldSet = {
+    **{f"f:{name}": {} for name in _UNOWNED},
+    "f:metadata": {".": {}, **{f"f:{name}": {} for name in _UNOWNED_METADATA}},
+}
 RESET_STATUS: FieldSet = {"f:status": {}}
 """What a write to an object itself leaves alone, where the kind has a status subresource."""
 RESET_SPEC: FieldSet = {"f:spec": {}}
@@ -64,11 +67,10 @@ def without_unowned(obj: Object) -> Object:
 
 
 def owned(fields: FieldSet, ignored: FieldSet) -> FieldSet:
-    """The fields that a writer may own: not `metadata` itself, and nothing of what is ignored."""
+    """The fields that a writer may own: nothing that is the server's, and nothing of what is ignored."""
     if ignored:
         fields = recursive_difference(fields, ignored)
-    metadata = fields.get("f:metadata")
-    return fields if metadata is None or not is_member(metadata) else difference(fields, _METADATA)
+    return difference(fields, _UNOWNED_FIELDS)
 
 
 class Differences:

@@ -20,6 +20,7 @@ from tiphys.machinery.apply.shapes import (
     ValueSet,
     as_granular,
 )
+from tiphys.machinery.apply.validation import fits
 
 
 class Comparison(NamedTuple):
@@ -37,49 +38,83 @@ _ABSENT: Any = object()
 
 def fields_of(shape: Shape, value: Any) -> FieldSet:
     """What is set below a value, for whoever applies it. ValueError: an element of a list cannot be told from others."""
-    if isinstance(value, dict):
-        if isinstance(shape, Granular):
-            return _fields_of_map(shape, value)
-        if isinstance(shape, Deduced):
-            granular = as_granular(shape, value)
-            assert isinstance(granular, Granular)
-            return _fields_of_map(granular, value)
-    elif isinstance(value, list):
-        if isinstance(shape, KeyedList):
-            return _fields_of_list(shape, value)
-        if isinstance(shape, ValueSet):
-            return ordered({shape.element_of(item): {} for item in value})
-    return {}
+    return FieldReader().read(shape, value)
 
 
-def _fields_of_map(shape: Granular, value: dict[str, Any]) -> FieldSet:
-    fields: FieldSet = {}
-    declared = shape.fields
-    for name in sorted(value):
-        item = value[name]
-        found = declared.get(name)
-        if found is None:
-            below = fields_of(shape.item or DEDUCED, item)
-            fields[f"f:{name}"] = {MEMBER: {}, **below} if below else {}
-        elif found.shape.atomic or item is None:
-            fields[found.element] = {}
-        else:
-            below = fields_of(found.shape, item)
-            if below or not isinstance(item, dict | list) or item == {}:
-                fields[found.element] = below
-    return fields
+class FieldReader:
+    """Reads what a value sets, and notes on the way whether it needs a closer look."""
 
+    __slots__ = ("has_nulls", "is_odd")
 
-def _fields_of_list(shape: KeyedList, value: list[Any]) -> FieldSet:
-    fields: FieldSet = {}
-    for item in value:
-        element = shape.element_of(item)
-        if element in fields:  # not to be told from each other: owned as one
-            fields[element] = {}
-        else:
-            below = fields_of(shape.item, item)
-            fields[element] = {MEMBER: {}, **below} if below else {}
-    return ordered(fields) if len(fields) > 1 else fields
+    def __init__(self) -> None:
+        self.has_nulls = False
+        self.is_odd = False
+        """Something may not fit the schema; `validation` knows what. Never False for what does not fit."""
+
+    def read(self, shape: Shape, value: Any) -> FieldSet:
+        if isinstance(value, dict):
+            if isinstance(shape, Granular):
+                return self._read_map(shape, value)
+            if isinstance(shape, Deduced):
+                granular = as_granular(shape, value)
+                assert isinstance(granular, Granular)
+                return self._read_map(granular, value)
+        elif isinstance(value, list):
+            if isinstance(shape, KeyedList):
+                return self._read_list(shape, value)
+            if isinstance(shape, ValueSet):
+                return self._read_set(shape, value)
+        if value is None:
+            self.has_nulls = True
+        elif not isinstance(shape, Deduced) and not fits(shape, value):
+            self.is_odd = True
+        return {}
+
+    def _read_map(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
+        plain_item = shape.plain_item
+        if plain_item is not None and {plain_item}.issuperset(map(type, value.values())):
+            return {f"f:{name}": {} for name in sorted(value)}
+        fields: FieldSet = {}
+        find = shape.fields.get
+        for name in sorted(value):
+            item = value[name]
+            found = find(name)
+            if found is None:
+                self._read_item(shape, name, item, fields)
+                continue
+            element, child, _, plain = found
+            if plain is type(item):
+                fields[element] = {}
+                continue
+            below = self.read(child, item)
+            if below or child.atomic or (not item and item != []):
+                fields[element] = below
+        return fields
+
+    def _read_item(self, shape: Granular, name: str, item: Any, fields: FieldSet) -> None:
+        """What stands under a key that is not declared: the key of a map, which is owned itself."""
+        if shape.item is None and shape.strict:
+            self.is_odd = True
+        below = self.read(shape.item or DEDUCED, item)
+        fields[f"f:{name}"] = {MEMBER: {}, **below} if below else {}
+
+    def _read_list(self, shape: KeyedList, value: list[Any]) -> FieldSet:
+        fields: FieldSet = {}
+        for item in value:
+            element = shape.element_of(item)
+            if element in fields:  # not to be told from each other: owned as one
+                self.is_odd = True
+                fields[element] = {}
+            else:
+                below = self.read(shape.item, item)
+                fields[element] = {MEMBER: {}, **below} if below else {}
+        return ordered(fields)
+
+    def _read_set(self, shape: ValueSet, value: list[Any]) -> FieldSet:
+        fields: FieldSet = {shape.element_of(item): {} for item in value}
+        if len(fields) < len(value) or not all(fits(shape.item, item) for item in value):
+            self.is_odd = True
+        return ordered(fields)
 
 
 # What two states of an object differ in

@@ -13,6 +13,7 @@ from tiphys.machinery.apply.shapes import (
     KeyedList,
     Shape,
     ValueSet,
+    plain_type,
 )
 from tiphys.machinery.quoting import format_float, go_print, quote
 
@@ -22,6 +23,15 @@ def validate(shape: Shape, value: Any) -> list[str]:
     found: list[str] = []
     _check(shape, value, (), found)
     return found
+
+
+def fits(shape: Shape, value: Any) -> bool:
+    """Whether nothing is wrong, without saying what."""
+    if isinstance(shape, Atomic) and shape.form is Form.ANY:
+        return True
+    found: list[str] = []
+    _check(shape, value, (), found)
+    return not found
 
 
 def joined(found: list[str]) -> str:
@@ -62,10 +72,7 @@ def _check_map(shape: Granular, value: Any, path: _Path, found: list[str]) -> No
             elif shape.strict:
                 _complain(found, (*path, f"f:{name}"), "field not declared in schema")
         elif item is not None:
-            child = known.shape
-            # Most values are strings: not worth a call.
-            if not (isinstance(child, Atomic) and child.form is Form.STRING and type(item) is str):
-                _check(child, item, (*path, known.element), found)
+            _check(known.shape, item, (*path, known.element), found)
 
 
 def _check_list(shape: KeyedList | ValueSet, value: Any, path: _Path, found: list[str]) -> None:
@@ -109,6 +116,9 @@ def _check_atomic_list(shape: Atomic, value: Any, path: _Path, found: list[str])
         _complain(found, path, f"expected list, got &{{{go_print(value)}}}")
     elif shape.inside is not None:
         inside = shape.inside()
+        plain = plain_type(inside)
+        if plain is not None and {plain}.issuperset(map(type, value)):
+            return
         for index, item in enumerate(value):
             _check(inside, item, (*path, f"i:{index}"), found)
 
