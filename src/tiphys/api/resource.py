@@ -128,6 +128,8 @@ class Resource:
     scale: ScalePaths | None = None
     graceful_deletion_seconds: Callable[[Object], int | None] | None = None
     """The grace period of a delete without one of its own; None: this kind is deleted at once."""
+    note_caller: Callable[[Object, Mapping[str, Any]], None] | None = None
+    """Writes into a new object who made it (a UserInfo: username, uid, groups, extra), over whatever the client wrote there."""
     status_on_create: bool = False
     """A create may bring a status (nodes); otherwise it is dropped for kinds with a status subresource."""
     returns_deleted: bool = False

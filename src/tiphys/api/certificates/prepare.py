@@ -5,6 +5,9 @@ A request stays as it was made. Approvers write conditions through `/approval`, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tiphys.api.resource import Object
 
 _VERDICTS = ("Approved", "Denied")
@@ -13,6 +16,16 @@ _VERDICTS = ("Approved", "Denied")
 def certificate_signing_request(new: Object, old: Object | None) -> None:
     if old is not None:
         new["spec"] = old["spec"]
+
+
+def requested_by(new: Object, user: Mapping[str, Any]) -> None:
+    """A request says who asks; signers and approvers rely on it, so it is the API server's word and never the client's."""
+    spec = new.setdefault("spec", {})
+    for name in ("username", "uid", "groups", "extra"):
+        if user.get(name):
+            spec[name] = user[name]
+        else:
+            spec.pop(name, None)
 
 
 def approval(new: Object, old: Object | None) -> None:

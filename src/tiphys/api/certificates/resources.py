@@ -22,6 +22,7 @@ RESOURCES = (
         type="certificates/v1.CertificateSigningRequest",
         defaults=defaults.certificate_signing_request,
         prepare=prepare.certificate_signing_request,
+        note_caller=prepare.requested_by,
         validate=validation.certificate_signing_request,
         prepare_status=prepare.status,
         validate_status=validation.status,

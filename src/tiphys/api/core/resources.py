@@ -120,7 +120,6 @@ RESOURCES = (
         table=object_columns.NAMESPACE,
         holds_deletion=deletion.namespace_has_finalizers,
         mark_deleted=deletion.terminating_namespace,
-        returns_deleted=True,
         generation_on=(),
     ),
     Resource(

@@ -113,6 +113,8 @@ class Writes:
         await self.chain.admit(attributes)
         if row.prepare is not None:
             row.prepare(obj, None)
+        if row.note_caller is not None:
+            row.note_caller(obj, call.user.to_dict())
         with _allocated(call, lambda allocators: allocators.on_create(row, obj)):
             self._check(row, obj, None, row.validate)
             await self.chain.validate(attributes)
