@@ -362,9 +362,11 @@ class PodWorker:
         try:
             await self._host.hooks.run(hook, container, id, sandbox.ips[0] if sandbox.ips else "127.0.0.1")
         except HookFailure as failure:
-            self._host.record(
-                pod, WARNING, "FailedPostStartHook", f"PostStartHook failed: {failure}", container["name"]
+            # What the hook said may be secret: it goes to our log, not into an event.
+            log.info(
+                "pod %s: the postStart hook of %s failed: %s", spec.described(pod), container["name"], failure
             )
+            self._host.record(pod, WARNING, "FailedPostStartHook", "PostStartHook failed", container["name"])
             stop = StopContainer(id, container["name"], spec.grace_seconds(pod), "FailedPostStartHook")
             self._stop(pod, stop)
 
@@ -403,8 +405,8 @@ class PodWorker:
         except TimeoutError:
             log.info("pod %s: the preStop hook of %s took too long", spec.described(pod), action.name)
         except HookFailure as failure:
-            message = f"PreStopHook failed: {failure}"
-            self._host.record(pod, WARNING, "FailedPreStopHook", message, action.name)
+            log.info("pod %s: the preStop hook of %s failed: %s", spec.described(pod), action.name, failure)
+            self._host.record(pod, WARNING, "FailedPreStopHook", "PreStopHook failed", action.name)
         return max(action.grace_seconds - (clock.monotonic() - began), min(2.0, action.grace_seconds))
 
     async def _delete(self, pod: Object) -> None:
