@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from e2e_cluster import Cluster, running, wait_for
+from weather import leftovers
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,12 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     )
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that is not made yet; whatever the test does to it, purging it must leave nothing."""
+    cluster = Cluster("storm", tmp_path)
+    yield cluster
+    cluster.tiphys("down", "--name", cluster.name, "--purge")
+    assert leftovers(cluster) == []

@@ -83,7 +83,9 @@ class Cluster:
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in found)
 
 
-def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = WAIT_SECONDS) -> Any:
+def wait_for(
+    condition: Callable[[], Any], what: str, *, seconds: float = WAIT_SECONDS, interval_seconds: float = 0.1
+) -> Any:
     """Asks until the answer is true, and gives it. Fails with what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -92,7 +94,7 @@ def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = WAIT_S
             return answer
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.1)
+        time.sleep(interval_seconds)
 
 
 def running(home: Path, name: str, *options: str) -> Iterator[Cluster]:

@@ -56,6 +56,20 @@ def tell(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(given)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        tell("interrupted")
+        return 130
+    except OSError as error:
+        tell(_explain(error))
+        return 1
+
+
+def _run(given: list[str]) -> int:
     from tiphys.cluster.layout import ClusterError
 
     try:
@@ -68,15 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except ClusterError as error:
         tell(f"{error.message}" + (f" ({error.cure})" if error.cure else ""))
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        tell("interrupted")
-        return 130
-    except OSError as error:
-        tell(_explain(error))
         return 1
 
 

@@ -22,10 +22,12 @@ def down(
 ) -> bool:
     """Stops the cluster; with `purge` its data go too. False when there was no such cluster."""
     places.check_name(name)
-    if places.find_layout(home, name) is None:
+    if places.find_layout(home, name) is None and not places.cluster_lock(home, name).exists():
         return False
-    lock = places.cluster_lock(home, name)
-    with exclusive(lock, lambda _: tell(f"another command works on cluster {name!r}: waiting for it")):
+    with exclusive(
+        places.cluster_lock(home, name),
+        lambda _: tell(f"another command works on cluster {name!r}: waiting for it"),
+    ):
         layout = places.find_layout(home, name)
         if layout is not None:
             stop_processes(layout)
@@ -33,11 +35,20 @@ def down(
             shutil.rmtree(layout.run, ignore_errors=True)
             if purge:
                 _purge(layout, home, name, environment, tell)
-        if layout is None or purge:
-            lock.unlink(missing_ok=True)
-    if purge:
-        _forget_home_if_empty(home)
+        forget_lock(home, name)
     return layout is not None
+
+
+def forget_lock(home: Path, name: str) -> None:
+    """By its holder: removes the lock of a cluster that does not exist, and the home when there is nothing else in it."""
+    if places.find_layout(home, name) is not None:
+        return
+    places.cluster_lock(home, name).unlink(missing_ok=True)
+    lock = places.clusters_lock(home)
+    with exclusive(lock):
+        if os.listdir(lock.parent) == [lock.name]:
+            lock.unlink()
+    _remove_if_empty(lock.parent, home)
 
 
 def stop_processes(layout: Layout) -> None:
@@ -82,15 +93,6 @@ def _purge(
 def _note(problems: list[str], path: str, error: BaseException) -> None:
     if not isinstance(error, FileNotFoundError):
         problems.append(f"{path}: {getattr(error, 'strerror', None) or error}")
-
-
-def _forget_home_if_empty(home: Path) -> None:
-    """After the last cluster; a lock may be removed only by who holds it."""
-    lock = places.clusters_lock(home)
-    with exclusive(lock):
-        if os.listdir(lock.parent) == [lock.name]:
-            lock.unlink()
-    _remove_if_empty(lock.parent, home)
 
 
 def _remove_if_empty(*directories: Path) -> None:

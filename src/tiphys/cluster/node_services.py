@@ -15,6 +15,7 @@ from tiphys.client.resources import find
 from tiphys.cluster.containerd_config import SOCKET
 from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_images
 from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.cluster.nodes import MIRROR_URL
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
@@ -28,7 +29,6 @@ from tiphys.net.server import Server
 
 log = logging.getLogger("tiphys")
 
-MIRROR_URL = "http://127.0.0.83:5000"
 RETRY_SECONDS = 0.05
 SERVICES = find("core", "v1", "services")
 

@@ -6,6 +6,7 @@ A component that ends again and again ends the wait at once, with that component
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 from tiphys.cluster import blueprint, processes
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.status import supervisor_pid
-from tiphys.cluster.supervisor import read_running
+from tiphys.cluster.supervisor import ORDERS, read_running
 
 READY_SECONDS = 120.0
 HOPELESS_RESTARTS = 4
 """A component that ended this often while we wait will not come up by itself."""
 LOOK_SECONDS = 1.0
+PORT_LOOK_SECONDS = 0.2
 RETRY_SECONDS = 0.2
 
 
@@ -38,13 +40,16 @@ class Readiness:
     def wait_for_port(self) -> int:
         """Until the API server listens. Raises ClusterError."""
         path = blueprint.port_file(self._layout)
-        processes.wait_until(lambda: path.exists() or self._problem() is not None, READY_SECONDS)
-        if path.exists():
-            return int(path.read_text())
-        raise self._problem() or ClusterError(
-            f"the API server does not listen after {READY_SECONDS:.0f} s",
-            f"see the logs in {self._layout.logs}",
-        )
+        deadline = time.monotonic() + READY_SECONDS
+        while not processes.wait_until(path.exists, PORT_LOOK_SECONDS):
+            if (problem := self._problem()) is not None:
+                raise problem
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"the API server does not listen after {READY_SECONDS:.0f} s",
+                    f"see the logs in {self._layout.logs}",
+                )
+        return int(path.read_text())
 
     async def wait_for_nodes(self) -> None:
         """Until all nodes are Ready. Raises ClusterError."""
@@ -110,7 +115,7 @@ class Readiness:
     def _problem(self) -> ClusterError | None:
         """Why waiting is of no use, if so."""
         if supervisor_pid(self._layout) is None:
-            if self._layout.run.exists():
+            if (self._layout.run / ORDERS).exists():
                 return DoesNotStart("the supervisor has ended", f"see {self._layout.log('supervisor')}")
             return ClusterError("the cluster was stopped meanwhile", "run up again")
         for entry in read_running(self._layout.run):

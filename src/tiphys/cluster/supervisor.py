@@ -18,6 +18,7 @@ from typing import Any
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
+ORDERS = "processes.json"
 STEADY_SECONDS = 30.0
 """A process that ran this long and ends is started again at once."""
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
@@ -51,7 +52,7 @@ def processes_text(processes: list[Process]) -> str:
 
 def write_processes(run: Path, processes: list[Process]) -> None:
     """What the supervisor of this directory shall run."""
-    _replace(run / "processes.json", processes_text(processes))
+    _replace(run / ORDERS, processes_text(processes))
 
 
 def read_running(run: Path) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ def _spawn(process: Process) -> int:
 class Supervisor:
     def __init__(self, run: Path) -> None:
         self._run = run
-        loaded = json.loads((run / "processes.json").read_text())
+        loaded = json.loads((run / ORDERS).read_text())
         self._children = [_Child(Process(**entry)) for entry in loaded]
         self._stopping = False
 
@@ -108,7 +109,9 @@ class Supervisor:
             self._wait()
         for child in reversed(self._children):
             self._stop(child)
-        (self._run / "running.json").unlink(missing_ok=True)
+        # Without its orders a supervisor has not died: it was told to end.
+        for name in ("running.json", ORDERS):
+            (self._run / name).unlink(missing_ok=True)
 
     def _wait(self) -> None:
         due = [child.due for child in self._children if not child.pid]

@@ -19,18 +19,19 @@ from tiphys.cluster import layout as places
 from tiphys.cluster.configure import Wanted, check_port, configure
 from tiphys.cluster.contexts import write_kubeconfigs
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
-from tiphys.cluster.down import stop_processes
+from tiphys.cluster.down import forget_lock, stop_processes
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.locks import exclusive
 from tiphys.cluster.pki import Authority
 from tiphys.cluster.readiness import DoesNotStart, Readiness
 from tiphys.cluster.status import supervisor_pid
-from tiphys.cluster.supervisor import Process, processes_text
+from tiphys.cluster.supervisor import ORDERS, Process, processes_text
 
 __all__ = ["Wanted", "up"]
 
 KUBELET_PORT = 10250
+SPAWN_SECONDS = 10.0
 
 Tell = Callable[[str], None]
 
@@ -44,7 +45,11 @@ def up(wanted: Wanted, home: Path, environment: Mapping[str, str], tell: Tell) -
     with exclusive(
         places.cluster_lock(home, wanted.name), lambda pid: _tell_of_other(wanted.name, pid, tell)
     ):
-        layout, config = configure(wanted, home)
+        try:
+            layout, config = configure(wanted, home)
+        except BaseException:
+            forget_lock(home, wanted.name)
+            raise
         if config.runtime == "containerd":
             _check_containers(config)
             from tiphys.cluster import packages
@@ -92,9 +97,7 @@ def _start(layout: Layout, config: ClusterConfig, tell: Tell) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     for private in (layout.database.parent, layout.data / "nodes"):
         private.mkdir(parents=True, exist_ok=True, mode=0o700)
-    authority = Authority(layout.pki, datetime.now(UTC))
-    renewed = authority.ensure(blueprint.leaves(config))
-    authority.ensure_signing_key("service-account")
+    renewed = _ensure_certificates(layout, config)
     files = _files(layout, config, _machines(layout, config))
     if is_running and not renewed and all(_is_written(path, text) for path, text in files.items()):
         return
@@ -106,6 +109,20 @@ def _start(layout: Layout, config: ClusterConfig, tell: Tell) -> None:
     for path, text in files.items():
         path.write_text(text)
     _start_supervisor(layout)
+
+
+def _ensure_certificates(layout: Layout, config: ClusterConfig) -> list[str]:
+    """The names of those that had to be made."""
+    authority = Authority(layout.pki, datetime.now(UTC))
+    try:
+        made = authority.ensure(blueprint.leaves(config))
+    except ValueError as error:
+        raise ClusterError(
+            f"the certificates in {layout.pki} are damaged: {error}",
+            "restore them, or start anew with down --purge",
+        ) from None
+    authority.ensure_signing_key("service-account")
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +150,7 @@ def _files(layout: Layout, config: ClusterConfig, machines: _Machines) -> dict[P
         node = config.node_name(number)
         files[blueprint.kubelet_settings(layout, node)] = _kubelet(layout, config, number).text()
         listed.append(blueprint.kubelet_process(layout, node, machines.enters.get(node, [])))
-    files[layout.run / "processes.json"] = processes_text(listed)
+    files[layout.run / ORDERS] = processes_text(listed)
     return files
 
 
@@ -181,6 +198,8 @@ def _start_supervisor(layout: Layout) -> None:
     log = os.open(layout.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     try:
         arguments = [sys.executable, "-m", "tiphys.cluster.supervisor", str(layout.run)]
-        processes.spawn(arguments, environment=dict(os.environ), output=log)
+        pid = processes.spawn(arguments, environment=dict(os.environ), output=log)
     finally:
         os.close(log)
+    # For a moment after it has begun a process has no command line, by which others know it.
+    processes.wait_until(lambda: supervisor_pid(layout) == pid or not processes.is_alive(pid), SPAWN_SECONDS)
