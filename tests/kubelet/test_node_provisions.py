@@ -81,6 +81,7 @@ class DiskNode:
         self.files.directory.mkdir(parents=True)
         self.cgroups = directory / "cgroup"
         (self.cgroups / "cpu").mkdir(parents=True)
+        (self.cgroups / "cpu" / "cgroup.procs").touch()
         self.kubelet: Kubelet = None  # type: ignore[assignment]
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -101,9 +101,27 @@ LIMITS = Resources(
 )
 
 
+def mount_hierarchy(top: Path, name: str) -> None:
+    """A stand-in for the kernel's: files in it stay."""
+    (top / name).mkdir()
+    (top / name / "cgroup.procs").touch()
+
+
+def test_what_is_left_where_no_hierarchy_is_mounted(tmp_path: Path) -> None:
+    """crun leaves plain files at the mount point of version 2 when that is not there."""
+    mount_hierarchy(tmp_path, "cpu")
+    left = tmp_path / "unified/t/kubepods/podu1/container"
+    left.mkdir(parents=True)
+    (left / "cgroup.procs").touch()
+    groups = Cgroups(tmp_path)
+    assert groups.pods("/t") == {}
+    groups.remove("/t/kubepods/podu1")
+    assert not (tmp_path / "unified/t/kubepods/podu1").exists()
+
+
 def test_groups_of_version_1_are_made_and_removed_in_every_hierarchy(tmp_path: Path) -> None:
     for name in ("cpu", "memory", "pids", "freezer"):
-        (tmp_path / name).mkdir()
+        mount_hierarchy(tmp_path, name)
     groups = Cgroups(tmp_path)
     groups.make("/t/kubepods/besteffort/podu1", LIMITS)
     assert (tmp_path / "cpu/t/kubepods/besteffort/podu1/cpu.cfs_quota_us").read_text() == "50000"
@@ -113,7 +131,7 @@ def test_groups_of_version_1_are_made_and_removed_in_every_hierarchy(tmp_path: P
     # The runtime makes its own groups in hierarchies that we leave alone.
     (tmp_path / "freezer/t/kubepods/besteffort/podu1/container").mkdir(parents=True)
     assert groups.pods("/t") == {"u1": ["/t/kubepods/besteffort/podu1"]}
-    for file in tmp_path.rglob("*.*"):
+    for file in tmp_path.rglob("t/**/*.*"):
         if file.is_file():
             file.unlink()  # the kernel's files go with their directory
     groups.remove("/t/kubepods/besteffort/podu1")
@@ -121,7 +139,7 @@ def test_groups_of_version_1_are_made_and_removed_in_every_hierarchy(tmp_path: P
 
 
 def test_a_group_without_limits_of_version_1(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
+    mount_hierarchy(tmp_path, "cpu")
     Cgroups(tmp_path).make("/t/podu1", Resources(cpu_period_microseconds=100_000, cpu_shares=2))
     assert (tmp_path / "cpu/t/podu1/cpu.cfs_quota_us").read_text() == "-1"
 

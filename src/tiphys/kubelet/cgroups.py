@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from tiphys.kubelet.runtimes.interface import Resources
 
 V1_CONTROLLERS = ("cpu", "memory", "pids")
 BEST_EFFORT_SHARES = 2
+UNIFIED = "unified"
 
 
 class Cgroups:
-    """`top`: where the hierarchies are mounted; another place than /sys/fs/cgroup in tests."""
+    """`top`: where the hierarchies are mounted; another place than /sys/fs/cgroup in tests, where none is mounted."""
 
     def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
         self._top = top
         self._is_unified = (top / "cgroup.controllers").exists()
-        self._hierarchies = [top] if self._is_unified else _v1_hierarchies(top)
+        self._hierarchies = (
+            [top] if self._is_unified else [entry for entry in _entries(top) if _is_mounted(entry)]
+        )
 
     def make(self, path: str, resources: Resources) -> None:
         """Makes the group with its limits; again is harmless. Raises OSError."""
@@ -52,6 +56,10 @@ class Cgroups:
             raise ValueError("refusing to remove the root of the cgroup hierarchies")
         for hierarchy in self._hierarchies:
             _remove_tree(hierarchy / path.strip("/"))
+        unified = self._top / UNIFIED
+        if unified not in self._hierarchies:
+            # Where version 2 is not mounted beside version 1, crun takes its mount point for it and leaves plain files there.
+            shutil.rmtree(unified / path.strip("/"), ignore_errors=True)
 
     def pods(self, root: str) -> dict[str, list[str]]:
         """uid → paths of the pods' groups that exist below the node's root."""
@@ -66,12 +74,17 @@ class Cgroups:
         return found
 
 
-def _v1_hierarchies(top: Path) -> list[Path]:
+def _entries(top: Path) -> list[Path]:
     try:
         entries = sorted(top.iterdir())
     except OSError:
         return []
     return [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+
+
+def _is_mounted(hierarchy: Path) -> bool:
+    """Every group has this file, the first one included."""
+    return (hierarchy / "cgroup.procs").exists()
 
 
 def _v1_settings(controller: str, resources: Resources) -> dict[str, str]:
