@@ -10,10 +10,12 @@ from tiphys.machinery.cel import lexer
 from tiphys.machinery.cel.checker import Checker
 from tiphys.machinery.cel.declarations import Functions, Overload
 from tiphys.machinery.cel.errors import CelRuntimeError, CostExceeded, no_such_overload
+from tiphys.machinery.cel.estimate import estimate
 from tiphys.machinery.cel.generator import generate
 from tiphys.machinery.cel.library import KUBERNETES, Library
 from tiphys.machinery.cel.operations import no_such_key
 from tiphys.machinery.cel.parser import TOO_DEEP, parse
+from tiphys.machinery.cel.ranges import Range
 from tiphys.machinery.cel.standard import STANDARD
 from tiphys.machinery.cel.syntax import Node
 from tiphys.machinery.cel.types import NAMED_TYPES, Type
@@ -32,6 +34,10 @@ class Program:
         self.node = node
         self.type = node.type
         self._run = generate(node)
+
+    def estimated_cost(self) -> Range:
+        """The least and the most that an evaluation can cost, by the sizes that the types declare."""
+        return estimate(self.node)
 
     def evaluate(self, bindings: Mapping[str, Any], *, cost_limit: int = PER_CALL_LIMIT) -> Any:
         """The value for these variables, which are plain JSON and are not changed. CelRuntimeError when there is none."""

@@ -134,8 +134,13 @@ def object_type(name: str, properties: Mapping[str, Type]) -> Type:
 
 
 def opaque(name: str, python: type) -> Type:
-    """A type of which expressions know only the functions that take it: `kubernetes.Quantity`."""
-    return Type(OPAQUE, name, python=(python,))
+    """A type of which expressions know only the functions that take it: `kubernetes.Quantity`.
+
+    Values are instances of `python`. They should be equal by value; where they have a size, `len` is what costs go by.
+    """
+    made = Type(OPAQUE, name, python=(python,))
+    _BY_CLASS[python] = made
+    return made
 
 
 def parameter(name: str) -> Type:
@@ -208,8 +213,4 @@ _BY_CLASS: dict[type, Type] = {
 
 def of_value(value: Any) -> Type:
     """The type of a value at run time. Whatever else a caller brings is a map."""
-    found = _BY_CLASS.get(value.__class__)
-    if found is not None:
-        return found
-    opaque_type = getattr(value, "CEL_TYPE", None)
-    return opaque_type if isinstance(opaque_type, Type) else NAMED_TYPES["map"]
+    return _BY_CLASS.get(value.__class__, NAMED_TYPES["map"])
