@@ -202,7 +202,9 @@ def node_script(spec: NodeSpec, binds: Mapping[str, str]) -> str:
     hybrid host goes, since crun refuses hybrids; v1 stays. Mounts are shared within the node, for mount propagation to work.
     """
     lines = [
-        "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi",
+        # crun makes directories there all the same: they must not land in the host's own file system, hidden by its mount.
+        "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified",
+        "mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup/unified; fi",
         *_run_directory_lines(os.path.realpath("/etc/resolv.conf")),
     ]
     for target, source in binds.items():
