@@ -354,10 +354,14 @@ async def test_the_node_shows_that_it_lives(world: NodeWorld) -> None:
 
 
 async def test_a_node_that_was_deleted_registers_again(world: NodeWorld) -> None:
+    """It misses its lease, which goes with the node: at the next sign of life, not at the next report."""
     old = meta.uid(world.node())
     await world.client.delete(NODES, "node-1")
-    await world.settle(301)
+    await world.client.delete(LEASES, "node-1", "kube-node-lease")
+    await world.settle(32)
     assert meta.uid(world.node()) != old
+    [lease] = world.api.objects(LEASES)
+    assert lease["metadata"]["ownerReferences"][0]["uid"] == meta.uid(world.node())
 
 
 def conditions_at(node: dict[str, Any]) -> str:

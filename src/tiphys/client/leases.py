@@ -161,6 +161,9 @@ class Heartbeat:
         self._lease: Object | None = None
         self.owner: Object | None = None
         """The Node object, once it is registered: the lease goes when the node goes."""
+        self.on_missing: Callable[[], Awaitable[None]] | None = None
+        """Awaited before a lease that we had is made again: somebody has deleted it, or its node, or the server forgot both."""
+        self._had_lease = False
 
     async def run(self, *, on_failure: Callable[[Exception], Awaitable[None]] | None = None) -> None:
         """Renews until cancelled. A failure is tried again sooner: 0.2 s, doubling to 7 s, as upstream."""
@@ -182,6 +185,7 @@ class Heartbeat:
         """One sign of life."""
         if self._lease is None:
             self._lease = await self._find_or_create()
+            self._had_lease = True
             return
         spec = {**self._lease["spec"], "renewTime": meta.format_micro_time(self._clock.now())}
         lease = {**self._lease, "spec": spec}
@@ -206,6 +210,8 @@ class Heartbeat:
         except StatusError as error:
             if not is_not_found(error):
                 raise
+            if self._had_lease and self.on_missing is not None:
+                await self.on_missing()
             return await self._client.create(LEASES, self._new(spec))
         return await self._client.update(LEASES, {**found, "spec": {**(found.get("spec") or {}), **spec}})
 

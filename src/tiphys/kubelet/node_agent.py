@@ -81,6 +81,13 @@ class NodeAgent:
         name = meta.name(self.node)
         heartbeat = Heartbeat(self._client, name, clock=self._clock, lease_seconds=self._lease_seconds)
         heartbeat.owner = self.node
+
+        async def register_again() -> None:
+            log.warning("the lease is gone: looking after the node")
+            await self.register()
+            heartbeat.owner = self.node
+
+        heartbeat.on_missing = register_again
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run())
             group.create_task(self._keep_status())
