@@ -61,7 +61,8 @@ def test_two_ups_at_once_make_one_cluster(place: Cluster) -> None:
     both = [up(place, *SIMULATED), up(place, *SIMULATED)]
     told = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    assert sum("another command works on cluster 'storm' (pid " in text for text in told) == 1
+    # Whether they met is the machine's affair; at most one of them had to wait.
+    assert sum("another command works on cluster 'storm' (pid " in text for text in told) <= 1
     assert len(supervisor(place)) == 1
     assert place.status()["ready"] is True
 

@@ -237,7 +237,12 @@ def _doubled(operation: str, start: str, times: int) -> str:
 
 @pytest.mark.parametrize(
     ("operation", "start"),
-    [("{0} + {0}", "'ab'"), ("{0} + {0}", "[1, 2]"), ("{0}.replace('a', {0})", "'aaaa'"), ("['', '', ''].join({0}+{0})", "'ab'")],
+    [
+        ("{0} + {0}", "'ab'"),
+        ("{0} + {0}", "[1, 2]"),
+        ("{0}.replace('a', {0})", "'aaaa'"),
+        ("['', '', ''].join({0}+{0})", "'ab'"),
+    ],
 )
 def test_nothing_grows_without_end(operation: str, start: str) -> None:
     with pytest.raises(CostExceeded):
