@@ -22,7 +22,9 @@ def down(
 ) -> bool:
     """Stops the cluster; with `purge` its data go too. False when there was no such cluster."""
     places.check_name(name)
-    if places.find_layout(home, name) is None and not places.cluster_lock(home, name).exists():
+    unfinished = Layout(home / name)
+    known = places.find_layout(home, name) is not None or unfinished.data.is_dir()
+    if not known and not places.cluster_lock(home, name).exists():
         return False
     with exclusive(
         places.cluster_lock(home, name),
@@ -35,6 +37,9 @@ def down(
             shutil.rmtree(layout.run, ignore_errors=True)
             if purge:
                 _purge(layout, home, name, environment, tell)
+        elif purge and unfinished.data.is_dir():
+            # An `up` that was interrupted before it had written down where its data are.
+            _purge(unfinished, home, name, environment, tell)
         forget_lock(home, name)
     return layout is not None
 
@@ -84,7 +89,7 @@ def _purge(
     if problems:
         # The files that lead here stay, so that the command can be run again.
         raise ClusterError(f"cannot remove {problems[0]}", "run down --purge again")
-    for path in (layout.kubeconfig, layout.config):
+    for path in (layout.kubeconfig, layout.config, layout.config.with_name(".cluster.json.part")):
         path.unlink(missing_ok=True)
     places.forget(home, name)
     _remove_if_empty(layout.data)
