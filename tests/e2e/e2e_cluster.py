@@ -102,7 +102,9 @@ def running(home: Path, name: str, *options: str) -> Iterator[Cluster]:
     try:
         cluster.tiphys("up", "--name", name, "--api-port", "0", *options)
     except AssertionError as error:
-        pytest.fail(f"{error}\n{cluster.logs()}")
+        said = cluster.logs()
+        cluster.tiphys("down", "--name", name, "--purge", check=False)
+        pytest.fail(f"{error}\n{said}")
     try:
         yield cluster
     finally:
