@@ -53,6 +53,17 @@ def apply(
     (400, or 500 where upstream has no better word), or others own what it changes (409, unless `force`).
     """
     _check_kind(target, applied)
+    try:
+        return _checked(target, live, applied, manager, force=force, now=now)
+    except RecursionError:
+        raise errors.bad_request("json: exceeded max depth") from None
+    except ValueError:  # what is applied was read without one
+        raise _unfit("live", live or {}, validate(target.shape, live)) from None
+
+
+def _checked(
+    target: Target, live: Object | None, applied: Object, manager: str, *, force: bool, now: datetime
+) -> Object:
     claim = _claim(target, applied)
     kubectl = manager == last_applied.MANAGER and live is not None
     fields = owned(claim.fields, target.ignored)
@@ -92,21 +103,21 @@ def _claim(target: Target, applied: Object) -> _Claim:
     try:
         fields = reader.read(target.shape, applied)
     except ValueError:
-        raise _unfit(applied, validate(target.shape, applied)) from None
+        raise _unfit("patch", applied, validate(target.shape, applied)) from None
     if reader.is_odd:
         found = validate(target.shape, applied)
         if found:
-            raise _unfit(applied, found)
+            raise _unfit("patch", applied, found)
     return _Claim(fields, reader.has_nulls)
 
 
-def _unfit(applied: Object, found: list[str]) -> StatusError:
-    metadata = applied.get("metadata")
+def _unfit(what: str, obj: Object, found: list[str]) -> StatusError:
+    metadata = obj.get("metadata")
     where = metadata if isinstance(metadata, dict) else {}
     name = f"{where.get('namespace') or ''}/{where.get('name') or ''}"
-    kind = _kind_text(applied["apiVersion"], applied["kind"])
+    kind = _kind_text(obj["apiVersion"], obj["kind"])
     # Upstream has no reason for it, hence 500.
-    return StatusError(500, "", f"failed to create typed patch object ({name}; {kind}): {joined(found)}")
+    return StatusError(500, "", f"failed to create typed {what} object ({name}; {kind}): {joined(found)}")
 
 
 def _kind_text(api_version: Any, kind: Any) -> str:

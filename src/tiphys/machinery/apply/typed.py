@@ -87,7 +87,7 @@ class FieldReader:
                 fields[element] = {}
                 continue
             below = self.read(child, item)
-            if below or child.atomic or (not item and item != []):
+            if below or child.atomic or _is_leaf(child, item):
                 fields[element] = below
         return fields
 
@@ -115,6 +115,13 @@ class FieldReader:
         if len(fields) < len(value) or not all(fits(shape.item, item) for item in value):
             self.is_odd = True
         return ordered(fields)
+
+
+def _is_leaf(shape: Shape, value: Any) -> bool:
+    """Whether a value without anything in it is set itself: an empty map is, an empty list of elements is not."""
+    if isinstance(value, dict):
+        return not value
+    return not (isinstance(value, list) and isinstance(shape, KeyedList | ValueSet))
 
 
 # What two states of an object differ in
@@ -149,7 +156,7 @@ def _compare_value(
     if not whole:
         found = compare(granular, old, new)
         # Of different kinds, which only happens without a schema.
-        whole = not (isinstance(old, dict | list | None) and isinstance(new, dict | list | None))
+        whole = old is not None and new is not None and type(old) is not type(new)
         if found.removed:
             removed[element] = found.removed
         if found.changed:

@@ -40,13 +40,16 @@ def update(
     owners = _owners(target, before, given)
     if live is not None and not owners:
         return None
-    differences = Differences(target, live or {}, new)
-    if differences.own == ({}, {}) and (given is None or given == before):
+    try:
+        differences = Differences(target, live or {}, new)
+        if differences.own == ({}, {}) and (given is None or given == before):
+            return before or None
+        if live is not None:
+            owners = reconciled(target, owners, live)
+        return write_entries(_after_write(target, owners, differences, manager, format_time(now))) or None
+    except (RecursionError, ValueError):
+        # Nested too deeply, or lists whose elements have no keys: a write does not fail for its bookkeeping.
         return before or None
-    if live is not None:
-        owners = reconciled(target, owners, live)
-    kept = _after_write(target, owners, differences, manager, format_time(now))
-    return write_entries(cap_updaters(kept)) or None
 
 
 def _owners(target: Target, before: Any, given: Any) -> list[Ownership]:
@@ -81,7 +84,7 @@ def _after_write(
             kept.append(owner.owning(fields))
     if own.changed:
         kept.append(writer)
-    return kept
+    return cap_updaters(kept)
 
 
 def _owned_before(owner: Ownership, own: Comparison) -> FieldSet:
