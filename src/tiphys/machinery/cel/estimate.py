@@ -79,7 +79,7 @@ def declared_size(this: Type) -> Range | None:
     return ONE if this.name in _SCALARS else None
 
 
-_SCALARS = frozenset(this.name for this in SCALARS)
+_SCALARS = frozenset({"type", *(this.name for this in SCALARS)})
 _LEAST_JSON = {"string": 2, "bytes": 2, "bool": 4, "timestamp": 21, "duration": 3, "null": 4}
 
 
@@ -123,7 +123,7 @@ class _Estimator:
         if node.role == "variable":
             return self.read(ONE, node.type)
         if node.role == "type":
-            return Sized(ONE)
+            return Sized(Range(0, 1), ONE)
         known = self.locals[node.target]
         return Sized(ONE, known.size, known.declared, known.key, known.element)
 
@@ -226,6 +226,9 @@ class _Estimator:
             cost = cost.union(found.cost)
             size = found.size if size is None else _union(size, found.size)
         total = _total(0, values).plus(cost)
+        if node.function in ("or", "orValue"):
+            # What is given instead is evaluated only when it is needed.
+            total = Range(values[0].cost.low + cost.low, total.high)
         elements = [value.element for value in values] if node.function == "_+_" else [None]
         return Sized(total, size, element=_union_all(elements) if None not in elements else None)
 

@@ -169,7 +169,10 @@ class Generator(LoopWriter):
             return
         caught = self.fresh("e")
         with self.block("try:", counts=True):
-            self.line(f"{result} = {self.boolean(term)}")
+            code = self.boolean(term)
+            # Counted before it can fail.
+            self.flush()
+            self.line(f"{result} = {code}")
         with self.block(f"except Exception as {caught}:"):
             self.line(f"if {error} is None: {error} = absorbed({caught})")
             self.line(f"{result} = {operator == '&&'}")

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiphys.machinery.cel.errors import CelError
-from tiphys.machinery.cel.syntax import Bind, Call, Comprehension, Identifier, Node, Presence, Select
+from tiphys.machinery.cel.syntax import (
+    Bind,
+    Call,
+    Comprehension,
+    Identifier,
+    ListLiteral,
+    Node,
+    Presence,
+    Select,
+)
 
 Fail = Callable[[int, str], CelError]
 
@@ -44,6 +53,9 @@ def expand(call: Call, fail: Fail) -> Node | None:
         return _presence(call, fail) if call.function == "has" and count == 1 else None
     if call.function == "bind" and count == 3 and _is_name(call.target, "cel"):
         return _bind(call, fail)
+    if call.function in ("greatest", "least") and count > 2 and _is_name(call.target, "math"):
+        call.arguments = [ListLiteral(call.offset, call.arguments, set())]
+        return None
     if call.function in ("optMap", "optFlatMap") and count == 2:
         name = _variable(
             call.arguments[0], fail, f"{call.function}() variable name must be a simple identifier"

@@ -5,6 +5,8 @@ Grammar: langdef.md. Places and messages follow cel-go's generated parser as far
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tiphys.machinery.cel import lexer, macros
 from tiphys.machinery.cel.errors import CelError
 from tiphys.machinery.cel.lexer import Token
@@ -43,14 +45,8 @@ _BINARY: dict[str, tuple[int, str]] = {
     "/": (3, "_/_"),
     "%": (3, "_%_"),
 }
-_OPERAND_STARTS = frozenset({"[", "{", "(", ".", "-", "!", "true", "false", "null"}) | {
-    lexer.FLOAT,
-    lexer.INT,
-    lexer.UINT,
-    lexer.STRING,
-    lexer.BYTES,
-    lexer.IDENTIFIER,
-}
+_VALUES = frozenset({lexer.FLOAT, lexer.INT, lexer.UINT, lexer.STRING, lexer.BYTES})
+_OPERAND_STARTS = _VALUES | {"[", "{", "(", ".", "-", "!", "true", "false", "null", lexer.IDENTIFIER}
 
 
 def parse(text: str) -> Node:
@@ -248,11 +244,7 @@ class _Parser:
 
     def list_literal(self) -> Node:
         node = ListLiteral(self.advance().offset, [], set())
-        while not self.take("]"):
-            if node.elements:
-                self.expect(",")
-                if self.take("]"):
-                    break
+        while self.more(node.elements, "]"):
             if self.take("?"):
                 node.optional.add(len(node.elements))
             node.elements.append(self.expression())
@@ -260,7 +252,7 @@ class _Parser:
 
     def map_literal(self) -> Node:
         node = MapLiteral(self.advance().offset, [])
-        while self.more_entries(node.entries):
+        while self.more(node.entries, "}"):
             optional = self.take("?") is not None
             key = self.expression()
             colon = self.expect(":")
@@ -269,21 +261,25 @@ class _Parser:
 
     def object_literal(self, name: str) -> Node:
         node = ObjectLiteral(self.advance().offset, name, [])
-        while self.more_entries(node.entries):
+        while self.more(node.entries, "}"):
             optional = self.take("?") is not None
             key = self.expect(lexer.IDENTIFIER).text
             colon = self.expect(":")
             node.entries.append(Entry(colon.offset, key, self.expression(), optional))
         return node
 
-    def more_entries(self, entries: list[Entry]) -> bool:
-        if self.take("}"):
+    def more(self, before: Sequence[object], closing: str) -> bool:
+        """Whether another element follows. The last one may have a comma; so may none."""
+        if self.take(closing):
             return False
-        if entries:
+        if before:
             self.expect(",")
-            if self.take("}"):
-                return False
-        return True
+        elif not self.take(","):
+            return True
+        else:
+            self.expect(closing)
+            return False
+        return self.take(closing) is None
 
     def literal(self) -> Node:
         token, kind = self.token, self.token.kind
@@ -293,11 +289,10 @@ class _Parser:
         if kind == "null":
             self.advance()
             return Literal(token.offset, None)
-        if kind not in _OPERAND_STARTS:
+        if kind not in _VALUES:
+            following = self.tokens[min(self.position + 1, len(self.tokens) - 1)].kind
             how = (
-                "extraneous"
-                if self.tokens[min(self.position + 1, len(self.tokens) - 1)].kind in _OPERAND_STARTS
-                else "mismatched"
+                "extraneous" if kind not in _OPERAND_STARTS and following in _OPERAND_STARTS else "mismatched"
             )
             raise self.syntax_error(f"{how} input {self.shown()} expecting {_EXPECT_OPERAND}")
         self.advance()
