@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.gvk import (
@@ -20,6 +20,11 @@ from tiphys.machinery.gvk import (
     GroupVersionKind,
     GroupVersionResource,
 )
+
+if TYPE_CHECKING:
+    from tiphys.machinery.apply.shapes import Granular
+    from tiphys.machinery.patches import PatchSchema
+    from tiphys.machinery.schema import CheckResult, Struct
 
 Object = dict[str, Any]
 Default = Callable[[Object], None]
@@ -32,6 +37,25 @@ FieldGetter = Callable[[Object], str]
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 GET_UPDATE = ("get", "patch", "update")
+
+
+class Schema(Protocol):
+    """Which fields a kind has: a block of a types file (`types.py`), or what a CustomResourceDefinition says."""
+
+    @property
+    def struct(self) -> Struct | None:
+        """The block. None: the fields are known at run time only, so that there is no protobuf (415, 406)."""
+
+    @property
+    def patch(self) -> PatchSchema | None:
+        """How lists merge in strategic merge patches. None: it takes none (415)."""
+
+    @property
+    def shape(self) -> Granular:
+        """How appliers own the parts of an object."""
+
+    def check(self, obj: Object, *, duplicates_source: bytes | None = None) -> CheckResult:
+        """The canonical form of an object and what is wrong with its fields: as `machinery.schema.check`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +134,8 @@ class Resource:
     subresources: tuple[Subresource, ...] = ()
     type: str = ""
     """Its block in a types file, "core/v1.Pod"."""
+    schema: Schema | None = None
+    """Its fields, when no types file has them. Read it by `types.schema_of`."""
     stored: GroupVersionKind | None = None
     """The version kept in the store when it is not this one (then `conversion` is set unless the shapes are the same)."""
     conversion: Conversion | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ from tiphys.machinery.gvk import GroupVersion
 from tiphys.machinery.schema import Struct, Types
 
 if TYPE_CHECKING:
+    from tiphys.api.resource import Object, Resource, Schema
+    from tiphys.machinery.apply.shapes import Granular
+    from tiphys.machinery.patches import PatchSchema
+    from tiphys.machinery.schema import CheckResult
     from tiphys.machinery.schema.openapi import Naming
 
 GROUP_NAMES = {
@@ -52,6 +57,41 @@ def _load(group_version: str) -> str | None:
 
 
 TYPES = Types(_load)
+
+
+class BlockSchema:
+    """The `Schema` of a block in a types file."""
+
+    def __init__(self, struct: Struct) -> None:
+        self.struct = struct
+
+    @property
+    def patch(self) -> PatchSchema:
+        from tiphys.machinery.schema import patch_schema
+
+        return patch_schema(self.struct)
+
+    @property
+    def shape(self) -> Granular:
+        from tiphys.machinery.apply import shape_of
+
+        return shape_of(self.struct)
+
+    def check(self, obj: Object, *, duplicates_source: bytes | None = None) -> CheckResult:
+        from tiphys.machinery.schema import check
+
+        return check(self.struct, obj, duplicates_source=duplicates_source)
+
+
+@cache
+def schema_named(name: str) -> BlockSchema:
+    """The schema of a block, "policy/v1.Eviction". LookupError: there is none."""
+    return BlockSchema(TYPES.struct(name))
+
+
+def schema_of(row: Resource) -> Schema:
+    """The schema of a row's objects, wherever it comes from."""
+    return row.schema if row.schema is not None else schema_named(row.type)
 
 
 def group_versions() -> tuple[str, ...]:

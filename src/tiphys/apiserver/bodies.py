@@ -10,25 +10,25 @@ from typing import Any
 
 import orjson
 
-from tiphys.api.resource import Object
-from tiphys.api.types import TYPES
+from tiphys.api.resource import Object, Schema
+from tiphys.api.types import schema_named
 from tiphys.apiserver.call import Call
 from tiphys.machinery import errors, yaml
 from tiphys.machinery.gvk import GroupKind, GroupVersionKind
 from tiphys.machinery.protobuf import decode_envelope
-from tiphys.machinery.schema import DecodeError, check
+from tiphys.machinery.schema import DecodeError, Struct
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _YAMLS = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
-ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+ACCEPTED = (JSON, "application/yaml", PROTOBUF)
 
 
 def content_type(call: Call) -> str:
     return call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def read_object(call: Call, kind: GroupVersionKind, type_name: str) -> Object:
+def read_object(call: Call, kind: GroupVersionKind, schema: Schema) -> Object:
     """The object in the body of a request, of the expected kind and in canonical form. Raises 400, 415."""
     media = content_type(call)
     body = call.request.body
@@ -37,18 +37,19 @@ def read_object(call: Call, kind: GroupVersionKind, type_name: str) -> Object:
         source: bytes | None = body
     elif media in _YAMLS:
         obj, source = parse_yaml(body), None
-    elif media == PROTOBUF:
-        return _read_protobuf(body, kind, type_name)
+    elif media == PROTOBUF and schema.struct is not None:
+        return _read_protobuf(body, kind, schema.struct)
     else:
-        raise errors.unsupported_media_type(ACCEPTED)
-    return check_fields(call, obj, kind, type_name, source=source)
+        accepted = ACCEPTED if schema.struct is not None else ACCEPTED[:-1]
+        raise errors.unsupported_media_type(accepted)
+    return check_fields(call, obj, kind, schema, source=source)
 
 
 def read_options_body(call: Call, name: str) -> Object:
     """Options such as DeleteOptions from a body. They exist in every group version, so any apiVersion will do."""
-    media, type_name = content_type(call), f"meta/v1.{name}"
+    media, schema = content_type(call), schema_named(f"meta/v1.{name}")
     if media == PROTOBUF:
-        obj = _decode_protobuf(call.request.body, type_name)
+        obj = _decode_protobuf(call.request.body, schema.struct)
     elif media in ("", JSON):
         obj = parse_json(call.request.body)
     elif media in _YAMLS:
@@ -57,7 +58,7 @@ def read_options_body(call: Call, name: str) -> Object:
         raise errors.unsupported_media_type(ACCEPTED)
     if isinstance(obj, dict):
         obj.pop("apiVersion", None)
-    return check_fields(call, obj, GroupVersionKind("", "v1", name), type_name)
+    return check_fields(call, obj, GroupVersionKind("", "v1", name), schema)
 
 
 def parse_json(body: bytes) -> Any:
@@ -77,16 +78,16 @@ def parse_yaml(body: bytes) -> Any:
         raise errors.bad_request(str(error)) from None
 
 
-def _decode_protobuf(body: bytes, type_name: str) -> Object:
+def _decode_protobuf(body: bytes, struct: Struct) -> Object:
     try:
-        _, obj = decode_envelope(body, lambda api_version, name: TYPES.struct(type_name))
+        _, obj = decode_envelope(body, lambda api_version, name: struct)
     except DecodeError as error:
         raise errors.bad_request(str(error)) from None
     return obj
 
 
-def _read_protobuf(body: bytes, kind: GroupVersionKind, type_name: str) -> Object:
-    obj = _decode_protobuf(body, type_name)
+def _read_protobuf(body: bytes, kind: GroupVersionKind, struct: Struct) -> Object:
+    obj = _decode_protobuf(body, struct)
     expect_kind(obj, kind)
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     return obj
@@ -121,7 +122,7 @@ def check_dry_run(wanted: list[str] | None, options: str | None) -> None:
 
 
 def check_fields(
-    call: Call, obj: Any, kind: GroupVersionKind, type_name: str, *, source: bytes | None = None
+    call: Call, obj: Any, kind: GroupVersionKind, schema: Schema, *, source: bytes | None = None
 ) -> Object:
     """The canonical object of the expected kind. Unknown and duplicate fields go by the request's `fieldValidation`."""
     expect_kind(obj, kind)
@@ -134,7 +135,7 @@ def check_fields(
             [errors.FieldError.not_supported(path, mode, ("Ignore", "Strict", "Warn"))],
         )
     try:
-        result = check(TYPES.struct(type_name), obj, duplicates_source=None if mode == "Ignore" else source)
+        result = schema.check(obj, duplicates_source=None if mode == "Ignore" else source)
     except DecodeError as error:
         raise errors.bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_of
 from tiphys.apiserver.bodies import check_dry_run, check_fields, read_object, read_options_body
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import read_patch
@@ -79,7 +80,7 @@ def _watch(call: Call) -> Response:
 
 
 async def _create(call: Call) -> Response:
-    obj = read_object(call, call.row.gvk, call.row.type)
+    obj = read_object(call, call.row.gvk, schema_of(call.row))
     return show(call, await call.server.writes.create(call, obj), 201)
 
 
@@ -91,7 +92,7 @@ def show(call: Call, record: Record, status: int = 200) -> Response:
 
 async def _update(call: Call) -> Response:
     row, info = call.row, call.info
-    obj = read_object(call, row.gvk, row.type)
+    obj = read_object(call, row.gvk, schema_of(row))
     metadata = obj.setdefault("metadata", {})
     if metadata.get("name") != info.name:
         given = metadata.get("name", "")
@@ -141,7 +142,7 @@ async def _patch(call: Call) -> Response:
 
     def change(old: Object) -> Object:
         new = patch(old)
-        new = check_fields(call, new, row.gvk, row.type)
+        new = check_fields(call, new, row.gvk, schema_of(row))
         metadata = new.setdefault("metadata", {})
         if metadata.get("name") != info.name:
             path = errors.Path("metadata").child("name")

@@ -11,6 +11,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 SERVED = (JSON, YAML, PROTOBUF)
+WITHOUT_PROTOBUF = (JSON, YAML)
 _TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 
 
@@ -27,15 +28,15 @@ AS_IS = Representation()
 
 
 @lru_cache(maxsize=256)
-def accepted(accept: str) -> Representation:
+def accepted(accept: str, served: tuple[str, ...] = SERVED) -> Representation:
     """The best representation for an Accept header. Raises a 406 StatusError when none of its clauses can be served."""
     if not accept or accept == "*/*" or accept == JSON:
         return AS_IS
     for clause in _clauses_by_weight(accept):
-        found = _represent(*clause)
+        found = _represent(*clause, served)
         if found is not None:
             return found
-    raise errors.not_acceptable(SERVED)
+    raise errors.not_acceptable(served)
 
 
 def _clauses_by_weight(accept: str) -> list[tuple[str, dict[str, str]]]:
@@ -52,10 +53,10 @@ def _clauses_by_weight(accept: str) -> list[tuple[str, dict[str, str]]]:
     return [(media, options) for weight, media, options in weighted if weight > 0]
 
 
-def _represent(media: str, options: dict[str, str]) -> Representation | None:
+def _represent(media: str, options: dict[str, str], served: tuple[str, ...]) -> Representation | None:
     if media in ("*/*", "application/*"):
         media = JSON
-    if media not in SERVED:
+    if media not in served:
         return None
     transform = options.get("as", "")
     if not transform:

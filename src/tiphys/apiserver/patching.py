@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiphys.api.resource import Object
-from tiphys.api.types import TYPES
+from tiphys.api.types import schema_of
 from tiphys.apiserver.bodies import content_type, parse_json
 from tiphys.apiserver.call import Call
 from tiphys.machinery import errors
@@ -13,7 +13,6 @@ from tiphys.machinery.patches.errors import PatchError, patch_status
 from tiphys.machinery.patches.json_patch import apply_json_patch
 from tiphys.machinery.patches.merge_patch import apply_merge_patch
 from tiphys.machinery.patches.strategic import apply_strategic_patch
-from tiphys.machinery.schema import patch_schema
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -25,8 +24,10 @@ Patch = Callable[[Object], Object]
 def read_patch(call: Call) -> Patch:
     """The patch in a request as a function old → new. Raises 400 for a bad one, 415 for a format that is not served."""
     media = content_type(call)
-    if media not in ACCEPTED:
-        raise errors.unsupported_media_type(ACCEPTED)
+    schema = schema_of(call.row).patch
+    accepted = tuple(each for each in ACCEPTED if schema is not None or each != STRATEGIC)
+    if media not in accepted:
+        raise errors.unsupported_media_type(accepted)
     body = parse_json(call.request.body)
     if media == JSON_PATCH:
         return _guarded(lambda old: apply_json_patch(old, body))
@@ -34,7 +35,7 @@ def read_patch(call: Call) -> Patch:
         raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
     if media == MERGE_PATCH:
         return _guarded(lambda old: apply_merge_patch(old, body))
-    schema = patch_schema(TYPES.struct(call.row.type))
+    assert schema is not None
     return _guarded(lambda old: apply_strategic_patch(old, body, schema))
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 
+from tiphys.api.types import schema_of
 from tiphys.apiserver.authentication import authenticate
 from tiphys.apiserver.authorization import authorize
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.handlers import serve
-from tiphys.apiserver.negotiation import accepted
+from tiphys.apiserver.negotiation import SERVED, WITHOUT_PROTOBUF, accepted
 from tiphys.apiserver.nonresource import serve_path
 from tiphys.apiserver.responses import failure, finish
 from tiphys.machinery import errors
@@ -45,7 +46,8 @@ def find_resource(call: Call) -> None:
 
 def negotiate(call: Call) -> None:
     """What the client wants to read; streams and logs choose for themselves."""
-    call.representation = accepted(call.request.headers.get("accept", ""))
+    served = SERVED if schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
+    call.representation = accepted(call.request.headers.get("accept", ""), served)
 
 
 STEPS: tuple[Step, ...] = (

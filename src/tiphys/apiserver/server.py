@@ -170,10 +170,10 @@ class APIServer:
         version = parse_api_version(obj["apiVersion"])
         found = self.scheme.by_kind(version.with_kind(obj["kind"]))
         if found is not None:
-            return found.type
+            return found.type or None
         found = self.scheme.by_kind(version.with_kind(obj["kind"].removesuffix("List")))
         if found is not None:
-            return f"{found.type}List"
+            return f"{found.type}List" if found.type else None
         return f"meta/v1.{obj['kind']}" if version.group in ("", "meta.k8s.io") else None
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.responses import json_response
@@ -17,12 +18,12 @@ _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Suc
 
 
 async def bind_pod(call: Call) -> Response:
-    return await _bind(call, read_object(call, _BINDING, "core/v1.Binding"))
+    return await _bind(call, read_object(call, _BINDING, schema_named("core/v1.Binding")))
 
 
 async def create_binding(call: Call) -> Response:
     """The old way: POST to /bindings with the pod's name in the metadata."""
-    binding = read_object(call, _BINDING, "core/v1.Binding")
+    binding = read_object(call, _BINDING, schema_named("core/v1.Binding"))
     call.info.name = (binding.get("metadata") or {}).get("name", "")
     row = call.server.scheme.by_resource("", "v1", "pods")
     assert row is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_of
 from tiphys.apiserver.bodies import check_fields, read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import read_patch
@@ -16,13 +17,13 @@ async def ephemeral_containers(call: Call) -> Response:
     if call.info.verb == "get":
         return call.server.reads.get(call)
     if call.info.verb == "update":
-        sent = read_object(call, row.gvk, row.type)
+        sent = read_object(call, row.gvk, schema_of(row))
         record, _ = await call.server.writes.update(call, lambda old: _only_these(old, sent))
         return show(call, record)
     patch = read_patch(call)
 
     def change(old: Object) -> Object:
-        new = check_fields(call, patch(old), row.gvk, row.type)
+        new = check_fields(call, patch(old), row.gvk, schema_of(row))
         return _only_these(old, new)
 
     record, _ = await call.server.writes.update(call, change)

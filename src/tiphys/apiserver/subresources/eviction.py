@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.registry.deletion import read_delete_options
@@ -17,7 +18,7 @@ _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Suc
 
 
 async def evict(call: Call) -> Response:
-    eviction = read_object(call, _EVICTION, "policy/v1.Eviction")
+    eviction = read_object(call, _EVICTION, schema_named("policy/v1.Eviction"))
     name = (eviction.get("metadata") or {}).get("name") or call.info.name
     if name != call.info.name:
         raise errors.bad_request(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_of
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.net.http import Response
@@ -11,7 +12,7 @@ from tiphys.net.http import Response
 async def finalize_namespace(call: Call) -> Response:
     from tiphys.apiserver.handlers import show
 
-    sent = read_object(call, call.row.gvk, call.row.type)
+    sent = read_object(call, call.row.gvk, schema_of(call.row))
 
     def change(old: Object) -> Object:
         spec = dict(old.get("spec") or {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_of
 from tiphys.apiserver.authorization import allowed
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call, User
@@ -16,7 +17,7 @@ from tiphys.net.http import Response
 
 
 def _read(call: Call) -> Object:
-    review = read_object(call, call.row.gvk, call.row.type)
+    review = read_object(call, call.row.gvk, schema_of(call.row))
     review.setdefault("metadata", {})
     return review
 

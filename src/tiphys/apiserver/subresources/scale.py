@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from tiphys.api.resource import Object, Resource
+from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import check_fields, read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patching import MERGE_PATCH, read_patch
@@ -28,7 +29,7 @@ async def scale(call: Call) -> Response:
         record = writes.find(call.row, call.info.namespace, call.info.name)
         return _show(call.row, writes.decode(call.row, record))
     if call.info.verb == "update":
-        wanted = read_object(call, SCALE, _TYPE)
+        wanted = read_object(call, SCALE, schema_named(_TYPE))
         record = await _write(call, lambda current: wanted)
     else:
         patch = read_patch(call)
@@ -37,7 +38,7 @@ async def scale(call: Call) -> Response:
 
 
 def _checked(call: Call, obj: Object) -> Object:
-    return check_fields(call, obj, SCALE, _TYPE)
+    return check_fields(call, obj, SCALE, schema_named(_TYPE))
 
 
 async def _write(call: Call, want: Any) -> Record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tiphys.api.resource import Object
+from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.registry.metadata import random_uid
@@ -23,7 +24,7 @@ _PLURALS = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 
 
 async def create_token(call: Call) -> Response:
-    request = read_object(call, _REQUEST, "authentication/v1.TokenRequest")
+    request = read_object(call, _REQUEST, schema_named("authentication/v1.TokenRequest"))
     namespace, name = call.info.namespace, call.info.name
     account = call.server.writes.find(call.row, namespace, name).object
     spec = request.setdefault("spec", {})
