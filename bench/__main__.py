@@ -1,64 +1,104 @@
-"""python -m bench: our figures as a table, with the goal of each beside it."""
+"""python -m bench: our figures as a table, the goal of each, and upstream's beside them where its programs are on PATH."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import platform
-import statistics
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
-from bench import cluster as measured
+from bench.cluster import Ours
+from bench.rows import ROWS
+from bench.table import (
+    HEADER,
+    Figure,
+    NotMeasured,
+    Row,
+    can_measure_upstream,
+    cells_line,
+    line,
+    rule,
+    select,
+)
+from bench.upstream import Upstream
+
+Subject = TypeVar("Subject", Ours, Upstream)
 
 
-def row(name: str, value: str, goal: str) -> None:
-    print(f"| {name:<44} | {value:>26} | {goal:>16} |", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure Tiphys.")
-    parser.add_argument("--no-containers", action="store_true", help="leave out what needs root")
-    options = parser.parse_args()
-    containers = not options.no_containers and os.geteuid() == 0
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}\n"
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Tiphys.")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="ROW", help="rows with this in their names; repeatable"
     )
-    row("what", "measured (median)", "goal")
-    row("-" * 44, "-" * 26, "-" * 16)
-    if containers:
-        times = measured.start_times("bench")
-        row("up, existing, node Ready, containerd", f"{statistics.median(times):.2f} s", "2.0 s")
-    times = measured.start_times("bench", "--runtime", "simulated")
-    row("up, existing, node Ready, simulated", f"{statistics.median(times):.2f} s", "1.0 s")
-    with measured.cluster("bench", "--runtime", "simulated") as made:
-        made.up()
-        memory, cpu = measured.idle(made)
-        for name, size in memory.items():
-            row(
-                f"idle: {name}",
-                f"{size:.0f} MiB, {cpu[name]:.1f} % of a core",
-                "120 MiB, 1 %" if name == "control-plane" else "",
-            )
-        print_requests(asyncio.run(measured.requests(made.kubeconfig)))
+    parser.add_argument("--list", action="store_true", help="name the rows and measure nothing")
+    parser.add_argument("--no-containers", action="store_true", help="leave out what needs root")
+    return parser.parse_args(arguments)
 
 
-def print_requests(found: dict[str, dict[str, float]]) -> None:
-    goals = {"create ConfigMap": "4,000/s", "get ConfigMap": "15,000/s", "patch Pod": "1,500/s"}
-    for name, goal in goals.items():
-        figures = found[name]
-        row(
-            f"{name}, TLS, 32 in flight",
-            f"{figures['per_second']:,.0f}/s, p99 {figures['p99_ms']:.1f} ms",
-            goal,
-        )
-        if figures["failed"]:
-            row(f"{name}: failed", f"{figures['failed']:.0f}", "0")
-    listed = found["list 5,000 Pods"]
-    rate = listed["bytes_per_second"] / 1e6
-    row("list 5,000 Pods, JSON, TLS", f"{rate:,.0f} MB/s, {listed['p50_ms']:.0f} ms", "300 MB/s")
-    watch = found["watch"]
-    row("one write to 200 watchers", f"p50 {watch['p50_ms']:.1f}, p99 {watch['p99_ms']:.1f} ms", "p99 10 ms")
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    containers = not options.no_containers and os.geteuid() == 0
+    try:
+        rows = select(ROWS, options.only, containers=containers)
+    except NotMeasured as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.list:
+        print("\n".join(row.name for row in rows))
+        return 0
+    print(machine(), end="\n\n")
+    print(cells_line(HEADER), rule(), sep="\n", flush=True)
+    # Not /tmp, which may be in memory: what is measured is durable.
+    with tempfile.TemporaryDirectory(prefix="tiphys-bench-", dir="/var/tmp") as scratch:
+        return measure(rows, Ours(Path(scratch, "ours")), Upstream(Path(scratch, "upstream")))
+
+
+def machine() -> str:
+    """What figures depend on; with a load that is not small they say little."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def measure(rows: Sequence[Row], ours: Ours, upstream: Upstream) -> int:
+    """Prints each row as soon as it is known. The exit code: 1 when one could not be measured."""
+    failed = False
+    for subject in (ours, upstream):
+        subject.scratch.mkdir()
+    try:
+        for row in rows:
+            figure = figure_or_reason(row.measure, ours)
+            beside = None
+            if row.beside is not None and can_measure_upstream(row, shutil.which):
+                beside = figure_or_reason(row.beside.measure, upstream)
+            failed |= isinstance(figure, str) or isinstance(beside, str)
+            print(shown(row, figure, beside), flush=True)
+    finally:
+        ours.close()
+        upstream.close()
+    return int(failed)
+
+
+def figure_or_reason(work: Callable[[Subject], Figure], subject: Subject) -> Figure | str:
+    try:
+        return work(subject)
+    except NotMeasured as error:
+        return str(error)
+
+
+def shown(row: Row, figure: Figure | str, beside: Figure | str | None) -> str:
+    if isinstance(figure, str):
+        return cells_line([row.name, f"not measured: {figure}", "", "", ""])
+    if isinstance(beside, str):
+        return f"{line(row, figure, None)} upstream not measured: {beside}"
+    return line(row, figure, beside)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,31 +1,32 @@
-"""A cluster measured from outside: what a user waits for, and what it costs."""
+"""Clusters of ours, measured from outside: made by ./tiphys as a user would, in a home of their own."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from bench import load
+from bench.processes import Started, free_port, started
+from bench.table import NotMeasured
+from tiphys.cluster.blueprint import leaves
+from tiphys.cluster.control_plane_settings import ControlPlaneSettings
+from tiphys.cluster.layout import ClusterConfig, Layout
+from tiphys.cluster.pki import Authority
 
 ROOT = Path(__file__).parent.parent
-CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-PODS = "/api/v1/namespaces/default/pods"
+SIMULATED = ("--runtime", "simulated")
 
 
 class Cluster:
-    """A cluster with a home of its own, made by ./tiphys."""
+    """One cluster."""
 
     def __init__(self, home: Path, name: str, *options: str) -> None:
         self.name = name
@@ -44,14 +45,14 @@ class Cluster:
             [str(ROOT / "tiphys"), *arguments], capture_output=True, text=True, env=environment, check=False
         )
         if result.returncode:
-            sys.exit(f"tiphys {' '.join(arguments)}: {result.stderr}")
+            raise NotMeasured(f"tiphys {' '.join(arguments)}: {result.stderr.strip()}")
         return result.stdout
 
     def up(self) -> float:
         """Seconds until the command has returned, every node Ready."""
-        started = time.perf_counter()
+        begun = time.perf_counter()
         self.tiphys("up", "--name", self.name, "--api-port", "0", *self._options)
-        return time.perf_counter() - started
+        return time.perf_counter() - begun
 
     def down(self, *options: str) -> None:
         self.tiphys("down", "--name", self.name, *options)
@@ -60,123 +61,71 @@ class Cluster:
         return json.loads(self.tiphys("status", "--name", self.name, "-o", "json"))
 
     @property
+    def layout(self) -> Layout:
+        return Layout(self._home / self.name)
+
+    @cached_property
     def kubeconfig(self) -> Path:
-        return Path(self.status()["kubeconfig"])
+        return self.layout.kubeconfig
+
+    def pids(self) -> dict[str, int]:
+        """Of its processes, by their names."""
+        return {item["name"]: item["pid"] for item in self.status()["components"]}
 
 
-@contextmanager
-def cluster(name: str, *options: str) -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="tiphys-bench-") as home:
-        made = Cluster(Path(home), name, *options)
+class Ours:
+    """What rows measure: a cluster for the requests, and as many others as they like, none of which they need to end."""
+
+    name = "ours"
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self._stack = ExitStack()
+
+    @contextmanager
+    def cluster(self, *options: str) -> Iterator[Cluster]:
+        """One that is not up yet; purged in the end."""
+        made = Cluster(self.scratch / "home", "bench", *options)
         try:
             yield made
         finally:
             made.down("--purge")
 
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def start_times(name: str, *options: str, rounds: int = 3) -> list[float]:
-    """`up` of an existing cluster, several times."""
-    with cluster(name, *options) as made:
+    @cached_property
+    def kubeconfig(self) -> Path:
+        """Of the control plane that requests go to; it is there from now on."""
+        made = Cluster(self.scratch / "home", "requests", *SIMULATED)
+        self._stack.callback(made.down, "--purge")
         made.up()
-        times = []
-        for _ in range(rounds):
-            made.down()
-            times.append(made.up())
-        return times
+        return made.kubeconfig
 
+    @contextmanager
+    def control_plane(self) -> Iterator[dict[str, int]]:
+        """Pids of one that has nothing to do."""
+        with self.cluster(*SIMULATED) as made:
+            made.up()
+            yield {"control-plane": made.pids()["control-plane"]}
 
-def idle(made: Cluster, seconds: float = 10.0) -> tuple[dict[str, float], dict[str, float]]:
-    """(MiB of resident memory, percent of a core) of each process while nothing happens."""
-    components = made.status()["components"]
-    before = {item["name"]: cpu_seconds(item["pid"]) for item in components}
-    time.sleep(seconds)
-    after = {item["name"]: cpu_seconds(item["pid"]) for item in components}
-    memory = {item["name"]: item["rss_bytes"] / (1 << 20) for item in components}
-    return memory, {name: (after[name] - before[name]) / seconds * 100 for name in before}
-
-
-def pod(number: int) -> bytes:
-    """A pod as a workload's would be, bound nowhere."""
-    container = {
-        "name": "main",
-        "image": "busybox",
-        "command": ["sleep", "3600"],
-        "env": [{"name": f"VARIABLE_{index}", "value": "x" * 40} for index in range(20)],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-    }
-    labels = {"app": "bench", "number": str(number)}
-    spec = {"schedulerName": "nobody", "containers": [container]}
-    return orjson.dumps({"metadata": {"name": f"pod-{number:05d}", "labels": labels}, "spec": spec})
-
-
-async def requests(kubeconfig: Path, *, rounds: int = 3) -> dict[str, Any]:
-    """Medians over a few rounds of each kind of request."""
-    connections = await load.connect(kubeconfig, 4)
-    data = orjson.dumps({"metadata": {"generateName": "bench-"}, "data": {"value": "x" * 900}})
-    named = orjson.dumps({"metadata": {"name": "one"}, "data": {"value": "x" * 900}})
-    await load.run(
-        connections, lambda n: ("POST", CONFIG_MAPS, named, "application/json"), total=1, in_flight=1
-    )
-    found: dict[str, Any] = {}
-
-    async def measure(name: str, make: load.Body, total: int, in_flight: int = 32) -> None:
-        results = [await load.run(connections, make, total=total, in_flight=in_flight) for _ in range(rounds)]
-        failed = sum(result.failed for result in results)
-        found[name] = {
-            "per_second": statistics.median(result.per_second for result in results),
-            "p50_ms": statistics.median(result.percentile(0.5) for result in results) * 1e3,
-            "p99_ms": statistics.median(result.percentile(0.99) for result in results) * 1e3,
-            "bytes_per_second": statistics.median(result.body_bytes / result.seconds for result in results),
-            "failed": failed,
-        }
-
-    await measure("create ConfigMap", lambda n: ("POST", CONFIG_MAPS, data, "application/json"), 4000)
-    await measure("get ConfigMap", lambda n: ("GET", f"{CONFIG_MAPS}/one", b"", ""), 15000)
-    await load.run(
-        connections, lambda n: ("POST", PODS, pod(n), "application/json"), total=5000, in_flight=32
-    )
-    patch = b'{"metadata":{"annotations":{"n":"%d"}}}'
-    strategic = "application/strategic-merge-patch+json"
-    await measure("patch Pod", lambda n: ("PATCH", f"{PODS}/pod-{n % 5000:05d}", patch % n, strategic), 2000)
-    await measure("list 5,000 Pods", lambda n: ("GET", PODS, b"", ""), 4, in_flight=1)
-    found["watch"] = await watch(kubeconfig)
-    for connection in connections:
-        connection.close()
-    return found
-
-
-async def watch(kubeconfig: Path, *, watchers: int = 200, writes: int = 50) -> dict[str, float]:
-    """Milliseconds from sending one write until all watchers have it."""
-    connections = await load.connect(kubeconfig, 5)
-    counts = [0] * watchers
-
-    def counter(index: int) -> Any:
-        def piece(data: bytes) -> None:
-            counts[index] += data.count(b'"type":"MODIFIED"')
-
-        return piece
-
-    for index in range(watchers):
-        target = f"{CONFIG_MAPS}?watch=1&fieldSelector=metadata.name%3Done"
-        connections[index % 5].request("GET", target, ended=lambda status: None, piece=counter(index))
-    await asyncio.sleep(1.0)
-    delays = []
-    for number in range(writes):
-        patch = b'{"data":{"number":"%d"}}' % time.time_ns()
-        started = time.perf_counter()
-        connections[0].request(
-            "PATCH", f"{CONFIG_MAPS}/one", patch, "application/merge-patch+json", ended=lambda status: None
+    @contextmanager
+    def apiserver(self) -> Iterator[Started]:
+        """The process alone, over whatever was stored last time."""
+        config = ClusterConfig("bench", 1, "sqlite", "simulated", free_port(), 250)
+        directory = self.scratch / "apiserver"
+        authority = Authority(directory / "pki", datetime.now(UTC))
+        authority.ensure(leaves(config))
+        authority.ensure_signing_key("service-account")
+        settings = ControlPlaneSettings(
+            pki=str(directory / "pki"),
+            database=str(directory / "state.db"),
+            host="127.0.0.1",
+            port=config.api_port,
+            port_file=str(directory / "port"),
         )
-        while min(counts) <= number:
-            await asyncio.sleep(0)
-        delays.append((time.perf_counter() - started) * 1e3)
-    for connection in connections:
-        connection.close()
-    delays.sort()
-    return {"p50_ms": delays[len(delays) // 2], "p99_ms": delays[int(len(delays) * 0.99)]}
+        path = directory / "settings.json"
+        path.write_text(settings.text())
+        command = [sys.executable, "-m", "tiphys.cluster.control_plane", str(path)]
+        with started("apiserver", command, directory, config.api_port) as process:
+            yield process
+
+    def close(self) -> None:
+        self._stack.close()

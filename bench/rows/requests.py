@@ -1,0 +1,181 @@
+"""Requests over TLS and HTTP/2, as many at a time as clients of a busy cluster make."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import orjson
+
+from bench import load
+from bench.table import Beside, Figure, NotMeasured, Row, once
+
+ROUNDS = 3
+IN_FLIGHT = 32
+PODS = 5000
+WATCHERS = 200
+WRITES = 50
+CONFIG_MAPS_PATH = "/api/v1/namespaces/default/configmaps"
+PODS_PATH = "/api/v1/namespaces/default/pods"
+JSON = "application/json"
+STRATEGIC = "application/strategic-merge-patch+json"
+PROGRAMS = ("etcd", "kube-apiserver")
+
+
+class Served(Protocol):
+    """An API server that answers."""
+
+    @property
+    def kubeconfig(self) -> Path: ...
+
+
+def measure(served: Served, make: load.Body, total: int, in_flight: int = IN_FLIGHT) -> list[load.Result]:
+    """A few rounds of these requests. NotMeasured when one of them fails."""
+
+    async def rounds() -> list[load.Result]:
+        connections = await load.connect(served.kubeconfig, 4)
+        try:
+            return [
+                await load.run(connections, make, total=total, in_flight=in_flight) for _ in range(ROUNDS)
+            ]
+        finally:
+            for connection in connections:
+                connection.close()
+
+    results = asyncio.run(rounds())
+    if failed := sum(result.failed for result in results):
+        raise NotMeasured(f"{failed} of {ROUNDS * total} requests failed")
+    return results
+
+
+def rate(results: list[load.Result]) -> Figure:
+    p99 = statistics.median(result.percentile(0.99) for result in results) * 1e3
+    return Figure(statistics.median(result.per_second for result in results), f"p99 {p99:.1f} ms")
+
+
+# What must be there first
+
+
+@once
+def config_map(served: Served) -> str:
+    """The path of one ConfigMap."""
+    body = orjson.dumps({"metadata": {"name": "one"}, "data": {"value": "x" * 900}})
+    fill(served, lambda number: ("POST", CONFIG_MAPS_PATH, body, JSON), 1)
+    return f"{CONFIG_MAPS_PATH}/one"
+
+
+@once
+def pods(served: Served) -> int:
+    """How many Pods there are, bound nowhere."""
+    fill(served, lambda number: ("POST", PODS_PATH, pod(number), JSON), PODS)
+    return PODS
+
+
+def fill(served: Served, make: load.Body, total: int) -> None:
+    async def once_through() -> load.Result:
+        connections = await load.connect(served.kubeconfig, 4)
+        try:
+            return await load.run(connections, make, total=total, in_flight=IN_FLIGHT)
+        finally:
+            for connection in connections:
+                connection.close()
+
+    if failed := asyncio.run(once_through()).failed:
+        raise NotMeasured(f"{failed} of {total} objects could not be made")
+
+
+def pod(number: int) -> bytes:
+    """A pod as a workload's would be."""
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sleep", "3600"],
+        "env": [{"name": f"VARIABLE_{index}", "value": "x" * 40} for index in range(20)],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }
+    labels = {"app": "bench", "number": str(number)}
+    spec = {"schedulerName": "nobody", "containers": [container]}
+    return orjson.dumps({"metadata": {"name": f"pod-{number:05d}", "labels": labels}, "spec": spec})
+
+
+# Rows
+
+
+def create(served: Served) -> Figure:
+    body = orjson.dumps({"metadata": {"generateName": "bench-"}, "data": {"value": "x" * 900}})
+    return rate(measure(served, lambda number: ("POST", CONFIG_MAPS_PATH, body, JSON), 4000))
+
+
+def get(served: Served) -> Figure:
+    path = config_map(served)
+    return rate(measure(served, lambda number: ("GET", path, b"", ""), 15000))
+
+
+def patch(served: Served) -> Figure:
+    count = pods(served)
+    body = b'{"metadata":{"annotations":{"n":"%d"}}}'
+    return rate(
+        measure(served, lambda n: ("PATCH", f"{PODS_PATH}/pod-{n % count:05d}", body % n, STRATEGIC), 2000)
+    )
+
+
+def list_pods(served: Served) -> Figure:
+    pods(served)
+    results = measure(served, lambda number: ("GET", PODS_PATH, b"", ""), 4, in_flight=1)
+    p50 = statistics.median(result.percentile(0.5) for result in results) * 1e3
+    return Figure(
+        statistics.median(result.body_bytes / result.seconds for result in results) / 1e6, f"{p50:.0f} ms"
+    )
+
+
+def watch(served: Served) -> Figure:
+    """From sending a write until all watchers have it."""
+    delays = sorted(asyncio.run(_watch(served.kubeconfig, config_map(served))))
+    return Figure(delays[int(len(delays) * 0.99)], f"p50 {delays[len(delays) // 2]:.1f} ms")
+
+
+async def _watch(config: Path, path: str) -> list[float]:
+    """Milliseconds, of each write."""
+    connections = await load.connect(config, 5)
+    counts = [0] * WATCHERS
+
+    def counter(index: int) -> Callable[[bytes], None]:
+        def piece(data: bytes) -> None:
+            counts[index] += data.count(b'"type":"MODIFIED"')
+
+        return piece
+
+    for index in range(WATCHERS):
+        target = f"{CONFIG_MAPS_PATH}?watch=1&fieldSelector=metadata.name%3Done"
+        connections[index % 5].request("GET", target, ended=lambda status: None, piece=counter(index))
+    await asyncio.sleep(1.0)
+    delays = []
+    for number in range(WRITES):
+        body = b'{"data":{"number":"%d"}}' % time.time_ns()
+        begun = time.perf_counter()
+        connections[0].request("PATCH", path, body, "application/merge-patch+json", ended=lambda status: None)
+        while min(counts) <= number:
+            await asyncio.sleep(0)
+        delays.append((time.perf_counter() - begun) * 1e3)
+    for connection in connections:
+        connection.close()
+    return delays
+
+
+def row(name: str, unit: str, measured: Callable[[Served], Figure], goal: float) -> Row:
+    """The same requests to both."""
+    better: Literal["less", "more"] = "less" if unit == "ms" else "more"
+    return Row(name, unit, measured, goal, better, beside=Beside(measured, PROGRAMS))
+
+
+ROWS = [
+    row(f"create ConfigMap, 1 KiB, durable, {IN_FLIGHT} in flight", "/s", create, 4000),
+    row(f"get ConfigMap, {IN_FLIGHT} in flight", "/s", get, 15000),
+    row(f"patch Pod, {IN_FLIGHT} in flight", "/s", patch, 1500),
+    row(f"list {PODS:,} Pods, JSON", "MB/s", list_pods, 300),
+    row(f"one write to {WATCHERS} watchers, p99", "ms", watch, 10),
+]
