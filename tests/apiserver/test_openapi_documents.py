@@ -8,7 +8,7 @@ from served import Client, Object
 
 from tiphys.api.scheme import built_in
 from tiphys.apiserver.openapi import v2, v3
-from tiphys.apiserver.openapi.operations import all_documents
+from tiphys.apiserver.openapi.contents import all_documents
 from tiphys.apiserver.server import APIServer
 
 SCHEME = built_in()

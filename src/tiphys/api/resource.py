@@ -54,6 +54,11 @@ class Schema(Protocol):
     def shape(self) -> Granular:
         """How appliers own the parts of an object."""
 
+    @property
+    def openapi(self) -> Object | None:
+        """What clients are told about the fields when `struct` is None: the OpenAPI v3 schema of the
+        CustomResourceDefinition, or None when it has none that may be shown."""
+
     def check(self, obj: Object, *, duplicates_source: bytes | None = None) -> CheckResult:
         """The canonical form of an object and what is wrong with its fields: as `machinery.schema.check`."""
 

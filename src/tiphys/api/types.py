@@ -62,6 +62,8 @@ TYPES = Types(_load)
 class BlockSchema:
     """The `Schema` of a block in a types file."""
 
+    openapi = None
+
     def __init__(self, struct: Struct) -> None:
         self.struct = struct
 

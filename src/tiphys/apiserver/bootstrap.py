@@ -1,4 +1,4 @@
-"""What is there before anybody asks: the first namespaces, the system's priority classes, the API server's own Service.
+"""What is there before anybody asks: namespaces, priority classes, the API server's own Service, the APIServices of its groups.
 
 Run once after every start and harmless to repeat: what exists is left as it is.
 """
@@ -30,6 +30,7 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
             {"metadata": {"name": name}, "value": value, "description": description},
         )
     await _ensure(server, "", "v1", "services", _service(server), "default")
+    await server.aggregator.registration.sync()
     if endpoint_host:
         await _publish_endpoint(server, endpoint_host, endpoint_port)
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from tiphys.api.resource import Resource, Subresource
-from tiphys.api.scheme import Scheme
-from tiphys.machinery.gvk import GroupVersionKind
+from tiphys.machinery.gvk import GroupVersion, GroupVersionKind
 
 AGGREGATED = ("v2", "v2beta1")
+
+
+# What clients do not notice but for its hash: upstream's apiextensions server writes its own kind down in the old version.
+_HASHED_AS = {
+    GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"): GroupVersionKind(
+        "apiextensions.k8s.io", "v1beta1", "CustomResourceDefinition"
+    )
+}
 
 
 def api_versions(server_address: str) -> dict[str, Any]:
@@ -20,49 +29,32 @@ def api_versions(server_address: str) -> dict[str, Any]:
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [address]}
 
 
-def group_list(scheme: Scheme) -> dict[str, Any]:
-    """/apis: every named group."""
-    groups = dict.fromkeys(version.group for version in scheme.group_versions() if version.group)
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(scheme, name) for name in groups]}
+def group_list(groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """/apis: every named group, with its versions."""
+    listed = [_group(name, versions) for name, versions in groups.items() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
 
 
-def group(scheme: Scheme, name: str) -> dict[str, Any] | None:
-    """/apis/{group}; None when there is no such group."""
-    if not any(version.group == name for version in scheme.group_versions()):
-        return None
-    return {"kind": "APIGroup", "apiVersion": "v1", **_group(scheme, name)}
+def group(name: str, versions: Sequence[str]) -> dict[str, Any]:
+    """/apis/{group}."""
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
 
 
-def _group(scheme: Scheme, name: str) -> dict[str, Any]:
-    versions = [
-        {"groupVersion": str(version), "version": version.version}
-        for version in scheme.group_versions()
-        if version.group == name
-    ]
-    return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+def _group(name: str, versions: Sequence[str]) -> dict[str, Any]:
+    found = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 
-def resource_list(scheme: Scheme, group_name: str, version: str) -> dict[str, Any] | None:
-    """/api/v1 and /apis/{group}/{version}; None when it is not served."""
-    rows = sorted(_rows(scheme, group_name, version), key=lambda row: row.plural)
-    if not rows:
-        return None
-    resources = [entry for row in rows for entry in _entries(scheme, row)]
+def resource_list(version: GroupVersion, rows: Iterable[Resource]) -> dict[str, Any]:
+    """/api/v1 and /apis/{group}/{version}."""
+    resources = [entry for row in sorted(rows, key=lambda row: row.plural) for entry in _entries(row)]
     head = {"kind": "APIResourceList"} | (
-        {"apiVersion": "v1"} if group_name else {}
+        {"apiVersion": "v1"} if version.group else {}
     )  # upstream's core group says less
-    return {
-        **head,
-        "groupVersion": f"{group_name}/{version}" if group_name else version,
-        "resources": resources,
-    }
+    return {**head, "groupVersion": str(version), "resources": resources}
 
 
-def _rows(scheme: Scheme, group_name: str, version: str) -> list[Resource]:
-    return [row for row in scheme if row.group == group_name and row.version == version]
-
-
-def _entries(scheme: Scheme, row: Resource) -> Iterable[dict[str, Any]]:
+def _entries(row: Resource) -> Iterable[dict[str, Any]]:
     entry: dict[str, Any] = {
         "name": row.plural,
         "singularName": row.singular_name,
@@ -75,7 +67,7 @@ def _entries(scheme: Scheme, row: Resource) -> Iterable[dict[str, Any]]:
     if row.categories:
         entry["categories"] = list(row.categories)
     if not row.virtual:
-        entry["storageVersionHash"] = storage_version_hash(scheme.stored_row(row).gvk)
+        entry["storageVersionHash"] = storage_version_hash(row.stored or row.gvk)
     yield entry
     for subresource in sorted(row.subresources, key=lambda item: item.name):
         yield _subresource_entry(row, subresource)
@@ -97,37 +89,35 @@ def _subresource_entry(row: Resource, subresource: Subresource) -> dict[str, Any
 
 def storage_version_hash(kind: GroupVersionKind) -> str:
     """A fingerprint of the version a resource is stored in: upstream's, of "group/version/kind"."""
-    digest = hashlib.sha256("/".join(kind).encode()).digest()
+    digest = hashlib.sha256("/".join(_HASHED_AS.get(kind, kind)).encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 
 
-def aggregated(scheme: Scheme, version: str, *, core: bool) -> dict[str, Any]:
-    """Everything in one document: of /api when `core`, else of /apis."""
-    names = dict.fromkeys(item.group for item in scheme.group_versions() if (item.group == "") == core)
+def aggregated_version(version: str, rows: Iterable[Resource]) -> dict[str, Any]:
+    """One version of a group in the aggregated document."""
+    ordered = sorted(rows, key=lambda row: row.plural)
     return {
-        "kind": "APIGroupDiscoveryList",
-        "apiVersion": f"apidiscovery.k8s.io/{version}",
-        "metadata": {},
-        "items": [_aggregated_group(scheme, name) for name in names],
+        "version": version,
+        "resources": [_aggregated_resource(row) for row in ordered],
+        "freshness": "Current",
     }
 
 
-def _aggregated_group(scheme: Scheme, name: str) -> dict[str, Any]:
-    versions = [item.version for item in scheme.group_versions() if item.group == name]
-    return {
-        "metadata": {"name": name} if name else {},
-        "versions": [
-            {
-                "version": version,
-                "resources": [
-                    _aggregated_resource(row)
-                    for row in sorted(_rows(scheme, name, version), key=lambda row: row.plural)
-                ],
-                "freshness": "Current",
-            }
-            for version in versions
-        ],
-    }
+def aggregated_group(name: str, versions: Iterable[bytes]) -> bytes:
+    """One group in the aggregated document, of the encoded versions."""
+    metadata = orjson.dumps({"name": name} if name else {})
+    return b'{"metadata":%b,"versions":[%b]}' % (metadata, b",".join(versions))
+
+
+def aggregated(version: str, groups: Iterable[bytes]) -> bytes:
+    """Everything in one document: of /api the core group, of /apis the others; of the encoded groups."""
+    return (
+        b'{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/%b","metadata":{},"items":[%b]}'
+        % (
+            version.encode(),
+            b",".join(groups),
+        )
+    )
 
 
 def _aggregated_resource(row: Resource) -> dict[str, Any]:

@@ -32,14 +32,14 @@ def accepted(accept: str, served: tuple[str, ...] = SERVED) -> Representation:
     """The best representation for an Accept header. Raises a 406 StatusError when none of its clauses can be served."""
     if not accept or accept == "*/*" or accept == JSON:
         return AS_IS
-    for clause in _clauses_by_weight(accept):
+    for clause in clauses_by_weight(accept):
         found = _represent(*clause, served)
         if found is not None:
             return found
     raise errors.not_acceptable(served)
 
 
-def _clauses_by_weight(accept: str) -> list[tuple[str, dict[str, str]]]:
+def clauses_by_weight(accept: str) -> list[tuple[str, dict[str, str]]]:
     weighted: list[tuple[float, str, dict[str, str]]] = []
     for clause in accept.split(","):
         media, *parameters = (part.strip() for part in clause.split(";"))

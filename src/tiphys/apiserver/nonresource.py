@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 
+from tiphys.api.types import TYPES
 from tiphys.apiserver import discovery
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.negotiation import accepted
+from tiphys.apiserver.documents import Document, respond, respond_once
+from tiphys.apiserver.negotiation import JSON, PROTOBUF, SERVED, accepted, clauses_by_weight
 from tiphys.apiserver.responses import json_response, text_response
 from tiphys.apiserver.version import VERSION
-from tiphys.machinery import errors
+from tiphys.machinery import errors, yaml
+from tiphys.machinery.protobuf import encode_envelope
 from tiphys.net.http import Response
 
 _NOT_FOUND = "the server could not find the requested resource"
-_AGGREGATED = re.compile(r"application/json;[^,]*\bg=apidiscovery\.k8s\.io[^,]*")
 
 
 def serve_path(call: Call) -> Response | None:
@@ -72,87 +71,76 @@ def _version(call: Call) -> Response:
 # Discovery
 
 
-def _wants_aggregated(call: Call) -> str:
+def _wants_aggregated(accept: str) -> str:
     """The version of the aggregated document that the client takes before the old one, or ""."""
-    for clause in _AGGREGATED.findall(call.request.headers.get("accept", "")):
-        parts = dict(part.strip().partition("=")[::2] for part in clause.split(";")[1:])
-        if parts.get("as") == "APIGroupDiscoveryList" and parts.get("v") in discovery.AGGREGATED:
-            return str(parts["v"])
+    for media, options in clauses_by_weight(accept):
+        if media == JSON and options.get("as") == "APIGroupDiscoveryList":
+            if options.get("g") == "apidiscovery.k8s.io" and options.get("v") in discovery.AGGREGATED:
+                return options["v"]
+        elif media in (*SERVED, "*/*", "application/*") and "as" not in options:
+            return ""
     return ""
 
 
-def cached(
-    call: Call, key: tuple[str, ...], make: Callable[[], dict[str, Any] | None], *, etag: str = ""
-) -> tuple[bytes, str]:
-    """A document and its ETag (of its contents unless given), made once for each state of the scheme."""
-    documents = call.server.documents
-    known = documents.get(key)
-    if known is None or known[0] != call.server.scheme.revision:
-        value = make()
-        if value is None:
-            raise errors.StatusError(404, "NotFound", _NOT_FOUND, {})
-        body = orjson.dumps(value)
-        etag = etag or hashlib.sha512(body).hexdigest().upper()
-        known = documents[key] = (call.server.scheme.revision, body, etag)
-    return known[1], known[2]
-
-
 def _aggregated_document(call: Call, version: str, *, core: bool) -> Response:
-    def make() -> dict[str, Any]:
-        return discovery.aggregated(call.server.scheme, version, core=core)
-
-    body, etag = cached(call, ("aggregated", version, str(core)), make)
-    kind = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-    return with_etag(call, kind, body, etag)
-
-
-def with_etag(call: Call, content_type: str, body: bytes, etag: str) -> Response:
-    """A document that a client may keep: 304 when it shows that it has it."""
-    headers = [("content-type", content_type), ("etag", f'"{etag}"'), ("vary", "Accept")]
-    if call.request.headers.get("if-none-match", "").strip('"') == etag:
-        return Response(304, headers)
-    return Response(200, headers, body)
+    document = call.server.catalog.aggregated(version, core=core)
+    response = respond_once(
+        call, document, f"{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+    )
+    response.headers.append(("cache-control", "public"))
+    return response
 
 
-def _document(call: Call, key: tuple[str, ...], make: Callable[[], dict[str, Any] | None]) -> Response:
-    accepted(call.request.headers.get("accept", ""))
-    body, _ = cached(call, key, make)
-    return Response(200, [("content-type", "application/json")], body)
+def _document(call: Call, document: Document | None, kind: str) -> Response:
+    """One of the old documents, in the form that the client wants."""
+    if document is None:
+        raise errors.StatusError(404, "NotFound", _NOT_FOUND, {})
+    media = accepted(call.request.headers.get("accept", "")).media_type
+    if media == JSON:
+        return respond(call, document, JSON)
+    value = {"apiVersion": "v1", **orjson.loads(document.body)}
+    if media == PROTOBUF:
+        return Response(
+            200, [("content-type", media)], encode_envelope(TYPES.struct(f"meta/v1.{kind}"), value)
+        )
+    return Response(200, [("content-type", media)], yaml.dump(value))
 
 
 def _core_versions(call: Call) -> Response:
-    wanted = _wants_aggregated(call)
+    wanted = _wants_aggregated(call.request.headers.get("accept", ""))
     if wanted:
         return _aggregated_document(call, wanted, core=True)
-    return _document(call, ("api",), lambda: discovery.api_versions(call.server.advertised))
+    versions = Document(orjson.dumps(discovery.api_versions(call.server.advertised)))
+    return _document(call, versions, "APIVersions")
 
 
 def _groups(call: Call) -> Response:
-    wanted = _wants_aggregated(call)
+    wanted = _wants_aggregated(call.request.headers.get("accept", ""))
     if wanted:
         return _aggregated_document(call, wanted, core=False)
-    return _document(call, ("apis",), lambda: discovery.group_list(call.server.scheme))
+    return _document(call, call.server.catalog.groups(), "APIGroupList")
 
 
 def _core(call: Call, rest: str) -> Response:
-    return _document(call, ("api", rest), lambda: discovery.resource_list(call.server.scheme, "", rest))
+    return _document(call, call.server.catalog.resources("", rest), "APIResourceList")
 
 
 def _named(call: Call, rest: str) -> Response:
-    scheme = call.server.scheme
     name, slash, version = rest.partition("/")
     if not slash:
-        return _document(call, ("apis", name), lambda: discovery.group(scheme, name))
-    return _document(call, ("apis", name, version), lambda: discovery.resource_list(scheme, name, version))
+        return _document(call, call.server.catalog.group(name), "APIGroup")
+    return _document(call, call.server.catalog.resources(name, version), "APIResourceList")
 
 
 def _index(call: Call) -> Response:
-    paths = ["/api", "/api/v1", "/apis"]
-    for version in call.server.scheme.group_versions():
+    """/: every path that is not below another one's objects."""
+    paths = {*_FIXED, "/apis/", "/api/v1", "/openapi/v3", "/openapi/v3/"} - {"/"}
+    for version in call.server.catalog.group_versions():
         if version.group:
-            paths += [f"/apis/{version.group}", f"/apis/{version}"]
-    paths += ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-    return json_response({"paths": sorted(set(paths))})
+            paths |= {f"/apis/{version.group}", f"/apis/{version}"}
+    for endpoint in ("healthz", "livez", "readyz"):
+        paths |= {f"/{endpoint}/{name}" for name in call.server.health_checks(endpoint)}
+    return json_response({"paths": sorted(paths)})
 
 
 # Service account keys

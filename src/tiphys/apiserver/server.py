@@ -13,10 +13,13 @@ from typing import Any
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.api.types import TYPES
+from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.authentication import TokenReader
 from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
+from tiphys.apiserver.catalog import Catalog
+from tiphys.apiserver.openapi.library import Library
 from tiphys.apiserver.pipeline import handle
 from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
@@ -79,11 +82,12 @@ class APIServer:
         self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
         self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
         self.token_readers: list[TokenReader] = [self.tokens]
-        self.documents: dict[tuple[str, ...], tuple[int, bytes, str]] = {}
-        """Discovery and OpenAPI documents by what they are: (revision of the scheme, bytes, ETag)."""
+        self.aggregator = Aggregator(self)
+        self.catalog = Catalog(self.scheme, self.aggregator)
+        self.library = Library(self.scheme, self.aggregator)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.component_checks: dict[str, Callable[[], str]] = {}
         self.started = False
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._compactor: asyncio.Task[None] | None = None
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
@@ -93,6 +97,7 @@ class APIServer:
     def start(self) -> None:
         """Begins what runs by itself: compaction of history."""
         self._compactor = asyncio.get_running_loop().create_task(self._compact())
+        self.aggregator.start()
         self.started = True
 
     async def _compact(self) -> None:
@@ -143,6 +148,7 @@ class APIServer:
         """The checks of /livez and /readyz: each gives None or what is wrong."""
         checks: dict[str, Callable[[], str | None]] = {"ping": lambda: None, "etcd": self._store_health}
         if endpoint != "livez":
+            checks["autoregister-completion"] = self.aggregator.registration.problem
             checks["poststarthook/start-apiserver"] = lambda: None if self.started else "not started"
         return checks
 
@@ -185,4 +191,5 @@ class APIServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.aggregator.close()
         self.cache.close()

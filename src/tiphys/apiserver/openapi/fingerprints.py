@@ -7,30 +7,34 @@ could: with the rows of its group version, with the types files, and with the co
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import orjson
+
 from tiphys.api import types
 from tiphys.api.resource import Resource
-from tiphys.api.scheme import Scheme
 from tiphys.apiserver.version import GIT_VERSION
 from tiphys.machinery.schema import openapi
 
 
-def fingerprint(scheme: Scheme, document: str) -> str:
-    """Upper-case hex, as upstream's."""
+def fingerprint(document: str, rows: Iterable[Resource]) -> str:
+    """Of a document and the rows of its group version: upper-case hex, as upstream's."""
     digest = hashlib.sha512(_sources())
     digest.update(f"{GIT_VERSION} {document}".encode())
-    for row in scheme:
-        if document.endswith(f"/{row.group}/{row.version}" if row.group else f"api/{row.version}"):
-            digest.update(_facts(row).encode())
+    for row in rows:
+        digest.update(_facts(row).encode())
+        if row.schema is not None:
+            digest.update(orjson.dumps(row.schema.openapi))
     return digest.hexdigest().upper()
 
 
 def _facts(row: Resource) -> str:
     """Of a row, what operations are made of."""
     parts = [(each.name, each.verbs, each.kind) for each in row.subresources]
-    return repr((row.gvk, row.plural, row.namespaced, row.verbs, row.returns_deleted, row.type, parts))
+    names = (row.gvk, row.plural, row.list_kind, row.namespaced)
+    return repr((names, row.verbs, row.returns_deleted, row.type, parts))
 
 
 @cache

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme
-from tiphys.apiserver.openapi.operations import DELETE_OPTIONS, WATCH_EVENT, type_of
+from tiphys.apiserver.openapi.operations import DEFINED, DELETE_OPTIONS, WATCH_EVENT, type_of
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.schema import Struct
 from tiphys.machinery.schema.openapi import Naming
@@ -27,7 +27,9 @@ _IN_EVERY_GROUP = (DELETE_OPTIONS, WATCH_EVENT)
 
 
 def definition_name(type_name: str) -> str:
-    """ "io.k8s.api.core.v1.Pod" of "core/v1.Pod"."""
+    """ "io.k8s.api.core.v1.Pod" of "core/v1.Pod"; what is not of a types file has its name already."""
+    if type_name.startswith(DEFINED):
+        return type_name.removeprefix(DEFINED)
     if type_name in _OUTSIDE:
         return _OUTSIDE[type_name]
     folder, _, rest = type_name.partition("/")
@@ -37,9 +39,10 @@ def definition_name(type_name: str) -> str:
 def naming(scheme: Scheme) -> Naming:
     """Names and kinds as the rows of a scheme have them."""
     kinds: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in scheme:
+    built_in = [row for row in scheme if row.schema is None]
+    for row in built_in:
         _add_row(kinds, scheme, row)
-    for version in scheme.group_versions():
+    for version in dict.fromkeys(row.group_version for row in built_in):
         for type_name in _IN_EVERY_GROUP:
             kinds[type_name].append(_kind(version.with_kind(type_name.rpartition(".")[2])))
     for name in ("Status", "APIVersions", "APIGroup", "APIGroupList", "APIResourceList"):

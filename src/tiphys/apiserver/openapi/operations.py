@@ -7,23 +7,26 @@ operations up by their `x-kubernetes-action` and `x-kubernetes-group-version-kin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tiphys.api.resource import Resource, Subresource
 from tiphys.api.scheme import Scheme
-from tiphys.api.types import TYPES
+from tiphys.api.types import TYPES, schema_of
 from tiphys.apiserver import patching
-from tiphys.apiserver.negotiation import SERVED
+from tiphys.apiserver.negotiation import SERVED, WITHOUT_PROTOBUF
 from tiphys.apiserver.openapi import parameters
 from tiphys.apiserver.openapi.parameters import Parameter
 from tiphys.machinery.gvk import GroupVersionKind
 
 ANY = ("*/*",)
 WATCHED = (*SERVED, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
-DISCOVERED = ("application/json",)
+JSON_ONLY = ("application/json",)
 STRING = "string"
 """In place of a type's name: a body that is no object."""
+DEFINED = "#"
+"""Begins the name of a definition that no types file has: of a custom resource."""
 STATUS, WATCH_EVENT = "meta/v1.Status", "meta/v1.WatchEvent"
 DELETE_OPTIONS, PATCH = "meta/v1.DeleteOptions", "meta/v1.Patch"
 _CONNECT_METHODS = {"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
@@ -50,14 +53,14 @@ class Operation:
     def types(self) -> Iterator[str]:
         """The names of the types that a document with this operation must define."""
         for name in (self.body, *self.responses.values()):
-            if name not in ("", STRING):
+            if name not in ("", STRING) and not name.startswith(DEFINED):
                 yield name
 
 
 def camel_group(group: str) -> str:
-    """ "FlowcontrolApiserver" of "flowcontrol.apiserver.k8s.io", "Core" of ""."""
+    """ "FlowcontrolApiserver" of "flowcontrol.apiserver.k8s.io", "CertManagerIo" of "cert-manager.io", "Core" of ""."""
     stem = group.removesuffix(".k8s.io") or "core"
-    return "".join(word[:1].upper() + word[1:] for word in stem.split("."))
+    return "".join(word[:1].upper() + word[1:] for word in re.split("[^a-zA-Z0-9]", stem))
 
 
 def tag_of(group: str, version: str = "") -> str:
@@ -88,7 +91,9 @@ class _RowOperations:
         self._noun = f"Namespaced{row.kind}" if row.namespaced else row.kind
         self._collection = f"{self._root}{self._scope}/{row.plural}"
         self._item = f"{self._collection}/{{name}}"
-        self._list = f"{row.type}List"
+        self._type = row.type or f"{DEFINED}{custom_name(row)}"
+        self._list = f"{self._type}List" if row.type else f"{DEFINED}{custom_name(row, row.list_kind)}"
+        self._served = SERVED if row.schema is None else WITHOUT_PROTOBUF
 
     def _make(
         self,
@@ -103,7 +108,7 @@ class _RowOperations:
         body: str = "",
         body_required: bool = True,
         consumes: tuple[str, ...] = ANY,
-        produces: tuple[str, ...] = SERVED,
+        produces: tuple[str, ...] = (),
         action: str,
         responses: Mapping[int, str],
     ) -> Operation:
@@ -119,7 +124,7 @@ class _RowOperations:
             body=body,
             body_required=body_required,
             consumes=consumes,
-            produces=produces,
+            produces=produces or self._served,
             responses={**responses, 401: ""},
         )
 
@@ -134,7 +139,7 @@ class _RowOperations:
                 everywhere = f"{self._root}/{row.plural}"
                 yield self._listing(everywhere, f"{row.kind}ForAllNamespaces", (parameters.PRETTY,))
         if "create" in row.verbs:
-            yield self._creating(path, f"Create {_article(row.kind)}.", row.type, common)
+            yield self._creating(path, f"Create {_article(row.kind)}.", self._type, common)
         if "deletecollection" in row.verbs:
             yield self._make(
                 path,
@@ -149,6 +154,13 @@ class _RowOperations:
                 responses={200: STATUS},
             )
 
+    def _watched(self) -> tuple[str, ...]:
+        return WATCHED if self._row.schema is None else (*WITHOUT_PROTOBUF, "application/json;stream=watch")
+
+    def _patches(self) -> tuple[str, ...]:
+        has_strategic = schema_of(self._row).patch is not None
+        return tuple(each for each in patching.ACCEPTED if has_strategic or each != patching.STRATEGIC)
+
     def _listing(self, path: str, noun: str, common: tuple[Parameter, ...]) -> Operation:
         watched = " or watch" if "watch" in self._row.verbs else ""
         return self._make(
@@ -158,7 +170,7 @@ class _RowOperations:
             f"List{watched} objects of kind {self._row.kind}.",
             noun=noun,
             parameters=(*common, *parameters.LISTING),
-            produces=WATCHED,
+            produces=self._watched(),
             action="list",
             responses={200: self._list},
         )
@@ -190,9 +202,9 @@ class _RowOperations:
 
     def item(self) -> Iterator[Operation]:
         row, path = self._row, self._item
-        yield from self._get_put_patch(path, row.type, set(row.verbs))
+        yield from self._get_put_patch(path, self._type, set(row.verbs))
         if "delete" in row.verbs:
-            answer = row.type if row.returns_deleted else STATUS
+            answer = self._type if row.returns_deleted else STATUS
             yield self._make(
                 path,
                 "delete",
@@ -255,7 +267,7 @@ class _RowOperations:
                 kind=kind,
                 parameters=(*common, *parameters.PATCHING),
                 body=PATCH,
-                consumes=patching.ACCEPTED,
+                consumes=self._patches(),
                 action="patch",
                 responses={200: type_name, 201: type_name},
             )
@@ -264,8 +276,8 @@ class _RowOperations:
 
     def watches(self) -> Iterator[Operation]:
         row = self._row
-        if "watch" not in row.verbs:
-            return
+        if "watch" not in row.verbs or row.schema is not None:
+            return  # upstream writes no such paths down for custom resources
         below = f"{self._root}/watch"
         yield self._watching(
             f"{below}{self._scope}/{row.plural}", "watchlist", f"{self._noun}List", self._in_path
@@ -284,7 +296,7 @@ class _RowOperations:
             f"Watch {what} of kind {self._row.kind}. Deprecated: use the watch parameter of a list instead.",
             noun=noun,
             parameters=(*in_path, parameters.PRETTY, *parameters.LISTING),
-            produces=WATCHED,
+            produces=self._watched(),
             action=action,
             responses={200: WATCH_EVENT},
         )
@@ -293,7 +305,7 @@ class _RowOperations:
 
     def subresource(self, each: Subresource) -> Iterator[Operation]:
         path = f"{self._item}/{each.name}"
-        type_name = type_of(self._scheme, each.kind) if each.kind else self._row.type
+        type_name = type_of(self._scheme, each.kind) if each.kind else self._type
         if each.kind is not None and each.kind.kind.endswith("Options"):
             yield from self._connections(path, each, each.kind, type_name)
         elif each.name == "log":
@@ -354,112 +366,10 @@ def type_of(scheme: Scheme, kind: GroupVersionKind) -> str:
     raise LookupError(f"no types of {kind}")
 
 
+def custom_name(row: Resource, kind: str = "") -> str:
+    """ "io.cert-manager.v1.Certificate": what the definition of a custom resource is called."""
+    return ".".join([*reversed(row.group.split(".")), row.version, kind or row.kind])
+
+
 def _article(noun: str) -> str:
     return f"{'an' if noun[:1] in 'AEIOU' else 'a'} {noun}"
-
-
-# What is no resource
-
-
-def _looking(path: str, identifier: str, tag: str, description: str, answer: str) -> Operation:
-    return Operation(
-        path=path,
-        method="get",
-        identifier=identifier,
-        tag=tag,
-        description=description,
-        consumes=DISCOVERED,
-        produces=DISCOVERED,
-        responses={200: answer, 401: ""},
-    )
-
-
-def group_operation(group: str) -> Operation:
-    """Of /apis/{group}/."""
-    identifier = f"get{camel_group(group)}APIGroup"
-    return _looking(
-        f"/apis/{group}/", identifier, tag_of(group), "Tell the versions of a group.", "meta/v1.APIGroup"
-    )
-
-
-def version_operation(group: str, version: str) -> Operation:
-    """Of /api/v1/ and /apis/{group}/{version}/."""
-    path = f"/apis/{group}/{version}/" if group else f"/api/{version}/"
-    identifier = f"get{camel_group(group)}{version[:1].upper()}{version[1:]}APIResources"
-    return _looking(
-        path,
-        identifier,
-        tag_of(group, version),
-        "Tell the resources of a version.",
-        "meta/v1.APIResourceList",
-    )
-
-
-FIXED: Mapping[str, tuple[Operation, ...]] = {
-    "api": (
-        _looking(
-            "/api/",
-            "getCoreAPIVersions",
-            "core",
-            "Tell the versions of the core group.",
-            "meta/v1.APIVersions",
-        ),
-    ),
-    "apis": (_looking("/apis/", "getAPIVersions", "apis", "Tell the groups.", "meta/v1.APIGroupList"),),
-    "version": (
-        _looking("/version/", "getCodeVersion", "version", "Tell the server's version.", "meta/v1.Info"),
-    ),
-    ".well-known/openid-configuration": (
-        _looking(
-            "/.well-known/openid-configuration/",
-            "getServiceAccountIssuerOpenIDConfiguration",
-            "WellKnown",
-            "Tell how tokens of service accounts are verified (OpenID Connect discovery).",
-            STRING,
-        ),
-    ),
-    "openid/v1/jwks": (
-        Operation(
-            path="/openid/v1/jwks/",
-            method="get",
-            identifier="getServiceAccountIssuerOpenIDKeyset",
-            tag="openid",
-            description="Tell the public keys that verify tokens of service accounts (JSON Web Key Set).",
-            consumes=DISCOVERED,
-            produces=("application/jwk-set+json",),
-            responses={200: STRING, 401: ""},
-        ),
-    ),
-}
-"""Operations that no row has, by the document of v3 in which they stand."""
-
-
-def documents(scheme: Scheme) -> dict[str, tuple[str, str]]:
-    """The documents of v3 that the scheme makes: name → (group, version); the version is "" for a group's own."""
-    found: dict[str, tuple[str, str]] = {}
-    for each in scheme.group_versions():
-        if each.group:
-            found[f"apis/{each.group}"] = (each.group, "")
-            found[f"apis/{each.group}/{each.version}"] = (each.group, each.version)
-        else:
-            found[f"api/{each.version}"] = ("", each.version)
-    return found
-
-
-def operations_of(scheme: Scheme, document: str) -> list[Operation] | None:
-    """Everything that stands in one document of v3; None when there is no such document."""
-    if document in FIXED:
-        return list(FIXED[document])
-    meant = documents(scheme).get(document)
-    if meant is None:
-        return None
-    group, version = meant
-    if not version:
-        return [group_operation(group)]
-    rows: Iterable[Resource] = (row for row in scheme if row.group == group and row.version == version)
-    found = [each for row in rows for each in resource_operations(scheme, row)]
-    return [version_operation(group, version), *found]
-
-
-def all_documents(scheme: Scheme) -> list[str]:
-    return sorted([*FIXED, *documents(scheme)])

@@ -2,41 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme
 from tiphys.api.types import TYPES
+from tiphys.apiserver.openapi import custom
+from tiphys.apiserver.openapi.contents import FIXED, documents, group_operation, operations_of
 from tiphys.apiserver.openapi.naming import definition_name, naming
-from tiphys.apiserver.openapi.operations import STRING, Operation, all_documents, operations_of
+from tiphys.apiserver.openapi.operations import STRING, Operation
 from tiphys.apiserver.openapi.parameters import Parameter
 from tiphys.apiserver.openapi.paths import paths_of, reasons
+from tiphys.machinery.gvk import GroupVersion
 from tiphys.machinery.schema.openapi import definitions_v2
 
 Document = dict[str, Any]
 
 
-def document(scheme: Scheme, *, version: str) -> Document:
-    """The whole document. `version` is the server's ("v1.36.2")."""
-    operations = [each for name in all_documents(scheme) for each in operations_of(scheme, name) or ()]
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What some group versions, of this server or of another, bring to the whole."""
+
+    paths: Document
+    definitions: Document
+    parameters: Document
+
+
+def built_in_piece(scheme: Scheme) -> Piece:
+    """Of everything but custom resources."""
+    versions = dict.fromkeys(row.group_version for row in scheme if row.schema is None)
+    names = sorted([*FIXED, *documents(versions)])
+    operations = [each for name in names for each in operations_of(scheme, name) or ()]
     structs = {name: TYPES.struct(name) for each in operations for name in each.types()}
     shared: Document = {}
     paths = paths_of(operations, _operation, lambda parameter: _parameter(parameter, shared))
+    return Piece(paths, definitions_v2(structs.values(), naming(scheme)), shared)
+
+
+def custom_piece(scheme: Scheme, version: GroupVersion, rows: Sequence[Resource]) -> Piece:
+    """Of the custom resources of one group version; what they refer to beyond is in the built-in piece."""
+    name = f"apis/{version.group}/{version.version}"
+    operations = [*(operations_of(scheme, name, rows) or ()), group_operation(version.group)]
+    paths = paths_of(operations, _operation, lambda parameter: _parameter(parameter, {}))
+    definitions: Document = {}
+    for row in rows:
+        definitions |= custom.definitions(row, is_v3=False)
+    return Piece(paths, definitions, {})
+
+
+def document(scheme: Scheme, *, version: str) -> Document:
+    """The whole document of the built-in kinds. `version` is the server's ("v1.36.2")."""
+    piece = built_in_piece(scheme)
     return {
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": version},
-        "paths": paths,
-        "definitions": definitions_v2(structs.values(), naming(scheme)),
-        "parameters": shared,
-        "securityDefinitions": {
-            "BearerToken": {
-                "description": "Bearer token authentication",
-                "type": "apiKey",
-                "name": "authorization",
-                "in": "header",
-            }
-        },
-        "security": [{"BearerToken": []}],
+        **head(version),
+        "paths": piece.paths,
+        "definitions": piece.definitions,
+        "parameters": piece.parameters,
+        **TAIL,
     }
+
+
+def head(version: str) -> Document:
+    return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": version}}
+
+
+TAIL: Document = {
+    "securityDefinitions": {
+        "BearerToken": {
+            "description": "Bearer Token authentication",
+            "type": "apiKey",
+            "name": "authorization",
+            "in": "header",
+        }
+    },
+    "security": [{"BearerToken": []}],
+}
 
 
 def _parameter(parameter: Parameter, shared: Document) -> Document:
@@ -64,7 +106,7 @@ def _operation(operation: Operation, own: list[Document]) -> Document:
         own = [_body(operation), *own]
     written: Document = {
         "description": operation.description,
-        "consumes": operation.consumes,
+        **({"consumes": operation.consumes} if operation.consumes else {}),
         "produces": operation.produces,
         "schemes": ["https"],
         "tags": [operation.tag],

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme
 from tiphys.api.types import TYPES
+from tiphys.apiserver.openapi import custom
+from tiphys.apiserver.openapi.contents import operations_of
 from tiphys.apiserver.openapi.naming import definition_name, naming
-from tiphys.apiserver.openapi.operations import STRING, Operation, operations_of
+from tiphys.apiserver.openapi.operations import STRING, Operation
 from tiphys.apiserver.openapi.parameters import Parameter
 from tiphys.apiserver.openapi.paths import paths_of, reasons
+from tiphys.machinery.schema import Struct
 from tiphys.machinery.schema.openapi import schemas_v3
 
 Document = dict[str, Any]
 
 
-def document(scheme: Scheme, name: str, *, version: str) -> Document | None:
-    """The document of "apis/apps/v1" and the like; None when there is none. `version` is the server's."""
-    operations = operations_of(scheme, name)
+def document(
+    scheme: Scheme, name: str, *, version: str, rows: Sequence[Resource] | None = None
+) -> Document | None:
+    """The document of "apis/apps/v1" and the like; None when there is none. `version` is the server's; `rows` those of the
+    group version, when the caller knows them."""
+    operations = operations_of(scheme, name, rows)
     if operations is None:
         return None
     structs = {each: TYPES.struct(each) for operation in operations for each in operation.types()}
-    schemas = schemas_v3(structs.values(), naming(scheme)) if structs else {}
+    schemas = schemas_v3((*structs.values(), *_in_custom(rows)), naming(scheme)) if structs else {}
+    for row in rows or ():
+        if row.schema is not None:
+            schemas |= custom.definitions(row, is_v3=True)
     security = {
         "description": "Bearer token authentication",
         "type": "apiKey",
@@ -35,6 +46,13 @@ def document(scheme: Scheme, name: str, *, version: str) -> Document | None:
         "components": {"schemas": schemas, "securitySchemes": {"BearerToken": security}},
         "security": [{"BearerToken": []}],
     }
+
+
+def _in_custom(rows: Sequence[Resource] | None) -> list[Struct]:
+    """The types that definitions of custom resources refer to."""
+    if not any(row.schema is not None for row in rows or ()):
+        return []
+    return [TYPES.struct("meta/v1.ObjectMeta"), TYPES.struct("meta/v1.ListMeta")]
 
 
 def _parameter(parameter: Parameter) -> Document:

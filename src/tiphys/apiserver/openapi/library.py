@@ -1,0 +1,166 @@
+"""All OpenAPI documents of a server, kept group version by group version, made when somebody first asks for them.
+
+v3 has a document for each group version; its hash is known before it is made, so that none must be made for the index. v2 is
+one document of everything: it is put together from encoded pieces, of which only those that are new are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Protocol
+
+import orjson
+
+from tiphys.api.resource import Resource
+from tiphys.api.scheme import Scheme
+from tiphys.apiserver.documents import Document
+from tiphys.apiserver.openapi import v2, v3
+from tiphys.apiserver.openapi.contents import FIXED
+from tiphys.apiserver.openapi.fingerprints import fingerprint
+from tiphys.apiserver.version import GIT_VERSION
+from tiphys.machinery.gvk import GroupVersion
+
+
+class EncodedPiece:
+    """What some group versions bring to v2."""
+
+    def __init__(self, piece: v2.Piece) -> None:
+        self.paths = orjson.dumps(piece.paths)[1:-1]
+        self.definitions = orjson.dumps(piece.definitions)[1:-1]
+        self.parameters = orjson.dumps(piece.parameters)[1:-1]
+
+
+class Others(Protocol):
+    """The documents of other servers. `revision` rises whenever one of them may have changed."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def index(self) -> Mapping[str, str]:
+        """v3 documents: name → the URL, relative to this server, at which one is to be had."""
+
+    def pieces(self) -> Iterable[EncodedPiece]:
+        """What they bring to v2."""
+
+
+class _Volume:
+    """One document of v3, and the piece of v2 when it is of custom resources."""
+
+    def __init__(self, scheme: Scheme, name: str, version: GroupVersion, rows: tuple[Resource, ...]) -> None:
+        self._scheme = scheme
+        self.name = name
+        self.version = version
+        self.rows = rows
+
+    @cached_property
+    def etag(self) -> str:
+        return fingerprint(self.name, self.rows)
+
+    @property
+    def url(self) -> str:
+        return f"/openapi/v3/{self.name}?hash={self.etag}"
+
+    @cached_property
+    def document(self) -> Document:
+        made = v3.document(self._scheme, self.name, version=GIT_VERSION, rows=self.rows)
+        return Document(orjson.dumps(made), etag=self.etag)
+
+    @cached_property
+    def piece(self) -> EncodedPiece:
+        return EncodedPiece(v2.custom_piece(self._scheme, self.version, self.rows))
+
+
+class Library:
+    """Reads are synchronous; whatever has changed since the last one is made when it is asked for."""
+
+    def __init__(self, scheme: Scheme, others: Others) -> None:
+        self._scheme = scheme
+        self._others = others
+        self._seen = (-1, -1)
+        self._volumes: dict[str, _Volume] = {}
+        self._built_in: tuple[tuple[Resource, ...], EncodedPiece] | None = None
+        self._index: Document | None = None
+        self._v2: Document | None = None
+
+    def index(self) -> Document:
+        """/openapi/v3."""
+        self._refresh()
+        if self._index is None:
+            urls = {name: volume.url for name, volume in self._volumes.items()} | dict(self._others.index())
+            paths = {name: {"serverRelativeURL": urls[name]} for name in sorted(urls)}
+            self._index = Document(orjson.dumps({"paths": paths}))
+        return self._index
+
+    def v3(self, name: str) -> Document | None:
+        """/openapi/v3/{name}; None when this server has none of that name."""
+        self._refresh()
+        volume = self._volumes.get(name)
+        return None if volume is None else volume.document
+
+    def url(self, name: str) -> str:
+        """Where a document of this server is in its newest form."""
+        return self._volumes[name].url
+
+    def v2(self) -> Document:
+        """/openapi/v2."""
+        self._refresh()
+        if self._v2 is None:
+            pieces = [self._built_in_piece()]
+            pieces += [volume.piece for volume in self._volumes.values() if _is_custom(volume.rows)]
+            pieces += self._others.pieces()
+            self._v2 = Document(_joined(pieces))
+        return self._v2
+
+    def _built_in_piece(self) -> EncodedPiece:
+        rows = tuple(row for row in self._scheme if row.schema is None)
+        if self._built_in is None or not same_rows(self._built_in[0], rows):
+            self._built_in = (rows, EncodedPiece(v2.built_in_piece(self._scheme)))
+        return self._built_in[1]
+
+    def _refresh(self) -> None:
+        now = (self._scheme.revision, self._others.revision)
+        if now == self._seen:
+            return
+        rows: dict[GroupVersion, list[Resource]] = {}
+        for row in self._scheme:
+            rows.setdefault(row.group_version, []).append(row)
+        volumes = {name: self._volume(name, GroupVersion("", ""), ()) for name in FIXED}
+        for version, found in rows.items():
+            if version.group:
+                group = f"apis/{version.group}"
+                volumes[group] = self._volume(group, GroupVersion(version.group, ""), ())
+            name = f"apis/{version}" if version.group else f"api/{version}"
+            volumes[name] = self._volume(name, version, tuple(found))
+        self._seen, self._volumes, self._index, self._v2 = now, volumes, None, None
+
+    def _volume(self, name: str, version: GroupVersion, rows: tuple[Resource, ...]) -> _Volume:
+        known = self._volumes.get(name)
+        if known is not None and same_rows(known.rows, rows):
+            return known
+        return _Volume(self._scheme, name, version, rows)
+
+
+def _joined(pieces: list[EncodedPiece]) -> bytes:
+    def whole(parts: Iterable[bytes]) -> bytes:
+        return b"{%b}" % b",".join(filter(None, parts))
+
+    return b"%b,%b:%b,%b:%b,%b:%b,%b" % (
+        orjson.dumps(v2.head(GIT_VERSION))[:-1],
+        b'"paths"',
+        whole(piece.paths for piece in pieces),
+        b'"definitions"',
+        whole(piece.definitions for piece in pieces),
+        b'"parameters"',
+        whole(piece.parameters for piece in pieces),
+        orjson.dumps(v2.TAIL)[1:],
+    )
+
+
+def _is_custom(rows: tuple[Resource, ...]) -> bool:
+    return any(row.schema is not None for row in rows)
+
+
+def same_rows(known: tuple[Resource, ...], found: tuple[Resource, ...]) -> bool:
+    """Rows are never changed: what was made of the same ones is still right."""
+    return len(known) == len(found) and all(a is b for a, b in zip(known, found, strict=True))
