@@ -142,9 +142,10 @@ async def budget(client: Client, allowed: int) -> None:
     await client.patch(f"{path}/b/status", {"status": status})
 
 
-async def running(client: Client) -> None:
+async def running(client: Client, *, ready: bool = True) -> None:
     await pod(client, app="web")
-    await client.patch(f"{PODS}/p/status", {"status": {"phase": "Running"}})
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    await client.patch(f"{PODS}/p/status", {"status": {"phase": "Running", "conditions": conditions}})
 
 
 EVICTION: Object = {
@@ -182,6 +183,74 @@ async def test_a_budget_that_is_spent_refuses(client: Client) -> None:
         }
     ]
     assert (await client.call("GET", f"{PODS}/p")).status == 200
+
+
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+
+
+async def test_an_evicted_pod_says_why_it_goes(client: Client) -> None:
+    await running(client)
+    await client.patch(f"{PODS}/p", {"metadata": {"finalizers": ["example.com/wait"]}})
+    assert (await client.call("POST", f"{PODS}/p/eviction", EVICTION)).status == 201
+    conditions = (await client.get(f"{PODS}/p"))["status"]["conditions"]
+    (found,) = (each for each in conditions if each["type"] == "DisruptionTarget")
+    assert (found["status"], found["reason"]) == ("True", "EvictionByEvictionAPI")
+    assert found["message"] == "Eviction API: evicting"
+
+
+async def test_a_budget_that_was_changed_must_be_counted_first(client: Client) -> None:
+    await running(client)
+    await budget(client, 1)
+    await client.patch(f"{BUDGETS}/b", {"spec": {"minAvailable": 2}})
+    answer = await client.call("POST", f"{PODS}/p/eviction", EVICTION)
+    assert (answer.status, answer.body["details"]["retryAfterSeconds"]) == (429, 10)
+    (cause,) = answer.body["details"]["causes"]
+    assert cause["message"] == "The disruption budget b is still being processed by the server."
+
+
+async def test_a_dry_eviction_asks_the_budget_and_takes_nothing(client: Client) -> None:
+    await running(client)
+    await budget(client, 1)
+    for target, body in (
+        (f"{PODS}/p/eviction?dryRun=All", EVICTION),
+        (f"{PODS}/p/eviction", {**EVICTION, "deleteOptions": {"dryRun": ["All"]}}),
+    ):
+        assert (await client.call("POST", target, body)).status == 201
+    assert "DisruptionTarget" not in str(await client.get(f"{PODS}/p"))
+    assert (await client.get(f"{BUDGETS}/b"))["status"]["disruptionsAllowed"] == 1
+    await client.patch(f"{BUDGETS}/b/status", {"status": {"disruptionsAllowed": 0}})
+    assert (await client.call("POST", f"{PODS}/p/eviction?dryRun=All", EVICTION)).status == 429
+
+
+async def test_a_pod_that_is_not_ready_costs_nothing_while_enough_others_are(client: Client) -> None:
+    await running(client, ready=False)
+    await budget(client, 0)
+    assert (await client.call("POST", f"{PODS}/p/eviction", EVICTION)).status == 201
+    left = (await client.get(f"{BUDGETS}/b"))["status"]
+    assert "disruptedPods" not in left
+
+
+async def test_a_pod_that_is_not_ready_may_always_go_if_the_budget_says_so(client: Client) -> None:
+    await running(client, ready=False)
+    await budget(client, 0)
+    await client.patch(f"{BUDGETS}/b/status", {"status": {"currentHealthy": 0}})
+    assert (await client.call("POST", f"{PODS}/p/eviction", EVICTION)).status == 429
+    await client.patch(f"{BUDGETS}/b", {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}})
+    assert (await client.call("POST", f"{PODS}/p/eviction", EVICTION)).status == 201
+
+
+async def test_an_eviction_of_another_pod_of_that_name(client: Client) -> None:
+    await running(client)
+    body = {**EVICTION, "deleteOptions": {"preconditions": {"uid": "old"}}}
+    answer = await client.call("POST", f"{PODS}/p/eviction", body)
+    assert (answer.status, answer.body["reason"]) == (409, "Conflict")
+    assert "the UID in the precondition (old) does not match the UID in record" in answer.body["message"]
+    wrong = {**EVICTION, "metadata": {"name": "q"}}
+    answer = await client.call("POST", f"{PODS}/p/eviction", wrong)
+    assert (answer.status, answer.body["message"]) == (
+        400,
+        "name in URL does not match name in Eviction object",
+    )
 
 
 # Tokens

@@ -1,4 +1,4 @@
-"""ReplicaSet: as many pods of one template as asked for.
+"""ReplicaSet: as many pods of one template as asked for. (And ReplicationController, which is the same in an older dress.)
 
 Counts the active pods that its selector owns, creates what is missing (500 at a time), deletes what is too much in the order of
 `ranking.py`, and reports what it sees in the status. Rules, events and the ReplicaFailure condition are upstream's
@@ -7,11 +7,12 @@ Counts the active pods that its selector owns, creates what is missing (500 at a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tiphys.api.resource import Resource
 from tiphys.client.cache import BY_CONTROLLER, View
 from tiphys.client.resources import PODS, REPLICASETS
 from tiphys.client.transport import Object
@@ -42,7 +43,7 @@ from tiphys.controllers.pods import (
 from tiphys.controllers.ranking import deletion_order
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
-from tiphys.machinery.selectors import label_selector_from_dict, label_selector_from_set
+from tiphys.machinery.selectors import LabelSelector, label_selector_from_dict, label_selector_from_set
 
 BURST = 500
 CREATED = Note(NORMAL, "SuccessfulCreate", "Created pod: {name}")
@@ -64,64 +65,118 @@ class Observed:
         return self.claims.owned
 
 
-def observe(replicaset: Object, view: View) -> Observed:
-    selector = label_selector_from_dict(spec_of(replicaset).get("selector"))
-    owned = view.by(PODS, BY_CONTROLLER, meta.uid(replicaset))
-    orphans = view.by(PODS, BY_CONTROLLER, f"orphan/{meta.namespace(replicaset)}")
-    active = filter(is_active, (*owned, *orphans))
-    return Observed(
-        claims=claim(replicaset, selector, active, PODS),
-        terminating=sum(map(is_terminating, owned)),
-        siblings=_pods_of_siblings(replicaset, view),
-    )
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """The rules, and what differs between a ReplicaSet and the ReplicationController that it came from."""
 
+    row: Resource
+    selector: Callable[[Object], LabelSelector]
+    tells_terminating: bool = True
+    """Whether the status has `terminatingReplicas`."""
 
-def _pods_of_siblings(replicaset: Object, view: View) -> Sequence[Object]:
-    owner = meta.controller_of(replicaset)
-    if owner is None:
-        return view.by(PODS, BY_CONTROLLER, meta.uid(replicaset))
-    return [
-        pod
-        for sibling in view.by(REPLICASETS, BY_CONTROLLER, owner["uid"])
-        for pod in view.by(PODS, BY_CONTROLLER, meta.uid(sibling))
-    ]
-
-
-def plan(replicaset: Object, observed: Observed, now: datetime) -> Plan:
-    actions: list[Action] = [*observed.claims.patches]
-    wanted = spec_of(replicaset).get("replicas", 1)
-    missing = wanted - len(observed.pods)
-    if meta.is_deleting(replicaset):
-        reason = "is being deleted"
-    elif missing > 0:
-        actions += _create(replicaset, min(missing, BURST))
-        reason = f"{missing} of {wanted} pods are missing"
-    elif missing < 0:
-        actions += _delete(observed, min(-missing, BURST), now)
-        reason = f"{-missing} pods too many"
-    else:
-        reason = ""
-    actions += _report(replicaset, _status(replicaset, observed, now))
-    return Plan(tuple(actions), _next_available(replicaset, observed, now), reason)
-
-
-def failed(replicaset: Object, observed: Observed, failure: Failure, now: datetime) -> Plan:
-    """The ReplicaFailure condition: why pods could not be created or deleted."""
-    if not isinstance(failure.action, Create | Delete):
-        return NOTHING
-    status = _status(replicaset, observed, now)
-    conditions = status.get("conditions")
-    if meta.find_condition(conditions, "ReplicaFailure") is None:
-        reason = "FailedCreate" if isinstance(failure.action, Create) else "FailedDelete"
-        status["conditions"] = meta.set_condition(
-            meta.conditions(replicaset),
-            "ReplicaFailure",
-            "True",
-            now,
-            reason=reason,
-            message=str(failure.error),
+    def observe(self, replicaset: Object, view: View) -> Observed:
+        owned = view.by(PODS, BY_CONTROLLER, meta.uid(replicaset))
+        orphans = view.by(PODS, BY_CONTROLLER, f"orphan/{meta.namespace(replicaset)}")
+        active = filter(is_active, (*owned, *orphans))
+        return Observed(
+            claims=claim(replicaset, self.selector(replicaset), active, PODS),
+            terminating=sum(map(is_terminating, owned)),
+            siblings=self._pods_of_siblings(replicaset, view),
         )
-    return Plan(tuple(_report(replicaset, status)))
+
+    def _pods_of_siblings(self, replicaset: Object, view: View) -> Sequence[Object]:
+        owner = meta.controller_of(replicaset)
+        if owner is None:
+            return view.by(PODS, BY_CONTROLLER, meta.uid(replicaset))
+        return [
+            pod
+            for sibling in view.by(self.row, BY_CONTROLLER, owner["uid"])
+            for pod in view.by(PODS, BY_CONTROLLER, meta.uid(sibling))
+        ]
+
+    def plan(self, replicaset: Object, observed: Observed, now: datetime) -> Plan:
+        actions: list[Action] = [*observed.claims.patches]
+        wanted = spec_of(replicaset).get("replicas", 1)
+        missing = wanted - len(observed.pods)
+        if meta.is_deleting(replicaset):
+            reason = "is being deleted"
+        elif missing > 0:
+            actions += _create(replicaset, min(missing, BURST))
+            reason = f"{missing} of {wanted} pods are missing"
+        elif missing < 0:
+            actions += _delete(observed, min(-missing, BURST), now)
+            reason = f"{-missing} pods too many"
+        else:
+            reason = ""
+        actions += self._report(replicaset, self._status(replicaset, observed, now))
+        return Plan(tuple(actions), _next_available(replicaset, observed, now), reason)
+
+    def failed(self, replicaset: Object, observed: Observed, failure: Failure, now: datetime) -> Plan:
+        """The ReplicaFailure condition: why pods could not be created or deleted."""
+        if not isinstance(failure.action, Create | Delete):
+            return NOTHING
+        status = self._status(replicaset, observed, now)
+        conditions = status.get("conditions")
+        if meta.find_condition(conditions, "ReplicaFailure") is None:
+            reason = "FailedCreate" if isinstance(failure.action, Create) else "FailedDelete"
+            status["conditions"] = meta.set_condition(
+                meta.conditions(replicaset),
+                "ReplicaFailure",
+                "True",
+                now,
+                reason=reason,
+                message=str(failure.error),
+            )
+        return Plan(tuple(self._report(replicaset, status)))
+
+    def _status(self, replicaset: Object, observed: Observed, now: datetime) -> dict[str, Any]:
+        """What is, without a failure: counts that are 0 are left out, except where upstream's form shows them."""
+        spec = spec_of(replicaset)
+        template_labels = label_selector_from_set(meta.labels(spec.get("template") or {}))
+        min_ready = spec.get("minReadySeconds", 0)
+        counts = {
+            "fullyLabeledReplicas": sum(template_labels.matches(meta.labels(pod)) for pod in observed.pods),
+            "readyReplicas": sum(map(is_ready, observed.pods)),
+            "availableReplicas": sum(is_available(pod, min_ready, now) for pod in observed.pods),
+        }
+        conditions = meta.remove_condition(meta.conditions(replicaset), "ReplicaFailure")
+        return {
+            "replicas": len(observed.pods),
+            **{name: count for name, count in counts.items() if count},
+            **({"terminatingReplicas": observed.terminating} if self.tells_terminating else {}),
+            "observedGeneration": meta.generation(replicaset),
+            **({"conditions": conditions} if conditions else {}),
+        }
+
+    def _report(self, replicaset: Object, status: dict[str, Any]) -> list[Action]:
+        if status == status_of(replicaset):
+            return []
+        return [UpdateStatus(self.row, {**replicaset, "status": status})]
+
+    def keys_of_pod(self, pod: Object, view: View) -> Iterable[str]:
+        """The ReplicaSet that controls it; for a pod that nobody controls, those whose selector matches it."""
+        owner = meta.controller_of(pod)
+        if owner is not None:
+            return (f"{meta.namespace(pod)}/{owner['name']}",) if owner.get("kind") == self.row.kind else ()
+        labels = meta.labels(pod)
+        if not labels:
+            return ()
+        return [
+            meta.namespaced_name(replicaset)
+            for replicaset in view.list(self.row, meta.namespace(pod))
+            if self.selector(replicaset).matches(labels)
+        ]
+
+    def controller(self, name: str, component: str = "") -> Controller[Observed]:
+        return Controller(
+            name=name,
+            kind=self.row,
+            observe=self.observe,
+            plan=self.plan,
+            failed=self.failed,
+            watches=[Watch(PODS, self.keys_of_pod, changed=concerns)],
+            component=component,
+        )
 
 
 def _create(replicaset: Object, count: int) -> Iterable[Create]:
@@ -141,32 +196,6 @@ def _delete(observed: Observed, count: int, now: datetime) -> Iterable[Delete]:
         )
 
 
-def _status(replicaset: Object, observed: Observed, now: datetime) -> dict[str, Any]:
-    """What is, without a failure: counts that are 0 are left out, except where upstream's form shows them."""
-    spec = spec_of(replicaset)
-    template_labels = label_selector_from_set(meta.labels(spec.get("template") or {}))
-    min_ready = spec.get("minReadySeconds", 0)
-    counts = {
-        "fullyLabeledReplicas": sum(template_labels.matches(meta.labels(pod)) for pod in observed.pods),
-        "readyReplicas": sum(map(is_ready, observed.pods)),
-        "availableReplicas": sum(is_available(pod, min_ready, now) for pod in observed.pods),
-    }
-    conditions = meta.remove_condition(meta.conditions(replicaset), "ReplicaFailure")
-    return {
-        "replicas": len(observed.pods),
-        **{name: count for name, count in counts.items() if count},
-        "terminatingReplicas": observed.terminating,
-        "observedGeneration": meta.generation(replicaset),
-        **({"conditions": conditions} if conditions else {}),
-    }
-
-
-def _report(replicaset: Object, status: dict[str, Any]) -> list[Action]:
-    if status == status_of(replicaset):
-        return []
-    return [UpdateStatus(REPLICASETS, {**replicaset, "status": status})]
-
-
 def _next_available(replicaset: Object, observed: Observed, now: datetime) -> float | None:
     """When the next ready pod will have been ready for long enough: no event will tell."""
     min_ready = spec_of(replicaset).get("minReadySeconds", 0)
@@ -175,21 +204,6 @@ def _next_available(replicaset: Object, observed: Observed, now: datetime) -> fl
     moments = (available_at(pod, min_ready) for pod in observed.pods)
     waits = [(moment - now).total_seconds() for moment in moments if moment is not None and moment > now]
     return min(waits, default=None)
-
-
-def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    """The ReplicaSet that controls it; for a pod that nobody controls, those whose selector matches it."""
-    owner = meta.controller_of(pod)
-    if owner is not None:
-        return (f"{meta.namespace(pod)}/{owner['name']}",) if owner.get("kind") == "ReplicaSet" else ()
-    labels = meta.labels(pod)
-    if not labels:
-        return ()
-    return [
-        meta.namespaced_name(replicaset)
-        for replicaset in view.list(REPLICASETS, meta.namespace(pod))
-        if label_selector_from_dict(spec_of(replicaset).get("selector")).matches(labels)
-    ]
 
 
 def concerns(old: Object, new: Object) -> bool:
@@ -208,11 +222,8 @@ def _counted(pod: Object) -> tuple[object, ...]:
     )
 
 
-CONTROLLER = Controller(
-    name="replicaset-controller",
-    kind=REPLICASETS,
-    observe=observe,
-    plan=plan,
-    failed=failed,
-    watches=[Watch(PODS, keys_of_pod, changed=concerns)],
-)
+def _selector(replicaset: Object) -> LabelSelector:
+    return label_selector_from_dict(spec_of(replicaset).get("selector"))
+
+
+CONTROLLER = Replicas(REPLICASETS, _selector).controller("replicaset-controller")
