@@ -69,7 +69,9 @@ def local() -> Local:
 
 @pytest.fixture
 def transport(local: Local) -> InProcessTransport:
-    return InProcessTransport(local, "system:kube-scheduler", ["system:authenticated"])
+    return InProcessTransport(
+        local, "system:kube-scheduler", ["system:authenticated"], user_agent="kube-scheduler/v1.36.2"
+    )
 
 
 async def test_lists_share_objects(local: Local, transport: InProcessTransport) -> None:
@@ -91,6 +93,7 @@ async def test_writes_go_through_the_pipeline_as_somebody(
     assert await Client(transport).create(PODS, pod("c")) == {"kind": "Pod"}
     (asked,) = local.asked
     assert asked.context == LocalIdentity("system:kube-scheduler", ("system:authenticated",))
+    assert asked.headers["user-agent"] == "kube-scheduler/v1.36.2"
     assert orjson.loads(asked.body)["metadata"]["name"] == "c"
 
 

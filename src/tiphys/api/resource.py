@@ -84,6 +84,15 @@ class Subresource:
     rules: Rules | None = None
     """What a write of the object through this path obeys instead of the kind's own `prepare` and `validate`: a binding
     sets the node's name, which no other update of a pod may. None: the kind's own. (`status` has its own fields below.)"""
+    resets: tuple[str, ...] = ("spec",)
+    """What a write through this path leaves as it was, whatever it says: `metadata` means labels, annotations, finalizers
+    and owner references. Nobody comes to own it here. (Upstream: GetResetFields of the strategy.)"""
+    writes: tuple[str, ...] = ()
+    """Where only a few fields can be written, these: `spec.containers.*.resources`. Then `resets` does not count."""
+
+
+STATUS_ONLY = Subresource("status", resets=("metadata", "spec"))
+"""The status of most newer kinds: not even labels can be written there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,8 @@ class Resource:
     """A PUT of a name that does not exist creates it (leases, endpoints, …)."""
     unconditional_update: bool = True
     """A PUT may leave resourceVersion out."""
+    resets: tuple[str, ...] | None = None
+    """What a write of the object itself leaves as it was. None: its status, when that is a subresource, else nothing."""
     virtual: bool = False
     """Nothing is stored: a create is answered by a handler (reviews, bindings)."""
 

@@ -7,7 +7,7 @@ read; everybody may see whether the server lives and what it is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.requests import RequestInfo
@@ -80,14 +80,23 @@ def allowed(user: User, info: RequestInfo) -> bool:
     return any(rule.group in user.groups and rule.allows(user, info) for rule in RULES)
 
 
+def authorize_create(call: Call) -> None:
+    """Raises 403 unless the caller of an update may make the object that is missing, too."""
+    info = replace(call.info, verb="create")
+    if not allowed(call.user, info):
+        raise _refused(call.user, info)
+
+
 def authorize(call: Call) -> None:
     """Raises 403 in upstream's words, or 401 for somebody who showed no credentials at all."""
-    if allowed(call.user, call.info):
-        return
-    info, user = call.info, call.user
+    if not allowed(call.user, call.info):
+        raise _refused(call.user, call.info)
+
+
+def _refused(user: User, info: RequestInfo) -> errors.StatusError:
     if not info.is_resource:
-        raise errors.forbidden_path(user.name, info.verb, info.path)
+        return errors.forbidden_path(user.name, info.verb, info.path)
     resource = GroupResource(info.group, info.resource)
-    raise errors.forbidden_resource(
+    return errors.forbidden_resource(
         user.name, info.verb, resource, subresource=info.subresource, namespace=info.namespace, name=info.name
     )

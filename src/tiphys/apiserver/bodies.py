@@ -13,10 +13,12 @@ import orjson
 from tiphys.api.resource import Object, Schema
 from tiphys.api.types import schema_named
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.options import IGNORE, STRICT, WARN, field_validation
 from tiphys.machinery import errors, yaml
-from tiphys.machinery.gvk import GroupKind, GroupVersionKind
+from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.protobuf import decode_envelope
 from tiphys.machinery.schema import DecodeError, Struct
+from tiphys.machinery.schema.checking import may_repeat_names
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -78,6 +80,20 @@ def parse_yaml(body: bytes) -> Any:
         raise errors.bad_request(str(error)) from None
 
 
+def read_yaml(body: bytes) -> tuple[Any, list[str]]:
+    """YAML or JSON, and which keys stand twice in one of its maps (the last one counts). Raises 400."""
+    try:
+        value = orjson.loads(body)
+        if not may_repeat_names(body, value):
+            return value, []
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return yaml.load_lenient(body)
+    except yaml.YAMLError as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from None
+
+
 def _decode_protobuf(body: bytes, struct: Struct) -> Object:
     try:
         _, obj = decode_envelope(body, lambda api_version, name: struct)
@@ -114,11 +130,10 @@ def expect_kind(obj: Any, kind: GroupVersionKind) -> Object:
     return obj
 
 
-def check_dry_run(wanted: list[str] | None, options: str | None) -> None:
-    """Refuses (422) a `dryRun` other than "All". `options` is the kind of the request's options; None: it has none."""
-    if wanted and options and set(wanted) != {"All"}:
-        found = errors.FieldError.not_supported(errors.Path("dryRun"), wanted, ("All",))
-        raise errors.invalid(GroupKind("meta.k8s.io", options), "", [found])
+def _forgets_owners(obj: Object) -> bool:
+    """Whether the owners are an empty list: the one list whose emptiness says something."""
+    metadata = obj.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("managedFields") == []
 
 
 def check_fields(
@@ -126,29 +141,24 @@ def check_fields(
 ) -> Object:
     """The canonical object of the expected kind. Unknown and duplicate fields go by the request's `fieldValidation`."""
     expect_kind(obj, kind)
-    mode = call.request.query.get("fieldValidation", ("Warn",))[0] or "Warn"
-    if mode not in ("Strict", "Warn", "Ignore"):
-        path = errors.Path("fieldValidation")
-        raise errors.invalid(
-            GroupVersionKind("meta.k8s.io", "v1", "CreateOptions").group_kind,
-            "",
-            [errors.FieldError.not_supported(path, mode, ("Ignore", "Strict", "Warn"))],
-        )
+    mode = field_validation(call)
     try:
-        result = schema.check(obj, duplicates_source=None if mode == "Ignore" else source)
+        result = schema.check(obj, duplicates_source=None if mode == IGNORE else source)
     except DecodeError as error:
         raise errors.bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'
         ) from None
     complaints = result.complaints
-    if complaints and mode == "Strict":
+    if complaints and mode == STRICT:
         raise errors.bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
             f"strict decoding error: {', '.join(complaints)}"
         )
-    if mode == "Warn":
+    if mode == WARN:
         for complaint in complaints:
             call.warn(complaint)
     checked: Object = result.object
     checked["kind"], checked["apiVersion"] = kind.kind, kind.api_version
+    if _forgets_owners(obj):
+        checked["metadata"]["managedFields"] = []
     return checked

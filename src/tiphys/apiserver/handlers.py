@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_of
-from tiphys.apiserver.bodies import check_dry_run, check_fields, read_object, read_options_body
+from tiphys.apiserver.bodies import content_type, read_object, read_options_body
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.patching import read_patch
+from tiphys.apiserver.options import check_options, refused, validate_dry_run
+from tiphys.apiserver.patching import APPLY, form_of, read_patch
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.deletion import DeleteOptions, deleted_status, read_delete_options
+from tiphys.apiserver.registry.metadata import check_name
 from tiphys.apiserver.registry.paging import read_options
 from tiphys.apiserver.selection import read_selection
 from tiphys.apiserver.subresources import SUBRESOURCES, VIRTUAL
@@ -23,20 +25,13 @@ from tiphys.net.http import Response
 
 _NAMED = frozenset({"get", "update", "patch", "delete"})
 """Verbs of one object; the others are those of a collection."""
-_OPTIONS = {
-    "create": "CreateOptions",
-    "update": "UpdateOptions",
-    "patch": "PatchOptions",
-    "delete": "DeleteOptions",
-    "deletecollection": "DeleteOptions",
-}
 Handler = Callable[[Call], Response | Awaitable[Response]]
 
 
 def serve(call: Call) -> Response | Awaitable[Response]:
     """The last step of the pipeline."""
     info, row = call.info, call.row
-    check_dry_run(call.request.query.get("dryRun"), _OPTIONS.get(info.verb))
+    check_options(call, applies=info.verb == "patch" and content_type(call) == APPLY)
     if row.namespaced and info.name and not info.namespace and info.verb in _NAMED:
         raise errors.generic_server_response(404, call.request.method)
     if call.subresource is not None:
@@ -93,38 +88,28 @@ def show(call: Call, record: Record, status: int = 200) -> Response:
 async def _update(call: Call) -> Response:
     row, info = call.row, call.info
     obj = read_object(call, row.gvk, schema_of(row))
-    metadata = obj.setdefault("metadata", {})
-    if metadata.get("name") != info.name:
-        given = metadata.get("name", "")
-        if given:
-            raise errors.bad_request(
-                f"the name of the object ({given}) does not match the name on the URL ({info.name})"
-            )
-        raise errors.bad_request(
-            "the name of the object ( based on URL) was undeterminable: name must be provided"
-        )
-    if row.namespaced and metadata.setdefault("namespace", info.namespace) != info.namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    status_only = info.subresource == "status"
+    check_name(obj, row, info.name, info.namespace)
 
     def change(old: Object) -> Object:
-        return _with_status(old, obj) if status_only else obj
+        return _with_status(call, old, obj) if info.subresource == "status" else obj
 
     create = (lambda: obj) if row.create_on_update and not info.subresource else None
     record, created = await call.server.writes.update(call, change, create=create)
     return show(call, record, 201 if created else 200)
 
 
-def _with_status(old: Object, new: Object) -> Object:
+def _with_status(call: Call, old: Object, new: Object) -> Object:
     """A write to /status changes the status, and of metadata what is not the user's intent."""
     changed = {**old, "metadata": {**new["metadata"]}}
-    for kept in (
-        ("ownerReferences", "finalizers")
-        if not old["metadata"].get("deletionTimestamp")
-        else ("ownerReferences",)
-    ):
+    reset = {"ownerReferences"}
+    if not old["metadata"].get("deletionTimestamp"):
+        reset.add("finalizers")
+    resets = call.subresource.resets if call.subresource is not None else ()
+    if "metadata" in resets:
+        reset |= {"labels", "annotations", "finalizers"}
+    elif "metadata.labels" in resets:
+        reset.add("labels")
+    for kept in reset:
         if kept in old["metadata"]:
             changed["metadata"][kept] = old["metadata"][kept]
         else:
@@ -138,26 +123,24 @@ def _with_status(old: Object, new: Object) -> Object:
 
 async def _patch(call: Call) -> Response:
     row, info = call.row, call.info
-    patch = read_patch(call)
+    patch = read_patch(call, form_of(call))
 
     def change(old: Object) -> Object:
-        new = patch(old)
-        new = check_fields(call, new, row.gvk, schema_of(row))
-        metadata = new.setdefault("metadata", {})
-        if metadata.get("name") != info.name:
-            path = errors.Path("metadata").child("name")
-            found = errors.FieldError.invalid(path, metadata.get("name", ""), "field is immutable")
-            raise errors.invalid(row.group_kind, info.name, [found])
-        return _with_status(old, new) if info.subresource == "status" else new
+        new = patch.change(old)
+        check_name(new, row, info.name, info.namespace)
+        return _with_status(call, old, new) if info.subresource == "status" else new
 
-    record, created = await call.server.writes.update(call, change)
+    create = None if info.subresource else patch.create
+    record, created = await call.server.writes.update(call, change, create=create, owned=patch.applies)
     return show(call, record, 201 if created else 200)
 
 
 def delete_options(call: Call) -> DeleteOptions:
     """The options of a DELETE, from its body or its query."""
     body = read_options_body(call, "DeleteOptions") if call.request.body.strip() else {}
-    check_dry_run(body.get("dryRun"), "DeleteOptions")
+    found = validate_dry_run(body.get("dryRun"))
+    if found:
+        raise refused("DeleteOptions", found)
     return read_delete_options(body, call.request.query)
 
 

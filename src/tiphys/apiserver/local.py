@@ -7,7 +7,7 @@ from typing import Any
 
 from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.cache import Event, ResourceCache
-from tiphys.apiserver.registry.writes import convert_from_stored
+from tiphys.apiserver.registry.versions import convert_from_stored
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery import errors
 from tiphys.net.http import Request, Response

@@ -25,6 +25,7 @@ from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
 from tiphys.apiserver.responses import failure
 from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
+from tiphys.apiserver.version import GIT_VERSION
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.names import Random
@@ -126,7 +127,7 @@ class APIServer:
 
     def internal_call(self, row: Resource, namespace: str, name: str, *, subresource: str = "") -> Call:
         """A Call of the server's own, for a write that one request makes on another object."""
-        call = Call(self, Request("PUT", "/"))
+        call = Call(self, Request("PUT", "/", {"user-agent": f"kube-apiserver/{GIT_VERSION}"}))
         call.user, call.row = INTERNAL, row
         call.info.is_resource = True
         call.info.group, call.info.version, call.info.resource = row.group, row.version, row.plural

@@ -61,10 +61,18 @@ class LocalAPI(Protocol):
 
 
 class InProcessTransport:
-    """`Transport` over a LocalAPI, as one user."""
+    """`Transport` over a LocalAPI, as one user. What it writes is owned by the program that `user_agent` names."""
 
-    def __init__(self, api: LocalAPI, user: str, groups: Sequence[str] = ("system:authenticated",)) -> None:
+    def __init__(
+        self,
+        api: LocalAPI,
+        user: str,
+        groups: Sequence[str] = ("system:authenticated",),
+        *,
+        user_agent: str = "tiphys",
+    ) -> None:
         self._api = api
+        self._user_agent = user_agent
         self._identity = LocalIdentity(user, tuple(groups))
 
     async def request(
@@ -77,7 +85,7 @@ class InProcessTransport:
         content_type: str = JSON,
         timeout_seconds: float | None = None,
     ) -> Object:
-        headers = {"accept": JSON, "content-type": content_type}
+        headers = {"accept": JSON, "content-type": content_type, "user-agent": self._user_agent}
         data = b"" if body is None else orjson.dumps(body)
         request = Request(method, target(path, query), headers, data)
         request.context = self._identity

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tiphys.apiserver.local import LocalAPI
+from tiphys.apiserver.version import GIT_VERSION
 from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Informers
@@ -29,20 +30,23 @@ class Components:
         self._clock = clock
         self._options = options
         self._switches = switches
-        self._informers = Informers(self._client("system:kube-controller-manager"), clock=clock)
+        self._informers = Informers(
+            self._client("system:kube-controller-manager", "kube-controller-manager"), clock=clock
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
-    def _client(self, user: str) -> Client:
-        return Client(InProcessTransport(self._local, user, _GROUPS))
+    def _client(self, user: str, program: str) -> Client:
+        agent = f"{program}/{GIT_VERSION}"
+        return Client(InProcessTransport(self._local, user, _GROUPS, user_agent=agent))
 
     def start(self) -> None:
         for entry in catalog.enabled(self._switches):
-            client = self._client(f"system:serviceaccount:kube-system:{entry.account}")
+            account = f"system:serviceaccount:kube-system:{entry.account}"
+            client = self._client(account, "kube-controller-manager")
             work = catalog.run(entry.name, self._options, self._informers, clock=self._clock, client=client)
             self._spawn(entry.name, work)
-        scheduler = Scheduler(
-            self._informers, clock=self._clock, client=self._client("system:kube-scheduler")
-        )
+        client = self._client("system:kube-scheduler", "kube-scheduler")
+        scheduler = Scheduler(self._informers, clock=self._clock, client=client)
         self._spawn("scheduler", scheduler.run())
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:

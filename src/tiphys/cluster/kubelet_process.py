@@ -25,6 +25,7 @@ from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.limited_transport import LimitedTransport
+from tiphys.kubelet.node import KUBELET_VERSION
 from tiphys.kubelet.server import KubeletServer
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
@@ -52,7 +53,7 @@ class KubeletProcess:
 
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
-        transport = HTTPSTransport(access(settings), user_agent="kubelet/v1.36.2")
+        transport = HTTPSTransport(access(settings), user_agent=f"kubelet/{KUBELET_VERSION}")
         client = Client(LimitedTransport(transport))
         pods = self._pods_of(client)
         server = self._server()

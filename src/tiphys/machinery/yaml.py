@@ -27,13 +27,32 @@ def load(text: bytes | str) -> Any:
     return documents[0] if documents else None
 
 
+def load_lenient(text: bytes | str) -> tuple[Any, list[str]]:
+    """The first document in a text, and where keys stand twice in one map: the last one counts. Raises YAMLError."""
+    repeated: list[str] = []
+    documents = _load(text, repeated)
+    return (documents[0] if documents else None), repeated
+
+
 def load_all(text: bytes | str) -> list[Any]:
     """Every document in a text."""
+    return _load(text, None)
+
+
+def _load(text: bytes | str, repeated: list[str] | None) -> list[Any]:
     import yaml
 
     try:
         _check_shape(text)
-        return list(yaml.load_all(text, Loader=_loader()))
+        loader = _loader()(text)
+        loader.repeated = repeated
+        documents = []
+        try:
+            while loader.check_data():
+                documents.append(loader.get_data())
+        finally:
+            loader.dispose()
+        return documents
     except YAMLError:
         raise
     except (ValueError, OverflowError) as error:  # a number that is none, such as `!!int x`
@@ -116,7 +135,9 @@ def _loader() -> Any:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = _key(key_node, loader)
-            if key in result:
+            if key in result and loader.repeated is not None:
+                loader.repeated.append(f'line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+            elif key in result:
                 raise yaml.constructor.ConstructorError(
                     None, None, f'key "{key}" already set in map', key_node.start_mark
                 )

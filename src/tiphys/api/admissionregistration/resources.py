@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.admissionregistration import columns, defaults, policy_validation, webhook_validation
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -56,7 +56,7 @@ RESOURCES = (
         plural="validatingadmissionpolicies",
         namespaced=False,
         categories=("api-extensions",),
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="admissionregistration/v1.ValidatingAdmissionPolicy",
         defaults=defaults.validating_policy,
         validate=policy_validation.validating_policy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.apiextensions import defaults, prepare, validation
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 
 RESOURCES = (
     Resource(
@@ -14,7 +14,7 @@ RESOURCES = (
         namespaced=False,
         short_names=("crd", "crds"),
         categories=("api-extensions",),
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="apiextensions/v1.CustomResourceDefinition",
         defaults=defaults.custom_resource_definition,
         prepare=prepare.custom_resource_definition,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.apiregistration import columns, defaults, prepare, validation
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 from tiphys.machinery import names
 
 RESOURCES = (
@@ -14,7 +14,7 @@ RESOURCES = (
         plural="apiservices",
         namespaced=False,
         categories=("api-extensions",),
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="apiregistration/v1.APIService",
         defaults=defaults.api_service,
         prepare=prepare.api_service,

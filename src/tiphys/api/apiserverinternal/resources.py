@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.apiserverinternal import columns, defaults
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 
 RESOURCES = (
     Resource(
@@ -12,7 +12,7 @@ RESOURCES = (
         kind="StorageVersion",
         plural="storageversions",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="apiserverinternal/v1alpha1.StorageVersion",
         defaults=defaults.storage_version,
         table=columns.STORAGE_VERSION,

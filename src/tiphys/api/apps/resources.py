@@ -47,7 +47,7 @@ RESOURCES = (
         categories=("all",),
         subresources=(
             Subresource("scale", kind=GroupVersionKind("autoscaling", "v1", "Scale")),
-            Subresource("status"),
+            Subresource("status", resets=("spec", "metadata.labels")),
         ),
         scale=ScalePaths(),
         type="apps/v1.Deployment",

@@ -16,6 +16,14 @@ NAMESPACE_FINALIZER = "kubernetes"
 GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
 
+RESIZED = tuple(
+    f"spec.{containers}.*.{field}"
+    for containers in ("containers", "initContainers")
+    for field in ("resources", "resizePolicy")
+)
+"""What a write of `/resize` changes (upstream leaves the pod's own resources out, so nobody owns them by it)."""
+
+
 def pod(new: Object, old: Object | None) -> None:
     spec = new["spec"]
     _mirror_service_account(spec)

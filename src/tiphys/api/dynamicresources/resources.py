@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiphys.api.columns import NAME_AND_AGE
 from tiphys.api.dynamicresources import columns, conversion, defaults, prepare, selectable, validation
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -26,7 +26,7 @@ RESOURCES = (
         kind="ResourceClaim",
         plural="resourceclaims",
         namespaced=True,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="dynamicresources/v1.ResourceClaim",
         defaults=defaults.resource_claim,
         validate=validation.resource_claim,
@@ -80,7 +80,7 @@ RESOURCES = (
         kind="DeviceTaintRule",
         plural="devicetaintrules",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="dynamicresources/v1beta2.DeviceTaintRule",
         stored=GroupVersionKind("resource.k8s.io", "v1alpha3", "DeviceTaintRule"),
         prepare=prepare.device_taint_rule,
@@ -94,7 +94,7 @@ RESOURCES = (
         kind="ResourceClaim",
         plural="resourceclaims",
         namespaced=True,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="dynamicresources/v1beta2.ResourceClaim",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
         defaults=defaults.resource_claim,
@@ -151,7 +151,7 @@ RESOURCES = (
         kind="ResourceClaim",
         plural="resourceclaims",
         namespaced=True,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="dynamicresources/v1beta1.ResourceClaim",
         stored=GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim"),
         conversion=conversion.RESOURCE_CLAIM,
@@ -198,7 +198,7 @@ RESOURCES = (
         kind="DeviceTaintRule",
         plural="devicetaintrules",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="dynamicresources/v1alpha3.DeviceTaintRule",
         prepare=prepare.device_taint_rule,
         validate=validation.device_taint_rule,
@@ -211,7 +211,7 @@ RESOURCES = (
         kind="ResourcePoolStatusRequest",
         plural="resourcepoolstatusrequests",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="dynamicresources/v1alpha3.ResourcePoolStatusRequest",
         defaults=defaults.pool_status_request,
         validate=validation.pool_status_request,

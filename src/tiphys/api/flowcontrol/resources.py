@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.flowcontrol import columns, defaults, validation
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 
 RESOURCES = (
     Resource(
@@ -12,7 +12,7 @@ RESOURCES = (
         kind="FlowSchema",
         plural="flowschemas",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="flowcontrol/v1.FlowSchema",
         defaults=defaults.flow_schema,
         validate=validation.flow_schema,
@@ -24,7 +24,7 @@ RESOURCES = (
         kind="PriorityLevelConfiguration",
         plural="prioritylevelconfigurations",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="flowcontrol/v1.PriorityLevelConfiguration",
         defaults=defaults.priority_level_configuration,
         validate=validation.priority_level_configuration,

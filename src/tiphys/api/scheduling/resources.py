@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.columns import NAME_AND_AGE
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 from tiphys.api.scheduling import columns, defaults, validation
 
 RESOURCES = (
@@ -26,7 +26,7 @@ RESOURCES = (
         kind="PodGroup",
         plural="podgroups",
         namespaced=True,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="scheduling/v1alpha2.PodGroup",
         defaults=defaults.pod_group,
         validate=validation.pod_group,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 from tiphys.api.storage import columns, defaults, validation
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -66,7 +66,7 @@ RESOURCES = (
         kind="VolumeAttachment",
         plural="volumeattachments",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="storage/v1.VolumeAttachment",
         defaults=defaults.volume_attachment,
         validate=validation.volume_attachment,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.columns import NAME_AND_AGE
-from tiphys.api.resource import Resource, Subresource
+from tiphys.api.resource import STATUS_ONLY, Resource
 from tiphys.api.storagemigration import validation
 
 RESOURCES = (
@@ -13,7 +13,7 @@ RESOURCES = (
         kind="StorageVersionMigration",
         plural="storageversionmigrations",
         namespaced=False,
-        subresources=(Subresource("status"),),
+        subresources=(STATUS_ONLY,),
         type="storagemigration/v1beta1.StorageVersionMigration",
         validate=validation.storage_version_migration,
         table=NAME_AND_AGE,

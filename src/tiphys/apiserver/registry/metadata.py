@@ -38,7 +38,6 @@ def fill_new(
     metadata = obj["metadata"]
     for name in _SERVER_FIELDS:
         metadata.pop(name, None)
-    metadata.pop("managedFields", None)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = names.simple_generate(metadata["generateName"], random)
     metadata["uid"] = new_uid()
@@ -197,4 +196,18 @@ def check_scope(obj: Object, row: Resource, namespace: str) -> None:
     elif metadata["namespace"] != namespace:
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+def check_name(obj: Object, row: Resource, name: str, namespace: str) -> None:
+    """Refuses (400) an object that is not the one that the path names."""
+    given = (obj.get("metadata") or {}).get("name")
+    check_scope(obj, row, namespace)
+    if not given:
+        raise errors.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
+    if given != name:
+        raise errors.bad_request(
+            f"the name of the object ({given}) does not match the name on the URL ({name})"
         )

@@ -17,7 +17,7 @@ from tiphys.apiserver.registry.paging import (
     encode_token,
     read_options,
 )
-from tiphys.apiserver.registry.writes import convert_from_stored
+from tiphys.apiserver.registry.versions import convert_from_stored
 from tiphys.apiserver.selection import Selection, read_selection
 from tiphys.apiserver.tables import TablePrinter
 from tiphys.apiserver.views import (

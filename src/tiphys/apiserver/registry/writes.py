@@ -1,7 +1,7 @@
 """Create, update, patch and delete, the same for every kind.
 
-A write is: the object as the client sent it → defaults → admission may change it → the kind's own rules → admission may
-refuse it → one compare-and-set in the store. When somebody else wrote first, a write that did not name a resourceVersion
+A write is: the object as the client sent it → defaults → its owners → admission may change it → the kind's own rules →
+admission may refuse it → one compare-and-set in the store. When somebody else wrote first, a write that did not name a resourceVersion
 begins again from the new state.
 """
 
@@ -17,6 +17,7 @@ from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.allocators import Allocators
+from tiphys.apiserver.authorization import authorize_create
 from tiphys.apiserver.cache import ResourceCache, WatchCache, resource_prefix
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.records import Record, encode_stored, with_version
@@ -27,7 +28,10 @@ from tiphys.apiserver.registry.deletion import (
     is_finished,
     plan_deletion,
 )
+from tiphys.apiserver.registry.owners import Owners
+from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
+from tiphys.machinery.apply import differs_only_in_times
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.names import Random
 from tiphys.store.interface import Conflict, Store
@@ -58,6 +62,7 @@ class Writes:
         self._clock = clock
         self._random = random
         self.chain = Chain()
+        self.owners = Owners(scheme)
 
     # What plugins and subresources look up.
 
@@ -90,7 +95,7 @@ class Writes:
         generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
         for attempt in range(GENERATE_NAME_TRIES):
             try:
-                return await self._create_once(call, {**obj, "metadata": dict(obj["metadata"])})
+                return await self._create_once(call, obj)
             except Conflict:
                 name = obj["metadata"].get("name", "")
                 if not generated:
@@ -101,14 +106,17 @@ class Writes:
                     ) from None
         raise AssertionError("unreachable")
 
-    async def _create_once(self, call: Call, obj: Object) -> Record:
+    async def _create_once(self, call: Call, obj: Object, *, owned: bool = False) -> Record:
         row = call.row
         now = self._clock.now()
+        obj = {**obj, "metadata": dict(obj["metadata"])}
         rules.fill_new(obj, row, now, self._random, rules.random_uid)
         if row.subresource("status") is not None and not row.status_on_create:
             obj.pop("status", None)
         if row.defaults is not None:
             row.defaults(obj)
+        if not owned:
+            self.owners.keep(call, obj, None, now)
         attributes = self._attributes(call, CREATE, obj, None)
         await self.chain.admit(attributes)
         if row.prepare is not None:
@@ -123,22 +131,37 @@ class Writes:
     # Update and patch
 
     async def update(
-        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None
+        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, owned: bool = False
     ) -> tuple[Record, bool]:
-        """Applies a change to one object. `create`: what to make when there is none. (record, whether it was created)"""
+        """Applies a change to one object. `create`: what to make when there is none. (record, whether it was created)
+
+        `owned`: what both give says already who owns what.
+        """
         row, info = call.row, call.info
         for _ in range(CONFLICT_TRIES):
             record = self.cache_of(row).get(info.namespace, info.name)
-            if record is None:
-                if create is None:
-                    raise errors.not_found(row.group_resource, info.name)
-                return await self.create(call, create()), True
-            old = self.decode(row, record)
-            new = change(convert_from_stored(row, record.copy()))
-            self._check_identity(row, new, old)
             with suppress(Conflict):  # a client that named a state is refused the next time round
-                return await self._update_once(call, record, new, old), False
+                if record is None:
+                    return await self._create_at(call, create, owned=owned), True
+                old = self.decode(row, record)
+                new = change(convert_from_stored(row, record.copy()))
+                self._check_identity(row, new, old)
+                return await self._update_once(call, record, new, old, owned=owned), False
         raise errors.conflict(row.group_resource, info.name)
+
+    async def _create_at(self, call: Call, create: Callable[[], Object] | None, *, owned: bool) -> Record:
+        """Creates the object that a path names."""
+        row, info = call.row, call.info
+        if create is None:
+            raise errors.not_found(row.group_resource, info.name)
+        authorize_create(call)
+        obj = create()
+        uid = obj["metadata"].get("uid")
+        if uid:
+            cause = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise errors.conflict(row.group_resource, info.name, cause)
+        rules.check_name(obj, row, info.name, info.namespace)
+        return await self._create_once(call, obj, owned=owned)
 
     @staticmethod
     def _check_identity(row: Resource, new: Object, old: Object) -> None:
@@ -157,7 +180,9 @@ class Writes:
         elif wanted != before["resourceVersion"]:
             raise errors.conflict(row.group_resource, name)
 
-    async def _update_once(self, call: Call, record: Record, new: Object, old: Object) -> Record:
+    async def _update_once(
+        self, call: Call, record: Record, new: Object, old: Object, *, owned: bool
+    ) -> Record:
         row = call.row
         new = {**new, "metadata": dict(new["metadata"])}
         rules.keep_server_fields(new, old)
@@ -165,6 +190,8 @@ class Writes:
             self._keep_status(row, new, old)
         if row.defaults is not None:
             row.defaults(new)
+        if not owned:
+            self.owners.keep(call, new, old, self._clock.now())
         attributes = self._attributes(call, UPDATE, new, old)
         await self.chain.admit(attributes)
         own = _rules_of(row, call.info.subresource)
@@ -176,7 +203,7 @@ class Writes:
             self._check(row, new, old, own.validate)
             await self.chain.validate(attributes)
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-            if new == old:
+            if new == old or differs_only_in_times(new, old):
                 return record
             if is_finished(row, new):
                 return await self._remove(call, record, new)
@@ -311,21 +338,3 @@ def _rules_of(row: Resource, subresource: str) -> Rules:
         return Rules(row.prepare_status, row.validate_status, raises_generation=False)
     found = row.subresource(subresource)
     return found.rules if found is not None and found.rules is not None else Rules(row.prepare, row.validate)
-
-
-def convert_from_stored(row: Resource, obj: Object) -> Object:
-    """A stored object in the version of a row; shares what does not differ."""
-    if row.stored is None:
-        return obj
-    if row.conversion is not None:
-        return row.conversion.from_stored(obj)
-    return {**obj, "kind": row.kind, "apiVersion": row.api_version}
-
-
-def convert_to_stored(row: Resource, obj: Object) -> Object:
-    """An object of a row's version as it is kept."""
-    if row.stored is None:
-        return obj
-    if row.conversion is not None:
-        return row.conversion.to_stored(obj)
-    return {**obj, "kind": row.stored.kind, "apiVersion": row.stored.api_version}

@@ -47,7 +47,8 @@ async def _bind(call: Call, binding: Object) -> Response:
     def change(pod: Object) -> Object:
         return _assign(call, pod, node, uid, binding.get("metadata") or {})
 
-    await call.server.writes.update(call, change)
+    # A binding leaves the owners as they are: upstream writes it past the field manager.
+    await call.server.writes.update(call, change, owned=True)
     return json_response(_SUCCESS, 201)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_of
-from tiphys.apiserver.bodies import check_fields, read_object
+from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.patching import read_patch
+from tiphys.apiserver.patching import form_of, read_patch
 from tiphys.net.http import Response
 
 
@@ -20,13 +20,12 @@ async def ephemeral_containers(call: Call) -> Response:
         sent = read_object(call, row.gvk, schema_of(row))
         record, _ = await call.server.writes.update(call, lambda old: _only_these(old, sent))
         return show(call, record)
-    patch = read_patch(call)
+    patch = read_patch(call, form_of(call))
 
     def change(old: Object) -> Object:
-        new = check_fields(call, patch(old), row.gvk, schema_of(row))
-        return _only_these(old, new)
+        return _only_these(old, patch.change(old))
 
-    record, _ = await call.server.writes.update(call, change)
+    record, _ = await call.server.writes.update(call, change, owned=patch.applies)
     return show(call, record)
 
 
@@ -38,5 +37,9 @@ def _only_these(old: Object, new: Object) -> Object:
         spec["ephemeralContainers"] = wanted
     else:
         spec.pop("ephemeralContainers", None)
-    version = (new.get("metadata") or {}).get("resourceVersion")
-    return {**old, "metadata": {**old["metadata"], "resourceVersion": version}, "spec": spec}
+    given = new.get("metadata") or {}
+    metadata = {**old["metadata"], "resourceVersion": given.get("resourceVersion")}
+    for name in ("uid", "managedFields"):
+        if name in given:
+            metadata[name] = given[name]
+    return {**old, "metadata": metadata, "spec": spec}

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from tiphys.api.resource import Object, Resource
 from tiphys.api.types import schema_named
-from tiphys.apiserver.bodies import check_fields, read_object
+from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.patching import MERGE_PATCH, read_patch
+from tiphys.apiserver.patching import Form, read_patch
 from tiphys.apiserver.records import Record
+from tiphys.apiserver.registry.metadata import check_name
+from tiphys.apiserver.registry.owners import field_path, manager_of
 from tiphys.apiserver.responses import json_response
 from tiphys.machinery import errors
+from tiphys.machinery.apply import Target, update
+from tiphys.machinery.apply.scale import ReplicasPaths, parent_entries, scale_entries
 from tiphys.machinery.gvk import GroupKind, GroupVersionKind
 from tiphys.machinery.selectors import label_selector_from_dict
 from tiphys.net.http import Response
 
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
-_TYPE = "autoscaling/v1.Scale"
-__all__ = ["MERGE_PATCH", "scale"]
+_SCHEMA = schema_named("autoscaling/v1.Scale")
+_FORM = Form(
+    SCALE,
+    _SCHEMA,
+    Target(api_version=SCALE.api_version, kind=SCALE.kind, shape=_SCHEMA.shape, subresource="scale"),
+)
 
 
 async def scale(call: Call) -> Response:
@@ -29,39 +38,65 @@ async def scale(call: Call) -> Response:
         record = writes.find(call.row, call.info.namespace, call.info.name)
         return _show(call.row, writes.decode(call.row, record))
     if call.info.verb == "update":
-        wanted = read_object(call, SCALE, schema_named(_TYPE))
-        record = await _write(call, lambda current: wanted)
+        wanted = read_object(call, SCALE, _SCHEMA)
+        record = await _write(call, lambda current: wanted, applies=False)
     else:
-        patch = read_patch(call)
-        record = await _write(call, lambda current: _checked(call, patch(current)))
+        patch = read_patch(call, _FORM)
+        record = await _write(call, patch.change, applies=patch.applies)
     return _show(call.row, writes.decode(call.row, record))
 
 
-def _checked(call: Call, obj: Object) -> Object:
-    return check_fields(call, obj, SCALE, schema_named(_TYPE))
-
-
-async def _write(call: Call, want: Any) -> Record:
-    row = call.row
+async def _write(call: Call, want: Callable[[Object], Object], *, applies: bool) -> Record:
+    row, info, server = call.row, call.info, call.server
+    paths = _replicas_paths(call)
 
     def change(old: Object) -> Object:
-        new = want(_scale_of(row, old))
-        replicas = (new.get("spec") or {}).get("replicas", 0)
-        if replicas < 0:
-            path = errors.Path("spec").child("replicas")
-            found = errors.FieldError.invalid(path, replicas, "must be greater than or equal to 0")
-            raise errors.invalid(GroupKind("autoscaling", "Scale"), call.info.name, [found])
-        changed: Object = orjson.loads(orjson.dumps(old))
-        version = (new.get("metadata") or {}).get("resourceVersion")
-        if version:
-            changed["metadata"]["resourceVersion"] = version
-        else:
-            changed["metadata"].pop("resourceVersion", None)
-        _put(changed, _paths(row).spec_replicas, replicas)
+        entries = old["metadata"].get("managedFields")
+
+        def shown() -> Object:
+            scale = _scale_of(row, old)
+            scale["metadata"]["managedFields"] = scale_entries(entries, paths)
+            return scale
+
+        new = want(shown())
+        check_name(new, row, info.name, info.namespace)
+        owners = (
+            new["metadata"].get("managedFields")
+            if applies
+            else update(_FORM.target, shown(), new, manager_of(call), server.clock.now())
+        )
+        changed = _scaled(call, old, new)
+        changed["metadata"]["managedFields"] = parent_entries(entries, owners, paths, row.api_version)
         return changed
 
-    record, _ = await call.server.writes.update(call, change)
+    record, _ = await server.writes.update(call, change, owned=True)
     return record
+
+
+def _scaled(call: Call, old: Object, scale: Object) -> Object:
+    """The object after its replicas have become what the scale says. Raises 422."""
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if replicas < 0:
+        path = errors.Path("spec").child("replicas")
+        found = errors.FieldError.invalid(path, replicas, "must be greater than or equal to 0")
+        raise errors.invalid(GroupKind("autoscaling", "Scale"), call.info.name, [found])
+    changed: Object = orjson.loads(orjson.dumps(old))
+    for name in ("uid", "resourceVersion"):
+        if scale["metadata"].get(name):
+            changed["metadata"][name] = scale["metadata"][name]
+        else:
+            changed["metadata"].pop(name, None)
+    _put(changed, _paths(call.row).spec_replicas, replicas)
+    return changed
+
+
+def _replicas_paths(call: Call) -> ReplicasPaths:
+    """Where each version of the kind keeps its replicas."""
+    row = call.row
+    return {
+        each.api_version: field_path(each.scale.spec_replicas.strip(".")) if each.scale is not None else None
+        for each in call.server.scheme.versions(row.group, row.plural)
+    }
 
 
 def _paths(row: Resource) -> Any:

@@ -16,7 +16,6 @@ from tiphys.machinery.apply.fieldset import (
     contains,
     difference,
     intersection,
-    recursive_difference,
 )
 from tiphys.machinery.apply.managers import (
     APPLY,
@@ -32,7 +31,6 @@ from tiphys.machinery.apply.target import (
     Object,
     Target,
     in_version,
-    owned,
     reconciled,
 )
 from tiphys.machinery.apply.typed import FieldReader, compare, everything
@@ -66,7 +64,7 @@ def _checked(
 ) -> Object:
     claim = _claim(target, applied)
     kubectl = manager == last_applied.MANAGER and live is not None
-    fields = owned(claim.fields, target.ignored)
+    fields = target.owned(claim.fields)
     applier = Ownership(manager, APPLY, target.api_version, fields, format_time(now), target.subresource)
     if live is None:
         obj: Object = without_nulls(target.shape, applied) if claim.has_nulls else applied
@@ -196,7 +194,7 @@ def _without_given_up(target: Target, merged: Object, last: Ownership, owners: l
     if seen is None:
         return merged
     start, shape = seen
-    given_up = recursive_difference(last.fields, target.ignored)
+    given_up = target.written(last.fields)
     held = _held_by_version(target, owners)
     held_here = held.pop(_version_key(target, last), [])
     for fields in held_here:

@@ -35,6 +35,7 @@ _UNOWNED_FIELDS: FieldSet = {
     **{f"f:{name}": {} for name in _UNOWNED},
     "f:metadata": {".": {}, **{f"f:{name}": {} for name in _UNOWNED_METADATA}},
 }
+ANY_ELEMENT = "*"
 RESET_STATUS: FieldSet = {"f:status": {}}
 """What a write to an object itself leaves alone, where the kind has a status subresource."""
 RESET_SPEC: FieldSet = {"f:spec": {}}
@@ -51,10 +52,37 @@ class Target:
     subresource: str = ""
     ignored: FieldSet = field(default_factory=dict)
     """What this path resets, with all that is below: nobody comes to own it by a write here, nobody loses it."""
+    only: FieldSet = field(default_factory=dict)
+    """What this path resets all but, as leaves (`*` is any element): `{"f:spec": {"f:ephemeralContainers": {}}}`."""
     convert: Convert | None = None
     """None: the kind has one version, or all have the same fields."""
     schema_changes: bool = False
     """Whether a list or map may have become atomic, or granular, since owners were written down (custom resources)."""
+
+    def written(self, fields: FieldSet) -> FieldSet:
+        """What of the fields a write by this path can change."""
+        if self.only:
+            fields = _matching(fields, self.only)
+        return recursive_difference(fields, self.ignored) if self.ignored else fields
+
+    def owned(self, fields: FieldSet) -> FieldSet:
+        """The fields that a writer may own: nothing that is the server's, and nothing of what is reset."""
+        return difference(self.written(fields), _UNOWNED_FIELDS)
+
+
+def _matching(fields: FieldSet, patterns: FieldSet) -> FieldSet:
+    """What stands at or below one of the patterns' leaves."""
+    found: FieldSet = {}
+    for element, branch in fields.items():
+        below = patterns.get(element)
+        if below is None:
+            below = patterns.get(ANY_ELEMENT)
+            if below is None:
+                continue
+        kept = _matching(branch, below) if below else branch
+        if kept or not below:
+            found[element] = kept
+    return found
 
 
 def without_unowned(obj: Object) -> Object:
@@ -64,13 +92,6 @@ def without_unowned(obj: Object) -> Object:
     if isinstance(metadata, dict):
         owned["metadata"] = {name: value for name, value in metadata.items() if name not in _UNOWNED_METADATA}
     return owned
-
-
-def owned(fields: FieldSet, ignored: FieldSet) -> FieldSet:
-    """The fields that a writer may own: nothing that is the server's, and nothing of what is ignored."""
-    if ignored:
-        fields = recursive_difference(fields, ignored)
-    return difference(fields, _UNOWNED_FIELDS)
 
 
 class Differences:
@@ -85,8 +106,8 @@ class Differences:
 
     def _compare(self, shape: Shape, old: Object, new: Object) -> Comparison:
         found = compare(shape, without_unowned(old), without_unowned(new))
-        ignored = self._target.ignored
-        return Comparison(owned(found.changed, ignored), owned(found.removed, ignored))
+        owned = self._target.owned
+        return Comparison(owned(found.changed), owned(found.removed))
 
     def seen_in(self, api_version: str) -> Comparison | None:
         """None: there is no such version."""

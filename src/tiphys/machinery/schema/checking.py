@@ -36,7 +36,7 @@ def check(struct: Struct, obj: Any, *, duplicates_source: bytes | None = None) -
     passes = _gates.get(struct)
     if passes is None:
         passes = _gates[struct] = gate(struct)
-    repeated = duplicates_source is not None and _may_repeat_names(duplicates_source, obj)
+    repeated = duplicates_source is not None and may_repeat_names(duplicates_source, obj)
     if not repeated and passes(obj):
         return CheckResult(obj)
     try:
@@ -51,7 +51,7 @@ def check(struct: Struct, obj: Any, *, duplicates_source: bytes | None = None) -
     return CheckResult(decoded, tuple(decoder.complaints))
 
 
-def _may_repeat_names(source: bytes, obj: Any) -> bool:
+def may_repeat_names(source: bytes, obj: Any) -> bool:
     """Whether a name was lost on reading: then quotes are missing when the object is written again.
 
     A quote inside a string is written as `\\"`, so it counts alike on both sides, unless it came as `\\u0022`.
