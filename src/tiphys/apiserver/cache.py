@@ -129,6 +129,11 @@ class ResourceCache:
     def watcher_count(self) -> int:
         return sum(map(len, self._watchers.values()))
 
+    def forget_history(self, revision: int) -> None:
+        """From now on a watch cannot resume from before `revision`, the newest one."""
+        self.oldest = revision
+        self._history.clear()
+
     def events_after(self, revision: int) -> list[Event] | None:
         """What happened after `revision`, oldest first; None when that reaches back beyond what is remembered."""
         if revision < self.oldest:
@@ -170,6 +175,11 @@ class WatchCache:
     def forget(self, prefix: str) -> None:
         """Drops the cache of a resource that is no longer served."""
         self._caches.pop(prefix, None)
+
+    def forget_history(self) -> None:
+        """As if much time had passed: see ResourceCache. For clients' tests, with the store's own compaction."""
+        for cache in self._caches.values():
+            cache.forget_history(self.revision)
 
     def _changed(self, changes: Sequence[Change]) -> None:
         now = self._clock.monotonic()

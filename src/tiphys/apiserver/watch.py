@@ -137,6 +137,10 @@ class WatchStream:
         self._sink.write(self._view.error(status))
         self._sink.close()
 
+    def abort(self) -> None:
+        """Cuts the client off, visibly."""
+        self._sink.abort()
+
     def close(self) -> None:
         self._sink.close()
 

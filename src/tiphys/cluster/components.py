@@ -18,6 +18,8 @@ from tiphys.scheduler.run import Scheduler
 
 log = logging.getLogger(__name__)
 
+SCHEDULER = "scheduler"
+
 # Until roles are there, every component of ours may do everything; the names are those that roles will be bound to.
 _GROUPS = ("system:masters", "system:authenticated")
 
@@ -25,15 +27,24 @@ _GROUPS = ("system:masters", "system:authenticated")
 class Components:
     """Started after the API server, stopped before it."""
 
-    def __init__(self, local: LocalAPI, clock: Clock, options: catalog.Options, switches: list[str]) -> None:
+    def __init__(
+        self,
+        local: LocalAPI,
+        clock: Clock,
+        options: catalog.Options,
+        switches: list[str],
+        *,
+        scheduler: bool = True,
+    ) -> None:
         self._local = local
         self._clock = clock
         self._options = options
         self._switches = switches
+        self._with_scheduler = scheduler
         self._informers = Informers(
             self._client("system:kube-controller-manager", "kube-controller-manager"), clock=clock
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def _client(self, user: str, program: str) -> Client:
         agent = f"{program}/{GIT_VERSION}"
@@ -41,23 +52,47 @@ class Components:
 
     def start(self) -> None:
         for entry in catalog.enabled(self._switches):
-            account = f"system:serviceaccount:kube-system:{entry.account}"
-            client = self._client(account, "kube-controller-manager")
-            work = catalog.run(entry.name, self._options, self._informers, clock=self._clock, client=client)
-            self._spawn(entry.name, work)
-        client = self._client("system:kube-scheduler", "kube-scheduler")
-        scheduler = Scheduler(self._informers, clock=self._clock, client=client)
-        self._spawn("scheduler", scheduler.run())
+            self.switch_on(entry.name)
+        if self._with_scheduler:
+            self.switch_on(SCHEDULER)
+
+    @property
+    def running(self) -> list[str]:
+        return sorted(self._tasks)
+
+    def switch_on(self, name: str) -> None:
+        """Starts a controller by upstream's name, or the scheduler; nothing happens when it runs. LookupError when there is none."""
+        if name in self._tasks:
+            return
+        if name == SCHEDULER:
+            client = self._client("system:kube-scheduler", "kube-scheduler")
+            self._spawn(name, Scheduler(self._informers, clock=self._clock, client=client).run())
+            return
+        if name not in catalog.BY_NAME:
+            raise LookupError(f"there is no controller {name!r}")
+        account = f"system:serviceaccount:kube-system:{catalog.BY_NAME[name].account}"
+        client = self._client(account, "kube-controller-manager")
+        work = catalog.run(name, self._options, self._informers, clock=self._clock, client=client)
+        self._spawn(name, work)
+
+    async def switch_off(self, name: str) -> None:
+        """Ends a controller, or the scheduler, as if its process had ended."""
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(_complain)
-        self._tasks.append(task)
+        self._tasks[name] = task
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._informers.stop()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.kubelet.hooks import Hooks
-from tiphys.kubelet.host import Host
+from tiphys.kubelet.host import Host, Prober
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import simulated_machine
 from tiphys.kubelet.node import Machine, NodeFacts
@@ -60,8 +61,10 @@ def hollow_kubelet(
     runtime: SimulatedRuntime | None = None,
     recorder: EventRecorder | None = None,
     machine: Machine | None = None,
+    prober: Prober | None = None,
+    logs: Path | None = None,
 ) -> Kubelet:
-    """A kubelet that is not started yet."""
+    """A kubelet that is not started yet. `logs`: where its pods' logs are, if they have any."""
     runtime = runtime or SimulatedRuntime(clock, number=node.number, start_delay_seconds=START_DELAY_SECONDS)
     machine = machine or simulated_machine()
 
@@ -77,8 +80,8 @@ def hollow_kubelet(
         runtime=runtime,
         recorder=recorder or EventRecorder(client, "kubelet", clock=clock, host=node.name),
         images=ImagePuller(runtime, clock),
-        provisions=SimulatedProvisions(),
-        prober=NoProber(),
+        provisions=SimulatedProvisions(logs),
+        prober=prober or NoProber(),
         hooks=Hooks(Handlers(runtime), clock),
         clock=clock,
     )

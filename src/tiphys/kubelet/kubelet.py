@@ -94,6 +94,10 @@ class Kubelet:
         if worker is not None:
             worker.wake()
 
+    def wake_all(self) -> None:
+        for worker in list(self._workers.values()):
+            worker.wake()
+
     def retry(self, uids: Iterable[str]) -> None:
         """Something that these pods refer to has changed."""
         for uid in uids:
@@ -213,6 +217,9 @@ class Dispatcher:
 
     def add(self, kubelet: Kubelet) -> None:
         self._kubelets[kubelet.host.node] = kubelet
+
+    def remove(self, node: str) -> None:
+        self._kubelets.pop(node, None)
 
     def __iter__(self) -> Iterator[Kubelet]:
         return iter(self._kubelets.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tiphys.machinery import meta
 
@@ -30,3 +30,9 @@ def parse_line(line: bytes) -> LogEntry | None:
     time, stream, tags, data = parts
     is_whole = tags.split(b":")[0] == b"F"
     return LogEntry(time, stream.decode(), is_whole, data if is_whole else data.removesuffix(b"\n"))
+
+
+def format_line(moment: datetime, text: str) -> bytes:
+    """One whole line of standard output."""
+    time = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    return f"{time} stdout F {text}\n".encode()

@@ -1,6 +1,9 @@
-"""What a simulated pod gets besides containers: nothing, in the right form."""
+"""What a simulated pod gets besides containers: nothing, in the right form; and a place for its logs where somebody writes them."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 from tiphys.kubelet import labels, spec
 from tiphys.kubelet.runtimes.interface import (
@@ -15,7 +18,10 @@ from tiphys.machinery import meta
 
 
 class SimulatedProvisions:
-    """`Provisions` without files, volumes, environments or secrets."""
+    """`Provisions` without files, volumes, environments or secrets. `logs`: the directory of pods' logs; None: there are none."""
+
+    def __init__(self, logs: Path | None = None) -> None:
+        self._logs = logs
 
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
         return SandboxConfig(
@@ -23,6 +29,7 @@ class SimulatedProvisions:
             namespace=meta.namespace(pod),
             uid=meta.uid(pod),
             attempt=attempt,
+            log_directory=str(self._directory(pod) or ""),
             labels=labels.of_pod(pod),
             annotations=meta.annotations(pod),
             host_network=spec.uses_host_network(pod),
@@ -42,13 +49,21 @@ class SimulatedProvisions:
             args=tuple(container.get("args") or ()),
             labels=labels.of_container(pod, container),
             annotations=labels.of_life(pod, container, attempt),
+            log_path=f"{container['name']}/{attempt}.log" if self._logs else "",
         )
 
     async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
         return ()
 
     async def clean_up(self, pod: Object, *, logs: bool) -> None:
-        pass
+        directory = self._directory(pod)
+        if logs and directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _directory(self, pod: Object) -> Path | None:
+        if self._logs is None:
+            return None
+        return self._logs / f"{meta.namespace(pod)}_{meta.name(pod)}_{meta.uid(pod)}"
 
     def last_words(self, status: ContainerStatus) -> str:
         return ""

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from typing import cast
 
-from tiphys.net.http import Frame, Request, Response, Sink
+from tiphys.net.http import HANG_UP, Frame, Request, Response, Sink
 from tiphys.net.service import Service, log
 
 # What one stream may write in one turn of the loop: others get their turn between two slices of a large body.
@@ -140,7 +140,9 @@ class Exchange(Sink):
 
     def _send(self, response: Response) -> None:
         body = response.body
-        if self._send_at_once(response):
+        if response is HANG_UP:
+            self.abort()
+        elif self._send_at_once(response):
             self._finish()
         elif response.upgrade is not None:
             self._hand_over(response)

@@ -197,6 +197,9 @@ class Response:
     upgrade: Callable[[ByteStream], Awaitable[None]] | None = None
 
 
+HANG_UP = Response(0, start=lambda sink: None)
+"""Instead of an answer: the connection (of HTTP/2: the stream) is cut off. For tests of clients in bad weather."""
+
 # A plain Response is sent at once. An awaitable (coroutine or Future) is cancelled when the client goes before its answer:
 # what must be finished all the same, or is waited for by others, goes behind asyncio.shield.
 Handler = Callable[[Request], Response | Awaitable[Response]]

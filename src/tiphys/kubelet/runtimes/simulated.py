@@ -1,8 +1,8 @@
 """A runtime without containers: sandboxes and containers are notes in memory, commands are not run.
 
 For tests of control planes, and for thousands of nodes in one process. Needs no root, no image, no disk. A container starts after
-`start_delay_seconds` and runs until it is stopped, unless its command is one of the few that the simulation understands: `exit N`
-and `sleep SECONDS`, alone or behind `sh -c`. Addresses of pods are made up, in 127.0.0.0/8, so that none of them leads anywhere.
+`start_delay_seconds` and runs until it is stopped, unless `behaviours` say something else, or its command is one of the few that the
+simulation understands: `exit N` and `sleep SECONDS`, alone or behind `sh -c`. Its log holds what behaviours say. Addresses of pods are made up, in 127.0.0.0/8, so that none of them leads anywhere.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 
 from tiphys.kubelet.images.names import normalized, parse
+from tiphys.kubelet.log_lines import format_line
+from tiphys.kubelet.runtimes.behaviour import Behaviour, Behaviours
 from tiphys.kubelet.runtimes.interface import (
     Container,
     ContainerConfig,
@@ -64,9 +67,17 @@ class _Container:
 class SimulatedRuntime:
     """One node's. `number` keeps the addresses of several nodes apart."""
 
-    def __init__(self, clock: Clock, *, number: int = 0, start_delay_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        number: int = 0,
+        start_delay_seconds: float = 0.0,
+        behaviours: Behaviours | None = None,
+    ) -> None:
         self._clock = clock
         self._number = number
+        self._behaviours = behaviours or Behaviours()
         self._start_delay = start_delay_seconds
         self._sandboxes: dict[str, _Sandbox] = {}
         self._containers: dict[str, _Container] = {}
@@ -174,12 +185,19 @@ class SimulatedRuntime:
         container = self._container(container_id)
         if container.status.state != "Created":
             raise RuntimeFailure(f"container is in CONTAINER_{container.status.state.upper()} state")
+        behaviour = self._behaviour(container)
+        if behaviour.start_seconds:
+            await self._clock.sleep(behaviour.start_seconds)
         container.status = replace(container.status, state="Running", started_at=self._clock.now())
         self._tell(container_id, "started")
-        ends = scripted_end((*container.config.command, *container.config.args))
+        for line in behaviour.logs or ():
+            self.append_log(container_id, line)
+        ends = behaviour.ends or scripted_end((*container.config.command, *container.config.args))
         if ends is not None:
             seconds, exit_code = ends
-            container.timer = self._clock.call_later(seconds, lambda: self._end(container, exit_code))
+            container.timer = self._clock.call_later(
+                seconds, lambda: self._end(container, exit_code, behaviour.reason or "")
+            )
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
         container = self._containers.get(container_id)
@@ -212,14 +230,12 @@ class SimulatedRuntime:
     async def exec_sync(
         self, container_id: str, command: Sequence[str], timeout_seconds: float
     ) -> ExecResult:
-        self._running(container_id)
-        return _answer(command)
+        return self._answer(self._running(container_id), command)
 
     async def exec(
         self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
     ) -> ExecSession:
-        self._running(container_id)
-        return _Session(_answer(command), stdout=stdout)
+        return _Session(self._answer(self._running(container_id), command), stdout=stdout)
 
     async def attach(
         self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
@@ -241,6 +257,11 @@ class SimulatedRuntime:
 
     async def pull_image(self, image: str, auth: RegistryAuth | None = None) -> str:
         name = _whole_name(image)
+        behaviour = self._behaviours.of_image(name)
+        if behaviour.pull_seconds:
+            await self._clock.sleep(behaviour.pull_seconds)
+        if behaviour.pull_error:
+            raise RuntimeFailure(f'failed to pull and unpack image "{name}": {behaviour.pull_error}')
         found = self._images.get(name) or made_up_image(name)
         self._images[name] = self._images[found.id] = found
         return found.id
@@ -253,6 +274,50 @@ class SimulatedRuntime:
     async def image_fs_info(self) -> list[FilesystemUsage]:
         used = len({image.id for image in self._images.values()}) * IMAGE_BYTES
         return [FilesystemUsage("/", used, 0, self._clock.now())]
+
+    # What tests do to it
+
+    def running_containers(self, namespace: str, pod: str, container: str = "") -> list[str]:
+        """The ids of a pod's running containers, or of the one with that name."""
+        return [
+            id
+            for id, found in self._containers.items()
+            if found.status.state == "Running"
+            and (found.sandbox.config.namespace, found.sandbox.config.name) == (namespace, pod)
+            and container in ("", found.config.name)
+        ]
+
+    def end_container(self, container_id: str, exit_code: int, reason: str = "") -> None:
+        """It exits by itself, now, if it runs."""
+        self._end(self._container(container_id), exit_code, reason)
+
+    def append_log(self, container_id: str, line: str) -> None:
+        """Writes to the container's log, if its sandbox has a place for logs."""
+        path = self._container(container_id).status.log_path
+        if path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab") as file:
+                file.write(format_line(self._clock.now(), line))
+
+    def behaviour_of(self, container_id: str) -> Behaviour:
+        """What its rules say of a container now."""
+        return self._behaviour(self._container(container_id))
+
+    def _behaviour(self, container: _Container) -> Behaviour:
+        pod, config = container.sandbox.config, container.config
+        return self._behaviours.of_container(
+            (pod.namespace, pod.name), config.name, container.status.image, config.attempt
+        )
+
+    def _answer(self, container: _Container, command: Sequence[str]) -> ExecResult:
+        """What behaviours say; `echo` echoes; scripted ends end; everything else succeeds silently."""
+        told = self._behaviour(container).answer(" ".join(command))
+        if told is not None:
+            return ExecResult(told[0].encode(), b"", told[1])
+        if command and command[0] == "echo":
+            return ExecResult((" ".join(command[1:]) + "\n").encode(), b"", 0)
+        ends = scripted_end(command)
+        return ExecResult(b"", b"", ends[1] if ends else 0)
 
     # Events
 
@@ -271,7 +336,7 @@ class SimulatedRuntime:
         for queue in self._listeners:
             queue.put_nowait(event)
 
-    def _end(self, container: _Container, exit_code: int) -> None:
+    def _end(self, container: _Container, exit_code: int, reason: str = "") -> None:
         """It exits now, if it runs."""
         _cancel(container)
         if container.status.state != "Running":
@@ -281,7 +346,7 @@ class SimulatedRuntime:
             state="Exited",
             finished_at=self._clock.now(),
             exit_code=exit_code,
-            reason="Completed" if exit_code == 0 else "Error",
+            reason=reason or ("Completed" if exit_code == 0 else "Error"),
         )
         self._tell(container.status.id, "exited", exit_code)
 
@@ -353,14 +418,6 @@ def scripted_end(command: Sequence[str]) -> tuple[float, int] | None:
     if match:
         return float(match[1]), int(match[2] or 0)
     return {"true": (0.0, 0), "false": (0.0, 1)}.get(text)
-
-
-def _answer(command: Sequence[str]) -> ExecResult:
-    """`echo` echoes; scripted ends end; everything else succeeds silently."""
-    if command and command[0] == "echo":
-        return ExecResult((" ".join(command[1:]) + "\n").encode(), b"", 0)
-    ends = scripted_end(command)
-    return ExecResult(b"", b"", ends[1] if ends else 0)
 
 
 def made_up_image(name: str) -> Image:
