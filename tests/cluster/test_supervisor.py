@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tiphys.cluster.processes import is_alive
-from tiphys.cluster.supervisor import Process, read_running, write_processes
+from tiphys.cluster.supervisor import Process, program_of, read_running, write_processes
 
 RunSupervisor = Callable[..., subprocess.Popen[bytes]]
 
@@ -93,3 +93,28 @@ def test_a_child_that_will_not_end_is_killed(tmp_path: Path, supervise: RunSuper
     supervisor.terminate()
     assert supervisor.wait(20) == 0
     assert not is_alive(pid)
+
+
+@pytest.mark.real
+def test_what_was_stopped_for_a_while_and_then_killed_is_started_again(
+    tmp_path: Path, supervise: RunSupervisor
+) -> None:
+    """What runs in a node has an nsenter before it, which stops with it and is not told that it goes on."""
+    command = ["nsenter", f"--target={os.getpid()}", "--pid", "--", "sleep", "60"]
+    supervise(Process("one", command, str(tmp_path / "one.log")))
+    eventually(lambda: read_running(tmp_path))
+    entrance = read_running(tmp_path)[0]["pid"]
+    eventually(lambda: program_of(entrance) != entrance)
+    program = program_of(entrance)
+    os.kill(program, signal.SIGSTOP)
+    eventually(lambda: state(entrance) == "T")
+    os.kill(program, signal.SIGCONT)
+    eventually(lambda: state(entrance) == "S")
+    os.kill(program, signal.SIGSTOP)
+    eventually(lambda: state(entrance) == "T")
+    os.kill(program, signal.SIGKILL)
+    eventually(lambda: read_running(tmp_path)[0]["pid"] not in (0, entrance))
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -93,6 +93,30 @@ async def test_a_silent_node_is_unknown_unreachable_and_its_pods_not_ready(watch
     assert not meta.is_condition_true(meta.conditions(pod), "Ready")
 
 
+async def test_a_kubelet_speaks_for_the_pods_of_a_node_that_is_not_ready(watched: World) -> None:
+    """It says that its node is not ready, and that its pods are: nobody contradicts it, and it contradicts nobody."""
+    tolerant = [{"operator": "Exists"}]
+    add_pod(watched, "a", tolerations=tolerant)
+    add_node(watched, "n1", ready="False")
+    renew(watched, "n1")
+    await watched.settle()
+    assert taints(watched) == {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}
+    assert meta.is_condition_true(meta.conditions(watched.pods()[0]), "Ready")
+    assert not [event for event in watched.events() if event[0] == "a"]
+
+
+async def test_what_a_kubelet_says_after_its_node_was_lost_stands(watched: World) -> None:
+    """It is back, and tells of its pods before it tells of itself."""
+    add_pod(watched, "a", tolerations=[{"operator": "Exists"}])
+    await live(watched, 60, "n2")
+    pod = watched.pods()[0]
+    assert not meta.is_condition_true(meta.conditions(pod), "Ready")
+    again = {"type": "Ready", "status": "True", "lastTransitionTime": meta.format_time(watched.clock.now())}
+    watched.api.put(PODS, {**pod, "status": {**pod["status"], "conditions": [again]}})
+    await watched.settle()
+    assert meta.is_condition_true(meta.conditions(watched.pods()[0]), "Ready")
+
+
 async def test_a_node_that_comes_back_loses_its_taints(watched: World) -> None:
     await live(watched, 60, "n2")
     assert taints(watched)

@@ -364,6 +364,21 @@ async def test_a_node_that_was_deleted_registers_again(world: NodeWorld) -> None
     assert lease["metadata"]["ownerReferences"][0]["uid"] == meta.uid(world.node())
 
 
+async def test_a_node_that_was_given_up_while_it_stood_still_says_how_it_is(world: NodeWorld) -> None:
+    """Stopped, or cut off, for longer than the control plane waits: not five minutes later, but with its next sign of life."""
+    world.api.refuse(lambda method, path: "/leases/" in path, ConnectionRefusedError())
+    await world.settle(60)
+    await world.client.patch(
+        NODES,
+        "node-1",
+        {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}},
+        subresource="status",
+    )
+    world.api.accept_all()
+    await world.settle(8)
+    assert conditions(world.node())["Ready"] == "True"
+
+
 def conditions_at(node: dict[str, Any]) -> str:
     return str(meta.conditions(node)[0]["lastHeartbeatTime"])
 

@@ -20,6 +20,8 @@ ADDED, MODIFIED, DELETED, BOOKMARK = "ADDED", "MODIFIED", "DELETED", "BOOKMARK"
 HISTORY_SECONDS = 75.0
 """How long an event stays at hand for watches that resume (upstream keeps the same); older ones are read from the store."""
 HISTORY_MINIMUM = 100
+HISTORY_MAXIMUM = 10_000
+"""So many at most, however soon they came: a storm of writes must not fill the memory."""
 
 
 class Event:
@@ -103,7 +105,9 @@ class ResourceCache:
     def _remember(self, event: Event) -> None:
         history = self._history
         history.append(event)
-        while len(history) > HISTORY_MINIMUM and history[0].at < event.at - HISTORY_SECONDS:
+        while len(history) > HISTORY_MINIMUM and (
+            history[0].at < event.at - HISTORY_SECONDS or len(history) > HISTORY_MAXIMUM
+        ):
             self.oldest = history.popleft().revision
 
     def _tell(self, event: Event) -> None:

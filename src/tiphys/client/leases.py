@@ -23,6 +23,8 @@ from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict,
 log = logging.getLogger(__name__)
 
 NODE_LEASE_NAMESPACE = "kube-node-lease"
+LATE_SECONDS = 40.0
+"""Between two signs of life; the control plane gives a node up after 50 s."""
 FAILURES = (StatusError, OSError, TimeoutError)
 
 
@@ -163,7 +165,10 @@ class Heartbeat:
         """The Node object, once it is registered: the lease goes when the node goes."""
         self.on_missing: Callable[[], Awaitable[None]] | None = None
         """Awaited before a lease that we had is made again: somebody has deleted it, or its node, or the server forgot both."""
+        self.on_late: Callable[[], Awaitable[None]] | None = None
+        """Awaited after a sign of life that came so late that the node may count as lost."""
         self._had_lease = False
+        self._alive_at = clock.monotonic()
 
     async def run(self, *, on_failure: Callable[[Exception], Awaitable[None]] | None = None) -> None:
         """Renews until cancelled. A failure is tried again sooner: 0.2 s, doubling to 7 s, as upstream."""
@@ -171,6 +176,7 @@ class Heartbeat:
         while True:
             try:
                 await self.renew()
+                await self._check_late()
                 delay = 0.2
                 await self._clock.sleep(self._lease_seconds / 4 * (1 + 0.04 * self._random.random()))
             except FAILURES as error:
@@ -180,6 +186,13 @@ class Heartbeat:
                     await on_failure(error)
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, 7.0)
+
+    async def _check_late(self) -> None:
+        """The last sign counts from now on only once its lateness was seen to."""
+        now = self._clock.monotonic()
+        if now - self._alive_at >= LATE_SECONDS and self.on_late is not None:
+            await self.on_late()
+        self._alive_at = now
 
     async def renew(self) -> None:
         """One sign of life."""

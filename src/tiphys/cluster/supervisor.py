@@ -19,6 +19,8 @@ from typing import Any
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
 ORDERS = "processes.json"
+STOPPED_LOOK_SECONDS = 0.5
+"""So often a program is looked at that somebody has stopped."""
 STEADY_SECONDS = 30.0
 """A process that ran this long and ends is started again at once."""
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
@@ -116,6 +118,8 @@ class Supervisor:
     def _wait(self) -> None:
         due = [child.due for child in self._children if not child.pid]
         timeout = max(0.0, min(due) - time.monotonic()) if due else 3600.0
+        if self._has_stopped_entrance():
+            timeout = min(timeout, STOPPED_LOOK_SECONDS)
         received = signal.sigtimedwait(_SIGNALS, timeout)
         if received is not None and received.si_signo != signal.SIGCHLD:
             self._stopping = True
@@ -128,6 +132,14 @@ class Supervisor:
                 changed = True
         if changed:
             self._note()
+
+    def _has_stopped_entrance(self) -> bool:
+        """nsenter stops when its program is stopped, and learns neither that this goes on nor that it died: then we wake it."""
+        stopped = [child.pid for child in self._children if child.pid and _state(child.pid) == "T"]
+        for pid in stopped:
+            if program_of(pid) != pid and _state(program_of(pid)) != "T":
+                _signal(pid, signal.SIGCONT)
+        return bool(stopped)
 
     def _start(self, child: _Child) -> None:
         process = child.process
@@ -220,6 +232,14 @@ def program_of(pid: int) -> int:
     except OSError:
         pass
     return pid
+
+
+def _state(pid: int) -> str:
+    """As ps shows it: "S", "T" for stopped…; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _replace(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from tiphys.client.resources import LEASES, NODES, PODS
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
 from tiphys.controllers.actions import NORMAL, WARNING, Action, Patch, Plan, RecordEvent, UpdateStatus
 from tiphys.controllers.catalog import Options
-from tiphys.controllers.pods import is_finished, is_ready, spec_of, status_of
+from tiphys.controllers.pods import is_finished, is_ready, ready_time, spec_of, status_of
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
 
@@ -147,10 +147,18 @@ def _timed(taint: Taint, now: datetime) -> Taint:
 
 
 def mark_not_ready(node: Object, pods: Iterable[Object], now: datetime) -> list[Action]:
-    """A pod on a node that is not ready is not ready either: Services stop sending to it."""
+    """A pod on a node that was lost is not ready either: Services stop sending to it.
+
+    Only of those that were ready before: a kubelet that speaks, be it to say that its node is not ready, speaks for its pods, and
+    whoever contradicted it would never have the last word.
+    """
+    ready = meta.find_condition(meta.conditions(node), "Ready") or {}
+    if ready.get("status") != "Unknown":
+        return []
+    lost = meta.parse_time(ready["lastTransitionTime"]) if ready.get("lastTransitionTime") else now
     actions: list[Action] = []
     for pod in pods:
-        if not is_ready(pod) or is_finished(pod):
+        if not is_ready(pod) or is_finished(pod) or (ready_time(pod) or lost) > lost:
             continue
         old = [condition for condition in meta.conditions(pod) if condition.get("type") == "Ready"]
         conditions = meta.set_condition(old, "Ready", "False", now)

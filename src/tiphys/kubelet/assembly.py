@@ -20,7 +20,8 @@ from tiphys.kubelet.probes.prober import ProbeManager
 from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.references import References
-from tiphys.kubelet.runtimes.interface import Runtime, RuntimeCondition, RuntimeFailure, Version
+from tiphys.kubelet.runtime_health import RuntimeHealth
+from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
@@ -63,18 +64,20 @@ def assemble(
     def unhealthy(pod: Object, container: str, message: str) -> None:
         kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
 
-    known: list[Version] = []
+    health = RuntimeHealth(runtime, clock)
 
     async def look() -> NodeFacts:
-        """A runtime that does not answer is a fact, too."""
-        try:
-            known[:] = [await runtime.version()]
-            conditions, images = await runtime.status(), await runtime.list_images()
-        except RuntimeFailure as failure:
-            down = RuntimeCondition("RuntimeReady", status=False, message=failure.message)
-            conditions, images = [down], []
-        version = known[0] if known else Version("containerd", "", "v1")
-        return NodeFacts(parts.name, parts.addresses, parts.port, machine, version, conditions, images)
+        report = await health.look()
+        return NodeFacts(
+            parts.name,
+            parts.addresses,
+            parts.port,
+            machine,
+            report.version,
+            runtime_conditions=report.conditions,
+            runtime_problem=report.problem,
+            images=report.images,
+        )
 
     provisions = NodeProvisions(
         NodeDetails(

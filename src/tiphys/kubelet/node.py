@@ -47,6 +47,8 @@ class NodeFacts:
     machine: Machine
     runtime: Version
     runtime_conditions: Sequence[RuntimeCondition] = ()
+    runtime_problem: str = ""
+    """Why its conditions are not known, if so."""
     images: Sequence[Image] = ()
 
 
@@ -145,11 +147,7 @@ def _images(images: Sequence[Image]) -> list[Object]:
 
 def conditions(old: Sequence[Mapping[str, Any]], facts: NodeFacts, now: datetime) -> list[Object]:
     """Ours, in upstream's order and words, and those of others."""
-    problems = [
-        f"{condition.type}: {condition.message or condition.reason}"
-        for condition in facts.runtime_conditions
-        if not condition.status
-    ]
+    problems = runtime_problems(facts)
     wanted = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -161,7 +159,7 @@ def conditions(old: Sequence[Mapping[str, Any]], facts: NodeFacts, now: datetime
             "Ready",
             "False",
             "KubeletNotReady",
-            f"container runtime network not ready: {'; '.join(problems)}",
+            problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]",
         )
     found = [dict(condition) for condition in old]
     heartbeat = meta.format_time(now)
@@ -169,6 +167,17 @@ def conditions(old: Sequence[Mapping[str, Any]], facts: NodeFacts, now: datetime
         found = meta.set_condition(
             found, type, status, now, reason=reason, message=message, lastHeartbeatTime=heartbeat
         )
+    return found
+
+
+def runtime_problems(facts: NodeFacts) -> list[str]:
+    """Why the node is not ready, in upstream's words."""
+    found = [facts.runtime_problem] if facts.runtime_problem else []
+    for condition in facts.runtime_conditions:
+        if not condition.status:
+            what = "network " if condition.type == "NetworkReady" else ""
+            told = f"{condition.type}=false reason:{condition.reason} message:{condition.message}"
+            found.append(f"container runtime {what}not ready: {told}")
     return found
 
 

@@ -87,7 +87,12 @@ class NodeAgent:
             await self.register()
             heartbeat.owner = self.node
 
+        async def report_again() -> None:
+            log.warning("the node may have been given up for lost: saying how it is")
+            await self._report(await self._look())
+
         heartbeat.on_missing = register_again
+        heartbeat.on_late = report_again
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run())
             group.create_task(self._keep_status())
@@ -98,6 +103,8 @@ class NodeAgent:
             await self._clock.sleep(self._check_seconds or REPORT_SECONDS)
             try:
                 facts = await self._look()
+                # Others write there, too: the control plane says Unknown of a node that it has lost.
+                self.node = await self._client.get(NODES, facts.name)
                 status = node_status(self.node.get("status") or {}, facts, self._clock.now())
                 is_old = self._clock.monotonic() - reported >= REPORT_SECONDS
                 if is_old or differs(self.node.get("status") or {}, status):

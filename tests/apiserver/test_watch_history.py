@@ -1,0 +1,34 @@
+"""How much of the past is at hand for watches that resume: neither old nor without bounds."""
+
+from __future__ import annotations
+
+import orjson
+
+from tiphys.apiserver.cache import HISTORY_MAXIMUM, HISTORY_SECONDS, ResourceCache
+from tiphys.store.interface import Change
+
+KEY = "/registry/core/configmaps/default/a"
+
+
+def change(cache: ResourceCache, revision: int, at: float) -> None:
+    value = orjson.dumps({"metadata": {"name": "a", "namespace": "default"}, "data": {"n": str(revision)}})
+    cache.apply(Change(revision, KEY, value, None), at)
+
+
+def test_a_storm_of_writes_does_not_fill_the_memory() -> None:
+    cache = ResourceCache("/registry/core/configmaps/", 0)
+    for revision in range(1, HISTORY_MAXIMUM + 500):
+        change(cache, revision, 0.0)
+    assert cache.events_after(100) is None, "older ones are read from the store"
+    recent = cache.events_after(cache.oldest) or []
+    assert len(recent) == HISTORY_MAXIMUM
+    assert [event.revision for event in recent[-2:]] == [HISTORY_MAXIMUM + 498, HISTORY_MAXIMUM + 499]
+
+
+def test_what_is_old_is_forgotten_in_quiet_times_too() -> None:
+    cache = ResourceCache("/registry/core/configmaps/", 0)
+    for revision in range(1, 301):
+        change(cache, revision, 0.0)
+    change(cache, 301, HISTORY_SECONDS + 1)
+    assert cache.events_after(100) is None
+    assert len(cache.events_after(cache.oldest) or []) == 100
