@@ -166,8 +166,8 @@ async def test_health(client: Client) -> None:
     verbose = await nobody.call("GET", "/readyz?verbose")
     assert b"[+]etcd ok" in verbose.raw
     assert verbose.raw.endswith(b"readyz check passed\n")
-    assert (await nobody.call("GET", "/readyz/etcd")).raw == b"ok"
-    assert (await nobody.call("GET", "/readyz/nope")).status == 404
+    assert (await client.call("GET", "/readyz/etcd")).raw == b"ok"
+    assert (await client.call("GET", "/readyz/nope")).status == 404
 
 
 async def test_a_broken_store_is_not_ready(client: Client, server: APIServer) -> None:

@@ -290,6 +290,11 @@ async def test_a_token_says_whose_it_is(client: Client, clock: FakeClock) -> Non
 async def test_a_token_opens_the_door(client: Client) -> None:
     bearer = f"Bearer {(await token(client))['status']['token']}"
     nobody = client.anonymous()
+    assert (await nobody.call("GET", PODS, authorization=bearer)).status == 403
+    bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": "default"}
+    role = {"kind": "ClusterRole", "name": "system:aggregate-to-view"}
+    await client.create(bindings, {"metadata": {"name": "see"}, "subjects": [account], "roleRef": role})
     assert (await nobody.call("GET", PODS, authorization=bearer)).status == 200
     who = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     found = await nobody.call("POST", who, {}, authorization=bearer)

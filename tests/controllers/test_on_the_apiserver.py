@@ -45,14 +45,22 @@ class Plane:
 
     def __init__(self, server: APIServer, clock: FakeClock) -> None:
         self.clock = clock
-        self.client = Client(InProcessTransport(LocalAPI(server), "admin", MASTERS))
+        self._local = LocalAPI(server)
+        self.client = Client(InProcessTransport(self._local, "admin", MASTERS))
         self.informers = Informers(self.client, clock=clock)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _account(self, name: str) -> Client:
+        """A client with just the rights of a controller's own account."""
+        groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
+        return Client(InProcessTransport(self._local, f"system:serviceaccount:kube-system:{name}", groups))
 
     def start(self) -> None:
         options = catalog.Options(root_ca="PEM")
         works = [
-            catalog.run(entry.name, options, self.informers, clock=self.clock, client=self.client)
+            catalog.run(
+                entry.name, options, self.informers, clock=self.clock, client=self._account(entry.account)
+            )
             for entry in catalog.enabled()
         ]
         works.append(

@@ -78,13 +78,13 @@ class Door:
 
 def drain(connection: ssl.SSLSocket, silence_seconds: float = 3.0) -> bytes:
     connection.settimeout(silence_seconds)
-    received = b""
+    received = bytearray()
     try:
         while piece := connection.recv(1 << 16):
             received += piece
     except OSError:
         pass
-    return received
+    return bytes(received)
 
 
 def code_of(answer: bytes) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery.errors import StatusError, is_already_exists
 
@@ -21,6 +22,7 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
     """Creates what is missing. `endpoint_*`: where pods reach this API server behind the `kubernetes` Service, if they can."""
     for name in NAMESPACES:
         await _ensure(server, "", "v1", "namespaces", {"metadata": {"name": name}})
+    await reconcile(server)
     for name, value, description in _PRIORITY_CLASSES:
         await _ensure(
             server,

@@ -37,6 +37,9 @@ class RequestInfo:
     resource: str = ""
     subresource: str = ""
     name: str = ""
+    field_selector: str = ""
+    label_selector: str = ""
+    """What a list, watch or deletecollection asks for, as it was sent."""
     parts: tuple[str, ...] = ()
     """The path below the group version, from the resource on: what a proxy subresource passes through."""
 
@@ -70,8 +73,10 @@ def read_request(method: str, path: str, query: dict[str, list[str]]) -> Request
         info.verb = "watch" if query_bool(query, "watch") else "list"
     elif not info.name and info.verb == "delete":
         info.verb = "deletecollection"
-    if not info.name and "fieldSelector" in query and info.verb in _OF_MANY:
-        info.name = _selected_name(query["fieldSelector"][0])
+    if info.verb in _OF_MANY and ("fieldSelector" in query or "labelSelector" in query):
+        info.field_selector = query.get("fieldSelector", ("",))[0]
+        info.label_selector = query.get("labelSelector", ("",))[0]
+        info.name = info.name or _selected_name(info.field_selector)
     return info
 
 

@@ -16,6 +16,10 @@ from tiphys.api.types import TYPES
 from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.authentication import TokenReader
+from tiphys.apiserver.authorization.chain import Authorizers
+from tiphys.apiserver.authorization.default_roles import defaults
+from tiphys.apiserver.authorization.node import NodeAuthorizer
+from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.catalog import Catalog
@@ -83,6 +87,10 @@ class APIServer:
         self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
         self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
         self.token_readers: list[TokenReader] = [self.tokens]
+        self.rbac = RBAC(self.writes.cache)
+        self.authorizer = Authorizers(
+            (NodeAuthorizer(self.writes.cache, lambda: defaults().rules_of("system:node")), self.rbac)
+        )
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)
         self.library = Library(self.scheme, self.aggregator)

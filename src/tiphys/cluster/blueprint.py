@@ -44,7 +44,11 @@ def kubelet_numbers(config: ClusterConfig) -> range:
 
 def _kubelet_leaf(config: ClusterConfig, number: int) -> Leaf:
     name, address = config.node_name(number), config.node_address(number)
-    return Leaf(kubelet_file(name), f"system:node:{name}", ("system:nodes",), (name, address, "127.0.0.1"))
+    names = (name, address, "127.0.0.1")
+    if config.runtime == "simulated":
+        # One kubelet is all nodes: it acts as none of them in particular.
+        return Leaf(kubelet_file(name), "tiphys:hollow-kubelet", ("system:masters",), names)
+    return Leaf(kubelet_file(name), f"system:node:{name}", ("system:nodes",), names)
 
 
 def kubelet_file(node: str) -> str:

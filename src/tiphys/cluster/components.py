@@ -19,9 +19,8 @@ from tiphys.scheduler.run import Scheduler
 log = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"
-
-# Until roles are there, every component of ours may do everything; the names are those that roles will be bound to.
-_GROUPS = ("system:masters", "system:authenticated")
+_AUTHENTICATED = "system:authenticated"
+_ACCOUNTS = "system:serviceaccounts"
 
 
 class Components:
@@ -46,9 +45,13 @@ class Components:
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def _client(self, user: str, program: str) -> Client:
+    def _client(self, user: str, program: str, *groups: str) -> Client:
         agent = f"{program}/{GIT_VERSION}"
-        return Client(InProcessTransport(self._local, user, _GROUPS, user_agent=agent))
+        return Client(InProcessTransport(self._local, user, (*groups, _AUTHENTICATED), user_agent=agent))
+
+    def _account_client(self, account: str) -> Client:
+        user = f"system:serviceaccount:kube-system:{account}"
+        return self._client(user, "kube-controller-manager", _ACCOUNTS, f"{_ACCOUNTS}:kube-system")
 
     def start(self) -> None:
         for entry in catalog.enabled(self._switches):
@@ -70,8 +73,7 @@ class Components:
             return
         if name not in catalog.BY_NAME:
             raise LookupError(f"there is no controller {name!r}")
-        account = f"system:serviceaccount:kube-system:{catalog.BY_NAME[name].account}"
-        client = self._client(account, "kube-controller-manager")
+        client = self._account_client(catalog.BY_NAME[name].account)
         work = catalog.run(name, self._options, self._informers, clock=self._clock, client=client)
         self._spawn(name, work)
 

@@ -57,6 +57,9 @@ CATALOG = (
     Entry("pod-garbage-collector-controller", "pod_gc", "pod-garbage-collector"),
     Entry("namespace-controller", "namespace", "namespace-controller"),
     Entry("garbage-collector-controller", "garbage.collector", "generic-garbage-collector"),
+    Entry(
+        "clusterrole-aggregation-controller", "cluster_role_aggregation", "clusterrole-aggregation-controller"
+    ),
 )
 
 BY_NAME = {entry.name: entry for entry in CATALOG}

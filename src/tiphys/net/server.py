@@ -24,8 +24,8 @@ from tiphys.net.service import ErrorHook, Limits, Service, TooLargeHook
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BACKLOG = 2048
-# How long a closing TLS connection waits for the peer's part of the goodbye.
-TLS_SHUTDOWN_TIMEOUT_SECONDS = 2.0
+# How long a closing TLS connection waits for the peer: to take what is still on its way, then for its part of the goodbye.
+TLS_SHUTDOWN_TIMEOUT_SECONDS = 60.0
 # A vanished client is noticed by TCP: probes as Go's listener sends them; unacknowledged data ends a connection after 30 s.
 KEEPALIVE_SECONDS = 15
 KEEPALIVE_PROBES = 9

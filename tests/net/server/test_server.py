@@ -5,6 +5,7 @@ import http.client
 import shutil
 import socket
 import stat
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -334,3 +335,25 @@ async def test_a_server_is_made_on_a_running_loop() -> None:
             Server(describe)
 
     await asyncio.to_thread(make)
+
+
+@pytest.mark.slow
+async def test_a_slow_reader_gets_the_end_of_a_last_answer(serve: Serve, pki: Pki) -> None:
+    """Closing must wait for what is still on its way to the client, for as long as the client takes some of it."""
+    body = [b"x" * (1 << 16)] * 64
+    site = await serve(lambda request: Response(200, body=body), tls=True)
+    context = client_context(ca_file=pki.ca, alpn=("http/1.1",))
+
+    def read_slowly() -> int:
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        plain.connect((site.address.host, site.address.port))
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            time.sleep(3.0)
+            received = 0
+            while piece := connection.recv(1 << 16):
+                received += len(piece)
+        return received
+
+    assert await asyncio.to_thread(read_slowly) > len(body) << 16

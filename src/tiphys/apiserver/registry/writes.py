@@ -17,7 +17,8 @@ from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.allocators import Allocators
-from tiphys.apiserver.authorization import authorize_create
+from tiphys.apiserver.authorization.chain import authorize_create
+from tiphys.apiserver.authorization.escalation import check_escalation
 from tiphys.apiserver.cache import ResourceCache, WatchCache, resource_prefix
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.records import Record, encode_stored, with_version
@@ -36,6 +37,7 @@ from tiphys.machinery.clock import Clock
 from tiphys.machinery.names import Random
 from tiphys.store.interface import Conflict, Store
 
+RBAC_GROUP = "rbac.authorization.k8s.io"
 GENERATE_NAME_TRIES = 8
 CONFLICT_TRIES = 30
 Change = Callable[[Object], Object]
@@ -119,6 +121,8 @@ class Writes:
             self.owners.keep(call, obj, None, now)
         attributes = self._attributes(call, CREATE, obj, None)
         await self.chain.admit(attributes)
+        if row.group == RBAC_GROUP:
+            await check_escalation(call, obj, None)
         if row.prepare is not None:
             row.prepare(obj, None)
         if row.note_caller is not None:
@@ -154,7 +158,7 @@ class Writes:
         row, info = call.row, call.info
         if create is None:
             raise errors.not_found(row.group_resource, info.name)
-        authorize_create(call)
+        await authorize_create(call)
         obj = create()
         uid = obj["metadata"].get("uid")
         if uid:
@@ -194,6 +198,8 @@ class Writes:
             self.owners.keep(call, new, old, self._clock.now())
         attributes = self._attributes(call, UPDATE, new, old)
         await self.chain.admit(attributes)
+        if row.group == RBAC_GROUP:
+            await check_escalation(call, new, old)
         own = _rules_of(row, call.info.subresource)
         if own.prepare is not None:
             own.prepare(new, old)
