@@ -74,10 +74,16 @@ def go_json(value: Any) -> str:
     return text.translate(_HTML_TABLE)
 
 
+class Verbatim(str):
+    """A text that is shown as it is, where any other would be quoted: JSON of what has no JSON here."""
+
+    __slots__ = ()
+
+
 def format_value(value: Any) -> str:
     """A field's value inside an error message: strings quoted, numbers and booleans plain, the rest as JSON."""
     if isinstance(value, str):
-        return quote(value)
+        return value if isinstance(value, Verbatim) else quote(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

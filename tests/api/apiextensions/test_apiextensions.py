@@ -63,9 +63,7 @@ COLUMN = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestam
         ),
         (
             definition({**V1, "schema": {"openAPIV3Schema": {"type": "string"}}}),
-            [
-                'spec.versions[0].schema.openAPIV3Schema.type: Invalid value: "string": must be object at the root'
-            ],
+            ['spec.validation.openAPIV3Schema.type: Invalid value: "string": must be object at the root'],
         ),
         (
             definition({**V1, "additionalPrinterColumns": [{"name": "A", "type": "text", "jsonPath": "a"}]}),

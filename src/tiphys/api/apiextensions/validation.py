@@ -1,7 +1,7 @@
 """What is wrong with a CustomResourceDefinition: names, versions, conversion, columns.
 
-Upstream's rules (apiextensions-apiserver `pkg/apis/apiextensions/validation`). Whether a schema is structural is
-checked where schemas are compiled.
+Upstream's rules (apiextensions-apiserver `pkg/apis/apiextensions/validation`). What they say of schemas is in
+`machinery/structural`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def custom_resource_definition(new: Object, old: Object | None) -> Errors:
     errors += _group(spec.get("group") or "")
     errors += required_one_of(spec.get("scope"), ("Cluster", "Namespaced"), _SPEC.child("scope"))
     errors += _versions(spec.get("versions") or [])
+    errors += _schemas(spec, None if old is None else old.get("spec") or {})
     errors += _names(spec.get("names") or {}, _NAMES)
     errors += _conversion(spec.get("conversion") or {}, _SPEC.child("conversion"))
     if spec.get("preserveUnknownFields"):
@@ -110,20 +111,23 @@ def _versions(versions: list[Object]) -> Errors:
 
 def _version(version: Object, path: Path) -> Errors:
     errors = _deprecation(version, path)
-    schema, here = (
-        (version.get("schema") or {}).get("openAPIV3Schema"),
-        path.child("schema", "openAPIV3Schema"),
-    )
-    if schema is None:
+    if (version.get("schema") or {}).get("openAPIV3Schema") is None:
+        here = path.child("schema", "openAPIV3Schema")
         errors.append(FieldError.required(here, "schemas are required"))
-    else:
-        errors += _root(schema, here)
     for position, column in enumerate(version.get("additionalPrinterColumns") or ()):
         errors += _column(column, path.child("additionalPrinterColumns").index(position))
     subresources = version.get("subresources") or {}
     if subresources.get("scale") is not None:
         errors += _scale(subresources["scale"], path.child("subresources", "scale"))
     return errors
+
+
+def _schemas(spec: Object, old_spec: Object | None) -> Errors:
+    # Imported when a definition is written: compilers of schemas and rules are much to load.
+    from tiphys.api.types import TYPES
+    from tiphys.machinery.structural import schema_errors
+
+    return schema_errors(spec, old_spec, object_meta=TYPES.struct("meta/v1.ObjectMeta"))
 
 
 def _deprecation(version: Object, path: Path) -> Errors:
@@ -139,13 +143,6 @@ def _deprecation(version: Object, path: Path) -> Errors:
         detail = f"must be <= {_DEPRECATION_WARNING_LIMIT_BYTES} characters long"
         errors.append(FieldError.invalid(here, warning, detail))
     return errors
-
-
-def _root(schema: Object, path: Path) -> Errors:
-    kind, here = schema.get("type") or "", path.child("type")
-    if not kind:
-        return [FieldError.required(here, "must not be empty at the root")]
-    return [] if kind == "object" else [FieldError.invalid(here, kind, "must be object at the root")]
 
 
 def _column(column: Object, path: Path) -> Errors:

@@ -27,11 +27,13 @@ from tiphys.machinery.cel.types import (
     UINT,
     Type,
     bytes_of,
+    dyn_of,
     list_of,
     map_of,
     object_type,
     opaque,
     optional_of,
+    read_by,
     string_of,
 )
 from tiphys.machinery.cel.values import NONE, Duration, Optional, Timestamp, UInt
@@ -63,11 +65,13 @@ __all__ = [
     "Type",
     "UInt",
     "bytes_of",
+    "dyn_of",
     "function",
     "list_of",
     "map_of",
     "object_type",
     "opaque",
     "optional_of",
+    "read_by",
     "string_of",
 ]

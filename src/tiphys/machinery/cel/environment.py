@@ -19,6 +19,7 @@ from tiphys.machinery.cel.ranges import Range
 from tiphys.machinery.cel.standard import STANDARD
 from tiphys.machinery.cel.syntax import Node
 from tiphys.machinery.cel.types import NAMED_TYPES, Type
+from tiphys.machinery.cel.writer import PROGRAM_FILE
 
 # What one evaluation may cost (apiserver `pkg/apis/cel/config.go`): roughly a tenth of a second upstream.
 PER_CALL_LIMIT = 1_000_000
@@ -49,15 +50,37 @@ class Program:
         """The value, and what it cost. CostExceeded when that would be more than the limit."""
         try:
             return self._run(bindings, cost_limit)
-        except CelRuntimeError:
-            raise
-        except KeyError as error:
-            raise no_such_key(error.args[0] if error.args else "") from None
-        except (RecursionError, MemoryError):
-            raise CostExceeded from None
-        except (TypeError, AttributeError, ValueError, LookupError, ArithmeticError):
-            # What an operand should have been is checked by trying.
-            raise no_such_overload() from None
+        except Exception as error:
+            failure = _as_cel(error)
+            if failure is None:
+                raise
+            failure.cost = _spent(error)
+            raise failure from None
+
+
+def _as_cel(error: Exception) -> CelRuntimeError | None:
+    """What an exception of the generated program means. None: something else is wrong."""
+    if isinstance(error, CelRuntimeError):
+        return error
+    if isinstance(error, KeyError):
+        return no_such_key(error.args[0] if error.args else "")
+    if isinstance(error, RecursionError | MemoryError):
+        return CostExceeded()
+    # What an operand should have been is checked by trying.
+    if isinstance(error, TypeError | AttributeError | ValueError | LookupError | ArithmeticError):
+        return no_such_overload()
+    return None
+
+
+def _spent(error: Exception) -> int:
+    """What had been counted when it failed: the program keeps it in a local, so that success costs nothing more."""
+    spent, trace = 0, error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_filename == PROGRAM_FILE:
+            spent = frame.f_locals.get("c", spent)
+        trace = trace.tb_next
+    return spent
 
 
 class Environment:

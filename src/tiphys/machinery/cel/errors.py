@@ -41,7 +41,9 @@ class CelError(Exception):
 
 
 class CelRuntimeError(Exception):
-    """The evaluation failed: no such key, an overflow, a bad conversion…"""
+    """The evaluation failed: no such key, an overflow, a bad conversion… `cost`: what had been spent by then."""
+
+    cost = 0
 
 
 class CostExceeded(CelRuntimeError):

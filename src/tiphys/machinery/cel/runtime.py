@@ -113,6 +113,8 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
 
 def conversion(this: Type) -> Callable[[Any], Any] | None:
     """How to read a value of this type out of JSON; None: as it is."""
+    if this.reader is not None:
+        return this.reader
     if not this.parameters:
         return _SCALARS.get(this.name)
     if this.kind == LIST and (element := _inner(this.parameters[0])):

@@ -8,7 +8,7 @@ the type: two lists of strings are the same type, however long.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,8 @@ class Type:
     # x-kubernetes-list-type of a list: "atomic", "set" or "map" (then with its keys).
     list_type: str = "atomic"
     list_keys: tuple[str, ...] = ()
+    # How to read it out of JSON, where the name alone does not say: a date is a timestamp too.
+    reader: Callable[[Any], Any] | None = None
 
     def __str__(self) -> str:
         if self.parameters:
@@ -89,6 +91,16 @@ SCALARS = (INT, UINT, DOUBLE, BOOL, NULL, TIMESTAMP, DURATION)
 def string_of(max_length: int) -> Type:
     """A string of at most so many characters."""
     return Type(PRIMITIVE, "string", python=(str,), max_length=max_length)
+
+
+def read_by(this: Type, reader: Callable[[Any], Any], *, max_length: int | None = None) -> Type:
+    """A scalar type whose values have another form in JSON than usual."""
+    return Type(this.kind, this.name, python=this.python, reader=reader, max_length=max_length)
+
+
+def dyn_of(max_length: int) -> Type:
+    """Any type; a string or list of it has at most so many elements."""
+    return Type(WILDCARD, "dyn", max_length=max_length)
 
 
 def bytes_of(max_length: int) -> Type:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import Any
 
+PROGRAM_FILE = "<cel>"
 # Python allows 20 nested loops and 100 levels of indentation; what nests deeper gets a function of its own.
 _BLOCK_LIMIT = 8
 _INDENTATION_LIMIT = 30
@@ -167,7 +168,7 @@ class Writer:
                 f"\t\traise unbound({key}) from None",
             ]
         source = "\n".join([*self.functions, *head, *self.lines])
-        return compile(source, "<cel>", "exec", dont_inherit=True)
+        return compile(source, PROGRAM_FILE, "exec", dont_inherit=True)
 
 
 def is_atom(code: str) -> bool:
