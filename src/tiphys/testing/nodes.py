@@ -106,7 +106,8 @@ class Nodes:
         """Switches the node off and deletes it."""
         await self.power_off(name)
         self._numbers.pop(name, None)
-        await self._client(name).delete(NODES, name)
+        administrator = ("system:masters", "system:authenticated")
+        await Client(InProcessTransport(self._local, "tiphys-testing", administrator)).delete(NODES, name)
 
     async def close(self) -> None:
         for name in self.powered:
