@@ -11,11 +11,14 @@ from typing import Any
 
 import orjson
 
+from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.server import APIServer, Settings
+from tiphys.apiserver.service_dialer import Connect
 from tiphys.client.inprocess import LocalIdentity
 from tiphys.machinery.clock import Clock
 from tiphys.net.client import HTTPClient
+from tiphys.net.dial import dial
 from tiphys.net.http import Frame, Request, Response, Sink
 from tiphys.store.interface import Store
 from tiphys.store.memory import MemoryStore
@@ -194,12 +197,24 @@ def no_kubelet(node: str, host: str, port: int) -> HTTPClient:
 
 @asynccontextmanager
 async def running(
-    clock: Clock, signing_key: bytes, *, store: Store | None = None
+    clock: Clock,
+    signing_key: bytes,
+    *,
+    store: Store | None = None,
+    front_proxy: FrontProxy | None = None,
+    connect: Connect = dial,
 ) -> AsyncIterator[APIServer]:
     """A server with what it makes for itself already in place, closed at the end."""
     store = store or MemoryStore()
     server = APIServer(
-        store, Settings(signing_key), kubelet_client=no_kubelet, clock=clock, names=random.Random(1)
+        store,
+        Settings(
+            signing_key, front_proxy=front_proxy, client_ca=front_proxy.authority if front_proxy else b""
+        ),
+        kubelet_client=no_kubelet,
+        connect=connect,
+        clock=clock,
+        names=random.Random(1),
     )
     server.start()
     await bootstrap(server, endpoint_host="10.0.0.1", endpoint_port=6443)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.apiserver.aggregation.identity import CONFIG_MAP, authentication_config
 from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery.errors import StatusError, is_already_exists
@@ -33,6 +34,11 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
         )
     await _ensure(server, "", "v1", "services", _service(server), "default")
     await server.aggregator.registration.sync()
+    config = authentication_config(server.front_proxy, server.client_ca)
+    if config:
+        await _replace(
+            server, "", "configmaps", {"metadata": {"name": CONFIG_MAP}, "data": config}, "kube-system"
+        )
     if endpoint_host:
         await _publish_endpoint(server, endpoint_host, endpoint_port)
 
@@ -90,10 +96,12 @@ async def _publish_endpoint(server: APIServer, host: str, port: int) -> None:
     )
 
 
-async def _replace(server: APIServer, group: str, plural: str, obj: dict[str, Any]) -> None:
-    await _ensure(server, group, "v1", plural, obj, "default")
+async def _replace(
+    server: APIServer, group: str, plural: str, obj: dict[str, Any], namespace: str = "default"
+) -> None:
+    await _ensure(server, group, "v1", plural, obj, namespace)
     row = server.scheme.by_resource(group, "v1", plural)
     assert row is not None
-    call = server.internal_call(row, "default", "kubernetes")
+    call = server.internal_call(row, namespace, obj["metadata"]["name"])
     wanted = {name: value for name, value in obj.items() if name != "metadata"}
     await server.writes.update(call, lambda old: {**old, **wanted})

@@ -11,6 +11,7 @@ from tiphys.net.http import Request
 
 if TYPE_CHECKING:
     from tiphys.api.resource import Resource, Subresource
+    from tiphys.apiserver.aggregation.remote import Remote
     from tiphys.apiserver.server import APIServer
 
 
@@ -38,7 +39,17 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 class Call:
     """Filled in by the steps of `pipeline.py`, in their order."""
 
-    __slots__ = ("info", "representation", "request", "row", "server", "subresource", "user", "warnings")
+    __slots__ = (
+        "info",
+        "remote",
+        "representation",
+        "request",
+        "row",
+        "server",
+        "subresource",
+        "user",
+        "warnings",
+    )
 
     def __init__(self, server: APIServer, request: Request) -> None:
         self.server = server
@@ -48,6 +59,8 @@ class Call:
         self.row: Resource = None  # type: ignore[assignment]
         """Set for every resource request before a handler sees it."""
         self.subresource: Subresource | None = None
+        self.remote: Remote | None = None
+        """The other API server that this request is for."""
         self.representation: Representation = AS_IS
         self.warnings: list[str] = []
 

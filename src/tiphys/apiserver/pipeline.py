@@ -25,10 +25,15 @@ Answer = Response | Awaitable[Response | None] | None
 Step = Callable[[Call], Answer]
 
 
+def find_server(call: Call) -> None:
+    """Whether another API server serves what is asked for: its paths mean what it says they mean."""
+    call.remote = call.server.aggregator.remote_of(call)
+
+
 def find_resource(call: Call) -> None:
     """Which row and subresource the path means; an unknown one is 404 before anything else is asked."""
     info = call.info
-    if not info.is_resource:
+    if not info.is_resource or call.remote is not None:
         return
     row = call.server.scheme.by_resource(info.group, info.version, info.resource)
     if row is None or (info.namespace and not row.namespaced and row.plural != "namespaces"):
@@ -50,10 +55,17 @@ def negotiate(call: Call) -> None:
     call.representation = accepted(call.request.headers.get("accept", ""), served)
 
 
+def delegate(call: Call) -> Awaitable[Response] | None:
+    """To the other server, in the name of who asks; it decides for itself what they may."""
+    return None if call.remote is None else call.remote.serve(call)
+
+
 STEPS: tuple[Step, ...] = (
     authenticate,
+    find_server,
     find_resource,
     authorize,
+    delegate,
     serve_path,
     negotiate,
     serve,

@@ -14,6 +14,7 @@ from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.api.types import TYPES
 from tiphys.apiserver.aggregation.aggregator import Aggregator
+from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.authentication import TokenReader
 from tiphys.apiserver.authorization.chain import Authorizers
@@ -29,12 +30,14 @@ from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
 from tiphys.apiserver.responses import failure
 from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
+from tiphys.apiserver.service_dialer import Connect, ServiceDialer
 from tiphys.apiserver.version import GIT_VERSION
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.names import Random
 from tiphys.machinery.protobuf import encode_envelope
 from tiphys.net.client import HTTPClient
+from tiphys.net.dial import dial
 from tiphys.net.http import Request, Response
 from tiphys.store.interface import Compacted, Store, StoreError
 
@@ -56,6 +59,10 @@ class Settings:
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     service_cidr: str = "10.96.0.0/16"
     advertised: str = "127.0.0.1:6443"
+    front_proxy: FrontProxy | None = None
+    """How other API servers know this one."""
+    client_ca: bytes = b""
+    """PEM of the authority of client certificates, for other API servers to accept them too."""
 
 
 class APIServer:
@@ -67,6 +74,7 @@ class APIServer:
         settings: Settings,
         *,
         kubelet_client: KubeletClient,
+        connect: Connect = dial,
         clock: Clock | None = None,
         names: Random | None = None,
         scheme: Scheme | None = None,
@@ -76,6 +84,8 @@ class APIServer:
         self.scheme = scheme or built_in()
         self.kubelet_client = kubelet_client
         self.advertised = settings.advertised
+        self.front_proxy = settings.front_proxy
+        self.client_ca = settings.client_ca
         self.cache = WatchCache(store, self.clock)
         # Generated names must differ, not be secret: asking the kernel for each letter costs more than all the rest of a name.
         chosen = names or random.Random(os.urandom(32))
@@ -91,6 +101,7 @@ class APIServer:
         self.authorizer = Authorizers(
             (NodeAuthorizer(self.writes.cache, lambda: defaults().rules_of("system:node")), self.rbac)
         )
+        self.service_dialer = ServiceDialer(self.writes.cache, connect)
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)
         self.library = Library(self.scheme, self.aggregator)
@@ -200,5 +211,5 @@ class APIServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.aggregator.close()
+        await self.aggregator.close()
         self.cache.close()

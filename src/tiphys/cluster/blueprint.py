@@ -37,6 +37,14 @@ def leaves(config: ClusterConfig) -> list[Leaf]:
     ]
 
 
+FRONT_PROXY = "front-proxy-client"
+
+
+def front_proxy_leaves() -> list[Leaf]:
+    """Of an authority of its own: whoever it signs for may speak in anybody's name."""
+    return [Leaf(FRONT_PROXY, FRONT_PROXY)]
+
+
 def kubelet_numbers(config: ClusterConfig) -> range:
     """One kubelet a node with containers; one for all simulated nodes together."""
     return range(1, 2 if config.runtime == "simulated" else config.nodes + 1)

@@ -89,6 +89,11 @@ class Layout:
         return self.data / "pki"
 
     @property
+    def front_proxy(self) -> Path:
+        """The authority by which extension API servers know ours."""
+        return self.pki / "front-proxy"
+
+    @property
     def database(self) -> Path:
         return self.data / "store" / "state.db"
 

@@ -113,9 +113,11 @@ def _start(layout: Layout, config: ClusterConfig, tell: Tell) -> None:
 
 def _ensure_certificates(layout: Layout, config: ClusterConfig) -> list[str]:
     """The names of those that had to be made."""
-    authority = Authority(layout.pki, datetime.now(UTC))
+    now = datetime.now(UTC)
+    authority = Authority(layout.pki, now)
     try:
         made = authority.ensure(blueprint.leaves(config))
+        made += Authority(layout.front_proxy, now).ensure(blueprint.front_proxy_leaves())
     except ValueError as error:
         raise ClusterError(
             f"the certificates in {layout.pki} are damaged: {error}",

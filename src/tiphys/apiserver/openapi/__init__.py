@@ -35,7 +35,7 @@ def serve_v3(call: Call, name: str) -> Response:
         raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
     given = call.request.query.get("hash", ("",))[0]
     if given and given != document.etag:
-        return Response(301, [("location", library.url(name)), ("vary", "Accept")])
+        return Response(301, [("location", f"/openapi/v3/{name}?hash={document.etag}"), ("vary", "Accept")])
     response = respond_once(call, document, JSON)
     if given:
         # The URL names the contents: they can be kept for ever.

@@ -27,8 +27,8 @@ class EncodedPiece:
 
     def __init__(self, piece: v2.Piece) -> None:
         self.paths = orjson.dumps(piece.paths)[1:-1]
-        self.definitions = orjson.dumps(piece.definitions)[1:-1]
-        self.parameters = orjson.dumps(piece.parameters)[1:-1]
+        self.definitions = {name: orjson.dumps(each) for name, each in piece.definitions.items()}
+        self.parameters = {name: orjson.dumps(each) for name, each in piece.parameters.items()}
 
 
 class Others(Protocol):
@@ -40,8 +40,11 @@ class Others(Protocol):
     def index(self) -> Mapping[str, str]:
         """v3 documents: name → the URL, relative to this server, at which one is to be had."""
 
-    def pieces(self) -> Iterable[EncodedPiece]:
-        """What they bring to v2."""
+    def made_here(self, name: str) -> Document | None:
+        """A v3 document of a server that has none itself."""
+
+    def pieces(self, own: EncodedPiece) -> Iterable[EncodedPiece]:
+        """What they bring to v2, beside what this server has of its own."""
 
 
 class _Volume:
@@ -95,20 +98,19 @@ class Library:
     def v3(self, name: str) -> Document | None:
         """/openapi/v3/{name}; None when this server has none of that name."""
         self._refresh()
+        made = self._others.made_here(name)
+        if made is not None:
+            return made
         volume = self._volumes.get(name)
         return None if volume is None else volume.document
-
-    def url(self, name: str) -> str:
-        """Where a document of this server is in its newest form."""
-        return self._volumes[name].url
 
     def v2(self) -> Document:
         """/openapi/v2."""
         self._refresh()
         if self._v2 is None:
-            pieces = [self._built_in_piece()]
-            pieces += [volume.piece for volume in self._volumes.values() if _is_custom(volume.rows)]
-            pieces += self._others.pieces()
+            own = self._built_in_piece()
+            pieces = [own, *(volume.piece for volume in self._volumes.values() if _is_custom(volume.rows))]
+            pieces += self._others.pieces(own)
             self._v2 = Document(_joined(pieces))
         return self._v2
 
@@ -142,19 +144,17 @@ class Library:
 
 
 def _joined(pieces: list[EncodedPiece]) -> bytes:
-    def whole(parts: Iterable[bytes]) -> bytes:
-        return b"{%b}" % b",".join(filter(None, parts))
-
-    return b"%b,%b:%b,%b:%b,%b:%b,%b" % (
-        orjson.dumps(v2.head(GIT_VERSION))[:-1],
-        b'"paths"',
-        whole(piece.paths for piece in pieces),
-        b'"definitions"',
-        whole(piece.definitions for piece in pieces),
-        b'"parameters"',
-        whole(piece.parameters for piece in pieces),
-        orjson.dumps(v2.TAIL)[1:],
+    parts = (
+        (b'"paths"', (piece.paths for piece in pieces)),
+        (b'"definitions"', (_members(piece.definitions) for piece in pieces)),
+        (b'"parameters"', (_members(piece.parameters) for piece in pieces)),
     )
+    sections = [b"%b:{%b}" % (name, b",".join(filter(None, contents))) for name, contents in parts]
+    return b",".join([orjson.dumps(v2.head(GIT_VERSION))[:-1], *sections, orjson.dumps(v2.TAIL)[1:]])
+
+
+def _members(encoded: Mapping[str, bytes]) -> bytes:
+    return b",".join(b"%b:%b" % (orjson.dumps(name), value) for name, value in encoded.items())
 
 
 def _is_custom(rows: tuple[Resource, ...]) -> bool:

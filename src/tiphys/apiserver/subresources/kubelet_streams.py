@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.streams import splice
 from tiphys.machinery import errors
 from tiphys.machinery.gvk import GroupResource
 from tiphys.net.client import HTTPClient, HTTPClientError
@@ -267,26 +268,3 @@ async def _upgrade(call: Call, pod: Object, path: str, query: list[tuple[str, st
 
     kept = [(name, value) for name, value in answer.headers.items() if name not in ("date", "content-length")]
     return Response(101, kept, upgrade=join)
-
-
-async def splice(left: ByteStream, right: ByteStream) -> None:
-    """Carries bytes both ways until both sides have ended."""
-
-    async def carry(source: ByteStream, target: ByteStream) -> None:
-        try:
-            while data := await source.read(1 << 16):
-                await target.write(data)
-            await target.write_eof()
-        except (ConnectionError, OSError):
-            source.close()
-            target.close()
-
-    try:
-        # The kubelet ends the conversation; a client that has ended only its own half still waits for the answer.
-        outbound = asyncio.ensure_future(carry(left, right))
-        await carry(right, left)
-        outbound.cancel()
-        await asyncio.gather(outbound, return_exceptions=True)
-    finally:
-        left.close()
-        right.close()
