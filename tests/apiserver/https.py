@@ -16,6 +16,7 @@ from pathlib import Path
 
 from served import running
 
+from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES
 from tiphys.client import kubeconfig
@@ -64,7 +65,9 @@ class Secure:
 
 
 @contextmanager
-def secure_server(home: Path, signing_key: bytes) -> Iterator[Secure]:
+def secure_server(
+    home: Path, signing_key: bytes, *, front_proxy: FrontProxy | None = None
+) -> Iterator[Secure]:
     authority = Authority(home / "pki", datetime.now(UTC))
     authority.ensure(
         [
@@ -83,7 +86,7 @@ def secure_server(home: Path, signing_key: bytes) -> Iterator[Secure]:
             str(authority.key("apiserver")),
             str(authority.certificate_file),
         )
-        async with running(SystemClock(), signing_key) as api:
+        async with running(SystemClock(), signing_key, front_proxy=front_proxy) as api:
             listener = Server(
                 api.handle, ssl_context=context, body_limit_bytes=BODY_LIMIT_BYTES, on_too_large=too_large
             )

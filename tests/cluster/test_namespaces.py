@@ -174,6 +174,19 @@ async def test_a_service_address_has_a_route_from_the_node(directory: Path, segm
 
 
 @pytest.mark.real
+async def test_the_segment_reaches_the_pods_of_a_node(directory: Path, segment: Segment) -> None:
+    node = create_node(spec_of(directory), segment)
+    inside(node, "ip", "link", "add", "cni0", "type", "bridge")
+    inside(node, "ip", "addr", "add", "10.91.1.1/24", "dev", "cni0")
+    set_routes(segment, {"10.91.1.0/24": "10.90.0.11"})
+    listener = network_namespace.listen(node.network_namespace, "10.91.1.1", 0)
+    port = listener.getsockname()[1]
+    connection = await network_namespace.connect(segment.network_namespace, "10.91.1.1", port)
+    for opened in (listener, connection):
+        opened.close()
+
+
+@pytest.mark.real
 def test_making_twice_finds_what_was_made(directory: Path, segment: Segment) -> None:
     node = create_node(spec_of(directory), segment)
     assert create_node(spec_of(directory), segment) == node == find_node(directory / "node-1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ipaddress
 import logging
 import os
 import signal
@@ -17,16 +18,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer, Settings
-from tiphys.cluster.blueprint import SEGMENT_PORT
+from tiphys.apiserver.service_dialer import Connect
+from tiphys.cluster.blueprint import FRONT_PROXY, SEGMENT_PORT
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
 from tiphys.controllers.catalog import Options
 from tiphys.machinery.clock import SystemClock
 from tiphys.net.client import HTTPClient
+from tiphys.net.dial import dial
 from tiphys.net.server import Server
 from tiphys.net.tls import client_context, server_context
 from tiphys.store.interface import Store, StoreError
@@ -78,6 +82,37 @@ def _dialer(
     return lambda: connect(namespace, host, port)  # type: ignore[return-value]
 
 
+def cluster_connect(settings: ControlPlaneSettings) -> Connect:
+    """How the API server connects to what Services stand for: pods and nodes through the segment, the world as it is."""
+    if not settings.segment_namespace:
+        return dial
+    from tiphys.kubelet.runtimes.network_namespace import connect
+
+    namespace = Path(settings.segment_namespace)
+    nodes = ipaddress.ip_network(f"{settings.segment_address}/24", strict=False)
+    networks = (nodes, ipaddress.ip_network(settings.cluster_cidr))
+
+    async def connect_to(host: str, port: int) -> socket.socket:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return await dial(host, port)
+        if any(address in network for network in networks):
+            return await connect(namespace, host, port)
+        return await dial(host, port)
+
+    return connect_to
+
+
+def front_proxy(settings: ControlPlaneSettings) -> FrontProxy | None:
+    """The API server's identity towards extension API servers, if it has been given one."""
+    pki = Path(settings.pki, "front-proxy")
+    if not pki.exists():
+        return None
+    certificate, key = (pki / f"{FRONT_PROXY}.{kind}" for kind in ("crt", "key"))
+    return FrontProxy(certificate.read_bytes(), key.read_bytes(), (pki / "ca.crt").read_bytes())
+
+
 class ControlPlane:
     """Everything in this process, in the order in which it is started."""
 
@@ -90,8 +125,14 @@ class ControlPlane:
         signing_key = Path(settings.pki, "service-account.key").read_bytes()
         apiserver = APIServer(
             store,
-            Settings(signing_key, service_cidr=settings.service_cidr),
+            Settings(
+                signing_key,
+                service_cidr=settings.service_cidr,
+                front_proxy=front_proxy(settings),
+                client_ca=Path(settings.pki, "ca.crt").read_bytes(),
+            ),
             kubelet_client=kubelet_clients(settings),
+            connect=cluster_connect(settings),
         )
         listener = Server(
             apiserver.handle,

@@ -189,10 +189,13 @@ def destroy_node(directory: Path) -> None:
     (directory / STATE_FILE).unlink(missing_ok=True)
 
 
-def set_routes(node: Node, routes: Mapping[str, str]) -> None:
-    """Sends other nodes' pod networks to those nodes: {"10.91.2.0/24": "10.90.0.12"}. Adds or replaces, never removes."""
+def set_routes(place: Node | Segment, routes: Mapping[str, str]) -> None:
+    """Sends (other) nodes' pod networks to those nodes: {"10.91.2.0/24": "10.90.0.12"}. Adds or replaces, never removes.
+
+    Of the segment: so that the API server, whose connections begin there, reaches pods.
+    """
     if routes:
-        _ip_batch(node.pid, [f"route replace {network} via {via}" for network, via in routes.items()])
+        _ip_batch(place.pid, [f"route replace {network} via {via}" for network, via in routes.items()])
 
 
 def node_script(spec: NodeSpec, binds: Mapping[str, str]) -> str:

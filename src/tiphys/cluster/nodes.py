@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tiphys.cluster import blueprint
@@ -17,6 +18,7 @@ from tiphys.cluster.namespaces import (
     destroy_node,
     destroy_segment,
     find_node,
+    set_routes,
 )
 from tiphys.cluster.processes import end, with_argument
 from tiphys.cluster.supervisor import Process
@@ -38,6 +40,7 @@ def start_nodes(layout: Layout, config: ClusterConfig) -> tuple[str, dict[str, l
             config.node_name(number): create_node(_spec(layout, config, number), segment)
             for number in range(1, config.nodes + 1)
         }
+        set_routes(segment, _pod_routes(config, range(1, config.nodes + 1)))
     except MissingPrograms as error:
         raise ClusterError(str(error), "install them, or leave --no-install out") from None
     except NamespaceError as error:
@@ -61,8 +64,12 @@ def _spec(layout: Layout, config: ClusterConfig, number: int) -> NodeSpec:
         address=f"{config.node_address(number)}/24",
         service_cidr=blueprint.SERVICE_CIDR,
         cgroup=blueprint.node_cgroup(layout, config, name),
-        routes={blueprint.pod_cidr(other): config.node_address(other) for other in others},
+        routes=_pod_routes(config, others),
     )
+
+
+def _pod_routes(config: ClusterConfig, numbers: Iterable[int]) -> dict[str, str]:
+    return {blueprint.pod_cidr(number): config.node_address(number) for number in numbers}
 
 
 def _containerd(layout: Layout, config: ClusterConfig, number: int, node: Node, machine: Machine) -> Process:
