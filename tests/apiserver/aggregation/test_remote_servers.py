@@ -291,6 +291,17 @@ async def test_a_certificate_of_somebody_else_is_refused(world: World) -> None:
     assert (await world.client.call("GET", FLUNDERS)).status == 200
 
 
+async def test_a_server_that_speaks_no_tls_is_recognized(world: World) -> None:
+    plain = Server(world.extension.handle)
+    world.extension.port = (await plain.listen(host="127.0.0.1", port=0)).port
+    await world.add_service()
+    await world.add_endpoints()
+    await world.register()
+    told = await world.settled("FailedDiscoveryCheck")
+    assert told.endswith("http: server gave HTTP response to HTTPS client")
+    await plain.shutdown(grace_seconds=0)
+
+
 async def test_who_may_not_is_refused_here_already(world: World) -> None:
     await world.ready()
     asked = len(world.extension.asked)

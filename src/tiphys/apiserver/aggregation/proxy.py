@@ -141,6 +141,8 @@ def describe(error: HTTPClientError) -> str:
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"tls: failed to verify certificate: x509: {_certificate_problem(cause)}"
+    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        return "http: server gave HTTP response to HTTPS client"
     if isinstance(cause, ConnectionRefusedError):
         return f"dial tcp {error.address}: connect: connection refused"
     if "timed out" in error.reason:
