@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 COMMANDS = {
     "up": "make a cluster, or resume it, and wait until its nodes are Ready",
@@ -24,9 +25,17 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where to read what is right."""
+
+    def error(self, message: str) -> NoReturn:
+        tell(f"{message} (see: {self.prog} --help)")
+        self.exit(2)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="tiphys", description="Kubernetes, whole, in Python.")
+    top = Parser(prog="tiphys", description="Kubernetes, whole, in Python.")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
         sub = subparsers.add_parser(

@@ -35,6 +35,10 @@ def run_arguments(given: Sequence[str]) -> int:
 
 def split_name(given: Sequence[str]) -> tuple[str, list[str]]:
     """(cluster, kubectl's arguments)."""
+    from tiphys.cluster.layout import ClusterError
+
+    if list(given) == ["--name"]:
+        raise ClusterError("--name needs the name of a cluster", "tiphys kubectl --name NAME ARGS…")
     if given[:1] == ["--name"] and len(given) > 1:
         return given[1], list(given[2:])
     if given and given[0].startswith("--name="):

@@ -18,7 +18,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where its data are (default: below ~/.local/share/tiphys)",
     )
-    sub.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: 1)")
+    sub.add_argument("--nodes", type=_count, metavar="N", help="how many nodes (default: 1)")
     sub.add_argument(
         "--datastore", choices=("sqlite", "memory"), help="where objects are kept (default: sqlite)"
     )
@@ -32,10 +32,16 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is no port")
-    return number
+    if not text.isascii() or not text.isdigit() or int(text) >= 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes") from None
 
 
 def run(options: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tiphys.cluster import blueprint
@@ -22,7 +23,10 @@ from tiphys.cluster.namespaces import (
 )
 from tiphys.cluster.processes import end, with_argument
 from tiphys.cluster.supervisor import Process
+from tiphys.kubelet.images.archive import ArchiveError
 from tiphys.kubelet.images.load import ImageLoader
+from tiphys.kubelet.images.names import InvalidName
+from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
 
 MIRROR_URL = "http://127.0.0.83:5000"
 """Where each node's own registry answers, inside the node."""
@@ -116,18 +120,37 @@ def _sockets(layout: Layout) -> dict[str, str]:
     return found
 
 
+@asynccontextmanager
+async def _loader(node: str, path: str, layout: Layout) -> AsyncIterator[ImageLoader]:
+    """Of one node. What its user can mend becomes a ClusterError."""
+    loader = ImageLoader(path)
+    try:
+        yield loader
+    except InvalidName as error:
+        cure = "name it as in busybox:1.36 or registry.example/team/app:v1"
+        raise ClusterError(f"{error}", cure) from None
+    except ArchiveError as error:
+        raise ClusterError(
+            str(error), "an archive is what docker save, podman save or skopeo writes"
+        ) from None
+    except Unavailable as error:
+        log = layout.log(f"containerd-{node}")
+        raise ClusterError(f"containerd of {node} does not answer: {error.message}", f"see {log}") from None
+    except RuntimeFailure as error:
+        raise ClusterError(f"{node}: {error.message}") from None
+    finally:
+        await loader.close()
+
+
 async def import_image(layout: Layout, file: Path) -> list[str]:
     """Brings an archive into every node; what it brought, a line each."""
     lines = []
     for name, path in _sockets(layout).items():
-        loader = ImageLoader(path)
-        try:
+        async with _loader(name, path, layout) as loader:
             lines += [
                 f"{name}: imported {image.name} ({image.digest})"
                 for image in await loader.import_archive(file)
             ]
-        finally:
-            await loader.close()
     return lines
 
 
@@ -135,11 +158,8 @@ async def list_images(layout: Layout) -> list[str]:
     """A line for each image and node."""
     lines = []
     for name, path in _sockets(layout).items():
-        loader = ImageLoader(path)
-        try:
+        async with _loader(name, path, layout) as loader:
             lines += [f"{name}\t{image.name}\t{image.digest}" for image in await loader.images()]
-        finally:
-            await loader.close()
     return lines
 
 
@@ -147,12 +167,9 @@ async def remove_image(layout: Layout, image: str) -> list[str]:
     """Removes an image from every node; ClusterError when none has it."""
     lines = []
     for name, path in _sockets(layout).items():
-        loader = ImageLoader(path)
-        try:
+        async with _loader(name, path, layout) as loader:
             if await loader.remove(image):
                 lines.append(f"{name}: removed {image}")
-        finally:
-            await loader.close()
     if not lines:
         raise ClusterError(f"no node has the image {image}", "see: tiphys image ls")
     return lines
