@@ -40,6 +40,7 @@ class Call:
     """Filled in by the steps of `pipeline.py`, in their order."""
 
     __slots__ = (
+        "impersonator",
         "info",
         "remote",
         "representation",
@@ -56,6 +57,8 @@ class Call:
         self.request = request
         self.info: RequestInfo = read_request(request.method, request.path, request.query)
         self.user: User = ANONYMOUS
+        self.impersonator: User | None = None
+        """Who asks in truth, when they act as `user`."""
         self.row: Resource = None  # type: ignore[assignment]
         """Set for every resource request before a handler sees it."""
         self.subresource: Subresource | None = None

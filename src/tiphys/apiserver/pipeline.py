@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 
 from tiphys.api.types import schema_of
-from tiphys.apiserver.authentication import authenticate
+from tiphys.apiserver.authentication import authenticate, impersonate
 from tiphys.apiserver.authorization import authorize
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.handlers import serve
@@ -62,6 +62,7 @@ def delegate(call: Call) -> Awaitable[Response] | None:
 
 STEPS: tuple[Step, ...] = (
     authenticate,
+    impersonate,
     find_server,
     find_resource,
     authorize,

@@ -17,6 +17,8 @@ from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.authentication import TokenReader
+from tiphys.apiserver.authentication.bootstrap_tokens import BootstrapTokens
+from tiphys.apiserver.authentication.request_header import RequestHeaders
 from tiphys.apiserver.authorization.chain import Authorizers
 from tiphys.apiserver.authorization.default_roles import defaults
 from tiphys.apiserver.authorization.node import NodeAuthorizer
@@ -96,7 +98,14 @@ class APIServer:
         )
         self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
         self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
-        self.token_readers: list[TokenReader] = [self.tokens]
+        self.token_readers: list[TokenReader] = [
+            self.tokens,
+            BootstrapTokens(lambda: self.writes.cache("", "secrets"), self.clock.now),
+        ]
+        self.request_headers: RequestHeaders | None = None
+        """Whose word about users is believed; None: nobody's."""
+        self.anonymous_paths: frozenset[str] | None = None
+        """Where those without credentials are let in; None: everywhere, as far as roles allow."""
         self.rbac = RBAC(self.writes.cache)
         self.authorizer = Authorizers(
             (NodeAuthorizer(self.writes.cache, lambda: defaults().rules_of("system:node")), self.rbac)

@@ -1,0 +1,100 @@
+"""Acting as somebody else: `Impersonate-User` and its sisters, for those who may `impersonate` each of what they ask for.
+
+https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from urllib.parse import unquote
+
+from tiphys.apiserver.authorization.chain import refusal
+from tiphys.apiserver.authorization.interface import Decision
+from tiphys.apiserver.call import ANONYMOUS, Call, User
+from tiphys.apiserver.requests import RequestInfo
+from tiphys.machinery import errors
+
+_USER, _GROUP, _UID, _EXTRA = (
+    "impersonate-user",
+    "impersonate-group",
+    "impersonate-uid",
+    "impersonate-extra-",
+)
+_ACCOUNT = "system:serviceaccount:"
+_AUTHENTICATED, _UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+_AUTHENTICATION = "authentication.k8s.io"
+
+
+def impersonate(call: Call) -> Awaitable[None] | None:
+    """The step of the pipeline: nothing to do for nearly every request."""
+    headers = call.request.headers
+    if not any(name.startswith("impersonate-") for name in headers):
+        return None
+    return _impersonate(call, headers)
+
+
+async def _impersonate(call: Call, headers: dict[str, str]) -> None:
+    name, groups = headers.get(_USER, ""), _values(headers, _GROUP)
+    uid = headers.get(_UID, "")
+    extra = {
+        unquote(header[len(_EXTRA) :]).lower(): _values(headers, header)
+        for header in headers
+        if header.startswith(_EXTRA)
+    }
+    if not name:
+        if groups or uid or extra:
+            raise errors.internal_error(
+                f"requested {sorted(headers.keys() & _NAMES)} without impersonating a user"
+            )
+        return
+    for wanted in _requests(name, groups, uid, extra):
+        decision = call.server.authorizer.authorize(call.user, wanted)
+        if not isinstance(decision, Decision):
+            decision = await decision
+        if not decision.allowed:
+            raise refusal(call.user, wanted, decision.reason)
+    call.impersonator = call.user
+    call.user = User(name, _completed(name, groups), uid, extra)
+
+
+_NAMES = frozenset({_GROUP, _UID})
+
+
+def _values(headers: dict[str, str], name: str) -> list[str]:
+    return [value for value in headers.get(name, "").split(", ") if value]
+
+
+def _requests(name: str, groups: list[str], uid: str, extra: dict[str, list[str]]) -> Iterator[RequestInfo]:
+    """What must be allowed: the verb `impersonate` on every part of the identity."""
+    account = _account(name)
+    if account is not None:
+        yield RequestInfo("", "impersonate", True, "", "", account[0], "serviceaccounts", "", account[1])
+    else:
+        yield RequestInfo("", "impersonate", True, "", "", "", "users", "", name)
+    for group in groups:
+        yield RequestInfo("", "impersonate", True, "", "", "", "groups", "", group)
+    for key, values in extra.items():
+        for value in values:
+            yield RequestInfo("", "impersonate", True, _AUTHENTICATION, "v1", "", "userextras", key, value)
+    if uid:
+        yield RequestInfo("", "impersonate", True, _AUTHENTICATION, "v1", "", "uids", "", uid)
+
+
+def _account(name: str) -> tuple[str, str] | None:
+    """(namespace, name) of a service account, None for any other user."""
+    if not name.startswith(_ACCOUNT):
+        return None
+    namespace, colon, account = name.removeprefix(_ACCOUNT).partition(":")
+    return (namespace, account) if colon and namespace and account and ":" not in account else None
+
+
+def _completed(name: str, groups: list[str]) -> tuple[str, ...]:
+    """The groups that come with a name."""
+    account = _account(name)
+    if account is not None and not groups:
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{account[0]}"]
+    if name == ANONYMOUS.name:
+        return (*groups, *(() if groups else (_UNAUTHENTICATED,)))
+    if _AUTHENTICATED in groups or _UNAUTHENTICATED in groups:
+        return tuple(groups)
+    return (*groups, _AUTHENTICATED)
