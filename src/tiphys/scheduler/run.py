@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from tiphys.client.client import Client
-from tiphys.client.events import NORMAL, WARNING, EventRecorder
+from tiphys.client.event_series import SeriesRecorder
+from tiphys.client.events import NORMAL, WARNING
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import NODES, PODS
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
@@ -41,7 +42,7 @@ class Scheduler:
         *,
         clock: Clock,
         client: Client | None = None,
-        recorder: EventRecorder | None = None,
+        recorder: SeriesRecorder | None = None,
         name: str = DEFAULT_SCHEDULER,
         random: Random | None = None,
     ) -> None:
@@ -51,7 +52,7 @@ class Scheduler:
         self._informers = informers
         self._client = client or informers.client
         self._clock = clock
-        self._recorder = recorder or EventRecorder(self._client, name, clock=clock)
+        self._recorder = recorder or SeriesRecorder(self._client, name, clock=clock)
         self._random = random or Random()
         self._writes: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(WRITES_AT_ONCE)
@@ -159,7 +160,7 @@ class Scheduler:
             return
         self.queue.done(queued)
         message = f"Successfully assigned {pod.key} to {decision.node}"
-        self._recorder.record(as_pod(pod.obj), NORMAL, "Scheduled", message)
+        self._recorder.record(as_pod(pod.obj), NORMAL, "Scheduled", message, action="Binding")
 
     async def _binding_failed(self, queued: QueuedPod, error: Exception) -> None:
         pod = queued.pod
@@ -179,7 +180,7 @@ class Scheduler:
 
     async def _report(self, pod: PodInfo, reason: str, message: str) -> None:
         """The event FailedScheduling and the condition PodScheduled; a pod that is gone meanwhile needs neither."""
-        self._recorder.record(as_pod(pod.obj), WARNING, "FailedScheduling", message)
+        self._recorder.record(as_pod(pod.obj), WARNING, "FailedScheduling", message, action="Scheduling")
         condition = meta.find_condition(meta.conditions(pod.obj), "PodScheduled") or {}
         if (condition.get("status"), condition.get("reason"), condition.get("message")) == (
             "False",
