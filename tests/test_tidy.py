@@ -83,7 +83,7 @@ def test_test_files_have_names_of_their_own() -> None:
     assert not twice, f"rename one of each: {twice}"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-programs.lock"])
 def test_libraries_are_pinned(lock: str) -> None:
     lines = [
         line for line in (ROOT / lock).read_text().splitlines() if line and not line.startswith(("#", " "))

@@ -1,5 +1,13 @@
 """All rows, in the order in which they are printed: one file for each noun, one function for each figure."""
 
-from bench.rows import control_plane, nodes, pods, requests, starts, store
+from bench.rows import control_plane, nodes, pods, requests, starts, store, testing
 
-ROWS = [*starts.ROWS, *control_plane.ROWS, *nodes.ROWS, *pods.ROWS, *requests.ROWS, *store.ROWS]
+ROWS = [
+    *starts.ROWS,
+    *control_plane.ROWS,
+    *nodes.ROWS,
+    *pods.ROWS,
+    *requests.ROWS,
+    *store.ROWS,
+    *testing.ROWS,
+]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict, replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -273,11 +274,11 @@ class ControlPlane:
     async def add_nodes(self, names: list[str]) -> None:
         if not names:
             return
+        # A hundred milliseconds of importing, in which somebody may already ask the API something.
+        made = await asyncio.to_thread(import_module, "tiphys.testing.nodes")
         if self._nodes is None:
-            from tiphys.testing.nodes import Nodes
-
             logs = self._directory / "pods"
-            self._nodes = Nodes(self._local, self._clock, self._behaviours, self._tls, logs)
+            self._nodes = made.Nodes(self._local, self._clock, self._behaviours, self._tls, logs)
         await self._nodes.add(names)
 
     async def power(self, name: str, on: bool) -> None:  # noqa: FBT001

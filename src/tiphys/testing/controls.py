@@ -191,7 +191,8 @@ class Faults(Control):
         probability: float = 1.0,
         **patterns: str,
     ) -> Undo:
-        """A fault, as `tiphys.testing.requests.Fault` explains it. `patterns`: user, verb, method, path, group, resource, subresource, namespace, name.
+        """A fault, as `tiphys.testing.requests.Fault` explains it. `patterns`: user, verb, method, path, group, resource, subresource, namespace, name,
+        user_agent.
 
         add(verb="update", resource="deployments", code=409, times=1)      one conflict, in upstream's words
         add(verb="create", code=504, after=True, times=1)                  a time-out that did its work all the same

@@ -29,7 +29,18 @@ from tiphys.net.http import HANG_UP, Request, Response
 
 KEPT_REQUESTS = 20_000
 KEPT_BODY_BYTES = 256 << 10
-_MATCHED = ("user", "verb", "method", "path", "group", "resource", "subresource", "namespace", "name")
+_MATCHED = (
+    "user",
+    "verb",
+    "method",
+    "path",
+    "group",
+    "resource",
+    "subresource",
+    "namespace",
+    "name",
+    "user_agent",
+)
 
 
 @dataclass(slots=True)
@@ -85,6 +96,7 @@ class Fault:
     subresource: str = "*"
     namespace: str = "*"
     name: str = "*"
+    user_agent: str = "*"
 
     code: int = 0
     reason: str = ""

@@ -1,0 +1,63 @@
+"""A script on kr8s: takes every Deployment of a namespace down to nothing for the night, and up again in the morning."""
+
+import kr8s
+import pytest
+from kr8s.objects import Deployment, Pod
+
+from tiphys.testing import Namespace
+
+REPLICAS = "example.com/replicas"
+
+
+def sleep(api: kr8s.Api, namespace: str) -> None:
+    for deployment in api.get("deployments", namespace=namespace):
+        deployment.annotate({REPLICAS: str(deployment.replicas)})
+        deployment.scale(0)
+
+
+def wake(api: kr8s.Api, namespace: str) -> None:
+    for deployment in api.get("deployments", namespace=namespace):
+        deployment.scale(int(deployment.annotations[REPLICAS]))
+
+
+@pytest.fixture
+def api(tiphys: Namespace) -> kr8s.Api:
+    return kr8s.api(kubeconfig=str(tiphys.kubeconfig))
+
+
+def _deployment(api: kr8s.Api, namespace: str) -> Deployment:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "nginx"}]}}
+    return Deployment(
+        {
+            "metadata": {"name": "web", "namespace": namespace},
+            "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
+        },
+        api=api,
+    )
+
+
+def test_deployments_sleep_and_wake(api: kr8s.Api, tiphys: Namespace) -> None:
+    _deployment(api, tiphys.name).create()
+    tiphys.wait_for("deployment/web", "Available")
+    sleep(api, tiphys.name)
+    tiphys.wait_for_all("pods", lambda pods: not pods)
+    wake(api, tiphys.name)
+    pods = tiphys.wait_for_all(
+        "pods", lambda pods: len(pods) == 2 and all(pod["status"]["phase"] == "Running" for pod in pods)
+    )
+    assert {pod["metadata"]["labels"]["app"] for pod in pods} == {"web"}
+
+
+def test_objects_know_their_state(api: kr8s.Api, tiphys: Namespace) -> None:
+    deployment = _deployment(api, tiphys.name)
+    deployment.create()
+    deployment.wait("condition=Available", timeout=30)
+    assert deployment.ready()
+    pods = deployment.pods()
+    assert len(pods) == 2
+    assert all(isinstance(pod, Pod) for pod in pods)
+    pods[0].wait("condition=Ready", timeout=30)
+    deployment.delete(propagation_policy="Foreground")
+    deployment.wait("delete", timeout=30)
+    assert api.version()["major"] == "1"
