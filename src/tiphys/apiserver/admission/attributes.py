@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.cache import ResourceCache
-from tiphys.apiserver.call import User
+from tiphys.apiserver.call import Call, User
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.gvk import GroupVersionKind
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
@@ -21,10 +24,15 @@ class Objects(Protocol):
 
 @dataclass(slots=True)
 class Attributes:
-    """`object` is None for a deletion and may be changed in place by `admit`; `old` is None for a creation."""
+    """`object` is None for a deletion and may be changed in place by `admit`; `old` is None for a creation.
 
+    Below an object, `object` is what was sent there: a Binding, a Scale, the options of an exec. `kind` says which.
+    """
+
+    call: Call
     operation: str
     row: Resource
+    kind: GroupVersionKind
     namespace: str
     name: str
     user: User
@@ -35,9 +43,15 @@ class Attributes:
     options: dict[str, Any] = field(default_factory=dict)
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """For the audit log: what was decided, and why."""
 
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
         return self.row.plural == plural and self.row.group == group and self.subresource == subresource
+
+    def forbidden(self, cause: str) -> StatusError:
+        """403 as every plugin says it: `pods "a" is forbidden: …`."""
+        return errors.forbidden(self.row.group_resource, self.name, cause)
 
 
 class Plugin(Protocol):

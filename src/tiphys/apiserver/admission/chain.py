@@ -1,12 +1,13 @@
 """The admission chain: the list of rules that every write passes, read from top to bottom.
 
 First every plugin may change the object, then (after defaults and the kind's own validation) every plugin may refuse it. The
-names and the order are upstream's; docs/decisions/0007-admission.md says which are there.
+names, the order and what is on by default are upstream's; `--enable-admission-plugins` and `--disable-admission-plugins` switch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.apiserver.admission.attributes import Attributes
@@ -16,20 +17,34 @@ from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.service_account import ServiceAccount
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 
-PLUGINS: tuple[Callable[[], Any], ...] = (
-    NamespaceLifecycle,
-    ServiceAccount,
-    TaintNodesByCondition,
-    Priority,
-    DefaultTolerationSeconds,
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One plugin. `default`: whether it is on when nobody says otherwise."""
+
+    name: str
+    make: Callable[[], Any]
+    default: bool = True
+
+
+PLUGINS: tuple[Row, ...] = (
+    Row("NamespaceLifecycle", NamespaceLifecycle),
+    Row("ServiceAccount", ServiceAccount),
+    Row("TaintNodesByCondition", TaintNodesByCondition),
+    Row("Priority", Priority),
+    Row("DefaultTolerationSeconds", DefaultTolerationSeconds),
 )
 
 
-class Chain:
-    """The plugins that are switched on, in order."""
+class UnknownPlugin(Exception):
+    """A name in a switch that no plugin has."""
 
-    def __init__(self, plugins: Sequence[Any] | None = None) -> None:
-        chosen = [make() for make in PLUGINS] if plugins is None else plugins
+
+class Chain:
+    """The plugins that are switched on, in order. Raises UnknownPlugin."""
+
+    def __init__(self, *, enable: Iterable[str] = (), disable: Iterable[str] = ()) -> None:
+        chosen = [row.make() for row in enabled(enable, disable)]
         self._mutating = [plugin.admit for plugin in chosen if hasattr(plugin, "admit")]
         self._validating = [plugin.validate for plugin in chosen if hasattr(plugin, "validate")]
 
@@ -47,3 +62,12 @@ async def _run(
         waiting = step(attributes)
         if waiting is not None:
             await waiting
+
+
+def enabled(enable: Iterable[str], disable: Iterable[str]) -> list[Row]:
+    """The rows that the two flags leave, in the order of the chain."""
+    on, off = set(enable), set(disable)
+    unknown = (on | off) - {row.name for row in PLUGINS}
+    if unknown:
+        raise UnknownPlugin(f"unknown admission plugin {', '.join(sorted(unknown))}")
+    return [row for row in PLUGINS if row.name not in off and (row.default or row.name in on)]

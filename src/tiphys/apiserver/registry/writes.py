@@ -34,6 +34,7 @@ from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_s
 from tiphys.machinery import errors
 from tiphys.machinery.apply import differs_only_in_times
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.names import Random
 from tiphys.store.interface import Conflict, Store
 
@@ -135,11 +136,17 @@ class Writes:
     # Update and patch
 
     async def update(
-        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, owned: bool = False
+        self,
+        call: Call,
+        change: Change,
+        *,
+        create: Callable[[], Object] | None = None,
+        owned: bool = False,
+        reviewed: bool = False,
     ) -> tuple[Record, bool]:
         """Applies a change to one object. `create`: what to make when there is none. (record, whether it was created)
 
-        `owned`: what both give says already who owns what.
+        `owned`: what both give says already who owns what. `reviewed`: admission has seen what was sent (`review`).
         """
         row, info = call.row, call.info
         for _ in range(CONFLICT_TRIES):
@@ -150,7 +157,7 @@ class Writes:
                 old = self.decode(row, record)
                 new = change(convert_from_stored(row, record.copy()))
                 self._check_identity(row, new, old)
-                return await self._update_once(call, record, new, old, owned=owned), False
+                return await self._update_once(call, record, new, old, owned=owned, reviewed=reviewed), False
         raise errors.conflict(row.group_resource, info.name)
 
     async def _create_at(self, call: Call, create: Callable[[], Object] | None, *, owned: bool) -> Record:
@@ -185,7 +192,7 @@ class Writes:
             raise errors.conflict(row.group_resource, name)
 
     async def _update_once(
-        self, call: Call, record: Record, new: Object, old: Object, *, owned: bool
+        self, call: Call, record: Record, new: Object, old: Object, *, owned: bool, reviewed: bool
     ) -> Record:
         row = call.row
         new = {**new, "metadata": dict(new["metadata"])}
@@ -197,7 +204,8 @@ class Writes:
         if not owned:
             self.owners.keep(call, new, old, self._clock.now())
         attributes = self._attributes(call, UPDATE, new, old)
-        await self.chain.admit(attributes)
+        if not reviewed:
+            await self.chain.admit(attributes)
         if row.group == RBAC_GROUP:
             await check_escalation(call, new, old)
         own = _rules_of(row, call.info.subresource)
@@ -207,7 +215,8 @@ class Writes:
             rules.raise_generation(new, old, row)
         with _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
             self._check(row, new, old, own.validate)
-            await self.chain.validate(attributes)
+            if not reviewed:
+                await self.chain.validate(attributes)
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
             if new == old or differs_only_in_times(new, old):
                 return record
@@ -234,8 +243,10 @@ class Writes:
     def _attributes(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Attributes:
         name = call.info.name or (new["metadata"].get("name", "") if new else "")
         return Attributes(
+            call=call,
             operation=operation,
             row=call.row,
+            kind=call.row.gvk,
             namespace=call.info.namespace,
             name=name,
             user=call.user,
@@ -246,6 +257,15 @@ class Writes:
             dry_run=call.dry_run,
             warnings=call.warnings,
         )
+
+    async def review(
+        self, call: Call, operation: str, obj: Object, *, kind: GroupVersionKind, old: Object | None = None
+    ) -> None:
+        """Takes what was sent to a path below an object through the chain, when it is something else than the object."""
+        attributes = self._attributes(call, operation, obj, old)
+        attributes.name, attributes.kind = call.info.name, kind
+        await self.chain.admit(attributes)
+        await self.chain.validate(attributes)
 
     # Delete
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_named
+from tiphys.apiserver.admission.attributes import CREATE
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.responses import json_response
@@ -48,7 +49,8 @@ async def _bind(call: Call, binding: Object) -> Response:
         return _assign(call, pod, node, uid, binding.get("metadata") or {})
 
     # A binding leaves the owners as they are: upstream writes it past the field manager.
-    await call.server.writes.update(call, change, owned=True)
+    await call.server.writes.review(call, CREATE, binding, kind=_BINDING)
+    await call.server.writes.update(call, change, owned=True, reviewed=True)
     return json_response(_SUCCESS, 201)
 
 

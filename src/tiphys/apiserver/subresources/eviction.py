@@ -11,6 +11,7 @@ from datetime import datetime
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_named
+from tiphys.apiserver.admission.attributes import CREATE
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.records import Record
@@ -36,6 +37,7 @@ async def evict(call: Call) -> Response:
         raise errors.bad_request("name in URL does not match name in Eviction object")
     options = _options(call, eviction.get("deleteOptions") or {})
     record = _find(call)
+    await call.server.writes.review(call, CREATE, eviction, kind=_EVICTION)
     if _may_ignore_budgets(record.object):
         await _delete_unguarded(call, record, options)
         return json_response(_SUCCESS, 201)

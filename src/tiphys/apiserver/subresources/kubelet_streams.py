@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tiphys.api.resource import Object
+from tiphys.apiserver.admission.attributes import CONNECT
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.requests import query_bool
 from tiphys.apiserver.streams import splice
 from tiphys.machinery import errors
-from tiphys.machinery.gvk import GroupResource
+from tiphys.machinery.gvk import GroupResource, GroupVersionKind
 from tiphys.net.client import HTTPClient, HTTPClientError
 from tiphys.net.http import ByteStream, Response
 
@@ -61,19 +63,34 @@ async def execute(call: Call) -> Response:
     container = _container(call, pod, "exec")
     if not call.request.query.get("command"):
         raise errors.bad_request("you must specify at least 1 command for the pod")
+    await _review(call, "PodExecOptions", (*_EXEC_OPTIONS, "container"))
     return await _upgrade(call, pod, f"/exec/{_pod_path(call)}/{container}", _exec_query(call))
 
 
 async def attach(call: Call) -> Response:
     pod = _pod(call)
     container = _container(call, pod, "attach")
+    await _review(call, "PodAttachOptions", (*_EXEC_OPTIONS[1:], "container"))
     return await _upgrade(call, pod, f"/attach/{_pod_path(call)}/{container}", _exec_query(call))
 
 
 async def port_forward(call: Call) -> Response:
     pod = _pod(call)
     query = [("port", port) for port in call.request.query.get("ports", ())]
+    await _review(call, "PodPortForwardOptions", ("ports",))
     return await _upgrade(call, pod, f"/portForward/{_pod_path(call)}", query)
+
+
+async def _review(call: Call, kind: str, names: tuple[str, ...]) -> None:
+    """A connection is admitted as its options are: there is no object."""
+    options: Object = {"kind": kind, "apiVersion": "v1"}
+    for name in names:
+        values = call.request.query.get(name)
+        if values and name in ("command", "ports"):
+            options[name] = [int(value) for value in values if value.isdigit()] if name == "ports" else values
+        elif values:
+            options[name] = values[0] if name == "container" else query_bool(call.request.query, name)
+    await call.server.writes.review(call, CONNECT, options, kind=GroupVersionKind("", "v1", kind))
 
 
 def _pod(call: Call) -> Object:

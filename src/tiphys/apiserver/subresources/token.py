@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_named
+from tiphys.apiserver.admission.attributes import CREATE
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.registry.metadata import random_uid
@@ -28,6 +29,7 @@ async def create_token(call: Call) -> Response:
     namespace, name = call.info.namespace, call.info.name
     account = call.server.writes.find(call.row, namespace, name).object
     spec = request.setdefault("spec", {})
+    await call.server.writes.review(call, CREATE, request, kind=_REQUEST)
     seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
     _check_seconds(seconds)
     audiences = spec.get("audiences") or list(call.server.signer.audiences)
