@@ -1,15 +1,18 @@
 """OpenAPI: what kubectl looks up in it is there, and the documents are whole."""
 
+import gzip
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from custom_rows import custom_row
 from served import Client, Object
 
 from tiphys.api.scheme import built_in
 from tiphys.apiserver.openapi import v2, v3
 from tiphys.apiserver.openapi.contents import all_documents
 from tiphys.apiserver.server import APIServer
+from tiphys.machinery.protobuf.wire import BYTES, VARINT, read_varint
 
 SCHEME = built_in()
 V2 = v2.document(SCHEME, version="v1.36.2")
@@ -183,9 +186,9 @@ PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
     [
         ("", 200),
         ("application/json", 200),
-        (f"{PROTOBUF_V2}, application/json", 200),
         ("*/*", 200),
-        (PROTOBUF_V2, 406),
+        (f"application/json, {PROTOBUF_V2}", 200),
+        (f"{PROTOBUF_V2};q=0.5, application/json;q=0.8", 200),
         ("text/html", 406),
     ],
 )
@@ -196,6 +199,66 @@ async def test_v2_is_served_in_json(client: Client, accept: str, status: int) ->
         assert (answer.body["swagger"], answer.headers["content-type"]) == ("2.0", "application/json")
     else:
         assert answer.body["reason"] == "NotAcceptable"
+
+
+def fields(message: bytes) -> dict[int, list[Any]]:
+    """A protobuf message: its values by field number."""
+    found: dict[int, list[Any]] = {}
+    position = 0
+    while position < len(message):
+        tag, position = read_varint(message, position)
+        size, position = read_varint(message, position) if tag & 7 in (VARINT, BYTES) else (8, position)
+        if tag & 7 == VARINT:
+            found.setdefault(tag >> 3, []).append(size)
+            continue
+        found.setdefault(tag >> 3, []).append(message[position : position + size])
+        position += size
+    return found
+
+
+def members(maps: list[bytes]) -> dict[str, dict[int, list[Any]]]:
+    """A map in the form of gnostic's messages."""
+    entries = [fields(entry) for one in maps for number in (1, 2) for entry in fields(one).get(number, ())]
+    return {entry[1][0].decode(): fields(entry[2][0]) for entry in entries}
+
+
+@pytest.mark.parametrize(
+    "accept", [PROTOBUF_V2, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"]
+)
+async def test_v2_is_served_in_protobuf(client: Client, server: APIServer, accept: str) -> None:
+    server.scheme.add(custom_row("shop.example"))
+    answer = await client.call("GET", "/openapi/v2", accept=accept)
+    assert answer.headers["content-type"] == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    plain = await client.get("/openapi/v2")
+    document = fields(answer.raw)
+    assert document[1] == [b"2.0"]
+    paths = members(document[8])
+    assert set(paths) == set(plain["paths"])
+    (get,) = paths["/api/v1/namespaces/{namespace}/pods"][2]
+    assert fields(get)[5] == [b"listCoreV1NamespacedPod"]
+    assert fields(get)[6][0] == b"application/json"
+    actions = {entry[1][0]: fields(entry[2][0])[2][0] for entry in map(fields, fields(get)[13])}
+    assert actions[b"x-kubernetes-action"] == b'"list"'
+    definitions = members(document[9])
+    assert set(definitions) == set(plain["definitions"])
+    spec = members(definitions["io.k8s.api.core.v1.PodSpec"][25])
+    assert set(spec) == set(plain["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"])
+    assert fields(spec["containers"][22][0])[1] == [b"array"]
+    (item,) = fields(spec["containers"][23][0])[1]
+    assert fields(item)[1] == [b"#/definitions/io.k8s.api.core.v1.Container"]
+    assert b"containers" in definitions["io.k8s.api.core.v1.PodSpec"][19]
+    assert set(members(document[10])) == set(plain["parameters"])
+    assert "example.shop.v1.Widget" in definitions
+    again = await client.call("GET", "/openapi/v2", accept=accept, if_none_match=answer.headers["etag"])
+    assert (again.status, again.raw) == (304, b"")
+
+
+@pytest.mark.parametrize("accept", ["application/json", PROTOBUF_V2])
+async def test_a_large_document_is_compressed_once(client: Client, accept: str) -> None:
+    plain = await client.call("GET", "/openapi/v2", accept=accept)
+    packed = await client.call("GET", "/openapi/v2", accept=accept, accept_encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.raw) == plain.raw
 
 
 async def test_documents_that_are_not_there(client: Client) -> None:

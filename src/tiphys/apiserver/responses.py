@@ -63,7 +63,8 @@ def _compress(response: Response) -> None:
         pieces = list(body)
     else:
         return
-    if response.status != 200 or sum(map(len, pieces)) < GZIP_FROM_BYTES:
+    is_done = any(name == "content-encoding" for name, _ in response.headers)
+    if response.status != 200 or is_done or sum(map(len, pieces)) < GZIP_FROM_BYTES:
         return
     compressed = gzip.compress(b"".join(pieces), compresslevel=1)
     response.body = [compressed[at : at + _PIECE] for at in range(0, len(compressed), _PIECE)]

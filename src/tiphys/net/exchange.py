@@ -206,6 +206,9 @@ class Exchange(Sink):
                             await asyncio.sleep(0)
                         await self._until_writable()
                         self._write_body(data)
+        except ConnectionError as error:  # It was cut off where it comes from, and so it is here.
+            log.info("the source of %s %s ended early: %s", self.request.method, self.request.path, error)
+            self.abort()
         except Exception:
             log.exception("the response stream failed for %s %s", self.request.method, self.request.path)
             self.abort()

@@ -151,6 +151,8 @@ class Extension:
         name = request.path.removeprefix(FLUNDERS).strip("/")
         if name == "exec":
             return Response(101, [("connection", "Upgrade"), ("upgrade", "echo")], upgrade=_echo)
+        if name == "cut":
+            return Response(200, [("content-type", "application/json")], _cut_off())
         if request.method == "POST":
             made = orjson.loads(request.body)
             self.objects[made["metadata"]["name"]] = made
@@ -168,6 +170,11 @@ class Extension:
                 else _json({"kind": "Status", "code": 404}, 404)
             )
         return _json({"kind": "FlunderList", "items": list(self.objects.values())})
+
+
+async def _cut_off() -> AsyncIterator[bytes]:
+    yield b'{"half":'
+    raise ConnectionResetError
 
 
 async def _echo(stream: ByteStream) -> None:

@@ -24,7 +24,7 @@ from served import Client, Object, running
 from tiphys.api.scheme import built_in
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery.meta import conditions, find_condition
-from tiphys.net.client import HTTPClient
+from tiphys.net.client import HTTPClient, HTTPClientError
 from tiphys.net.dial import dial
 from tiphys.net.server import Server
 from tiphys.testing.clock import FakeClock
@@ -218,6 +218,12 @@ async def test_it_is_told_who_asks_and_nothing_that_somebody_claims(world: World
         assert gone not in headers
 
 
+async def test_the_path_that_was_authorized_is_the_one_that_is_asked_for(world: World) -> None:
+    await world.ready()
+    await world.client.call("GET", f"{ROOT}/namespaces/default%2Fflunders/a%20b%3Fc?x=%2F")
+    assert world.extension.asked[-1].target == f"{FLUNDERS}/a%20b%3Fc?x=%2F"
+
+
 async def test_extra_and_uid_of_a_user_travel_as_headers(world: World) -> None:
     from tiphys.apiserver.aggregation.identity import identity_headers
     from tiphys.apiserver.call import User
@@ -246,6 +252,20 @@ async def test_a_watch_is_carried_event_by_event_and_ends_with_its_client(world:
         assert b'"ADDED"' in await watch.read()
         (sink,) = world.extension.watchers
     await world.is_so(lambda: sink.closed)
+    await outside.close()
+    await listener.shutdown(grace_seconds=0)
+
+
+async def test_an_answer_that_is_cut_off_there_is_cut_off_here(world: World) -> None:
+    await world.ready()
+    listener = Server(world.server.handle)
+    address = await listener.listen(host="127.0.0.1", port=0)
+    world.server.token_readers.insert(0, lambda token: admin() if token == "t" else None)
+    outside = HTTPClient(f"http://127.0.0.1:{address.port}")
+    async with outside.stream("GET", f"{FLUNDERS}/cut", {"Authorization": "Bearer t"}) as answer:
+        assert await answer.read() == b'{"half":'
+        with pytest.raises(HTTPClientError):
+            await answer.read()
     await outside.close()
     await listener.shutdown(grace_seconds=0)
 

@@ -118,5 +118,5 @@ def with_finding(service: Object, finding: Finding, now: datetime) -> Object | N
     }
     if new == old:
         return None
-    others = [each for each in conditions if each.get("type") != "Available"]
-    return {**(service.get("status") or {}), "conditions": [*others, new]}
+    merged = [new if each is old else each for each in conditions] if old else [*conditions, new]
+    return {**(service.get("status") or {}), "conditions": merged}

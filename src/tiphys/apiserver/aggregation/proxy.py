@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 from tiphys.apiserver.aggregation.identity import identity_headers, is_identity_header
 from tiphys.apiserver.call import Call
@@ -19,6 +20,7 @@ from tiphys.net.http import ByteStream, Response
 DISCOVERY_TIMEOUT_SECONDS = 5.0
 _WHOLE_BYTES = 64 << 10
 """A body that is said to be smaller is given back whole, so that its length can be said again."""
+_IN_PATHS = "/:@!$&'()*+,;=~-._"
 _HOP_BY_HOP = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -48,7 +50,7 @@ async def forward(call: Call, client: HTTPClient) -> Response:
     try:
         answer = await stack.enter_async_context(
             client.stream(
-                request.method, request.target, headers, request.body, timeout_seconds=timeout_seconds
+                request.method, _target(call), headers, request.body, timeout_seconds=timeout_seconds
             )
         )
     except HTTPClientError as error:
@@ -70,7 +72,10 @@ class _Body(AsyncIterator[bytes]):
         self._stack = stack
 
     async def __anext__(self) -> bytes:
-        piece = await self._answer.read()
+        try:
+            piece = await self._answer.read()
+        except HTTPClientError as error:
+            raise ConnectionError(str(error)) from error
         if not piece:
             await self.aclose()
             raise StopAsyncIteration
@@ -90,7 +95,7 @@ async def _upgrade(call: Call, client: HTTPClient) -> Response:
     wanted = [("Connection", "Upgrade"), ("Upgrade", request.headers.get("upgrade", ""))]
     try:
         answer, backend = await client.upgrade(
-            request.method, request.target, [*_passed_on(call), *wanted], request.body
+            request.method, _target(call), [*_passed_on(call), *wanted], request.body
         )
     except HTTPClientError as error:
         return plain_error(f"error dialing backend: {describe(error)}", 503)
@@ -104,6 +109,13 @@ async def _upgrade(call: Call, client: HTTPClient) -> Response:
 
     kept = [(name, value) for name, value in answer.headers.items() if name not in ("date", "content-length")]
     return Response(101, kept, upgrade=join)
+
+
+def _target(call: Call) -> str:
+    """The path as it was understood here, and authorized: were it passed on as it was written, the other server might read an
+    escaped slash in it as something else."""
+    path, query = call.request.path, call.request.target.partition("?")[2]
+    return quote(path, safe=_IN_PATHS) + (f"?{query}" if query else "")
 
 
 def _passed_on(call: Call) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """OpenAPI: what kubectl explains, validates and patches by.
 
 Every fact comes from the rows of the scheme (`operations.py`) and from the types files (`machinery/schema/openapi.py`), or from
-the schema of a custom resource (`custom.py`); there is nothing to keep in step. `library.py` keeps the documents.
+the schema of a custom resource (`custom.py`); there is nothing to keep in step. `library.py` keeps the documents. v2 is also
+served in protobuf: kubectl before 1.27 and whoever asks by client-go's typed OpenAPI client (Argo CD) take nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from email.utils import format_datetime
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.documents import respond_once
 from tiphys.apiserver.negotiation import JSON, clauses_by_weight
+from tiphys.apiserver.openapi.protobuf import MEDIA_TYPE, OLD_MEDIA_TYPE
 from tiphys.machinery import errors
 from tiphys.net.http import Response
 
@@ -20,13 +22,15 @@ _YEAR = timedelta(days=365)
 
 def serve_v2(call: Call) -> Response:
     """GET /openapi/v2."""
-    _negotiate(call)
-    return respond_once(call, call.server.library.v2(), JSON)
+    library = call.server.library
+    if _wanted(call, (JSON, MEDIA_TYPE, OLD_MEDIA_TYPE)) == JSON:
+        return respond_once(call, library.v2(), JSON)
+    return respond_once(call, library.v2_protobuf(), MEDIA_TYPE)
 
 
 def serve_v3(call: Call, name: str) -> Response:
     """GET /openapi/v3 (`name` is "") and /openapi/v3/apis/apps/v1."""
-    _negotiate(call)
+    _wanted(call, (JSON,))
     library = call.server.library
     if not name:
         return respond_once(call, library.index(), JSON)
@@ -44,8 +48,12 @@ def serve_v3(call: Call, name: str) -> Response:
     return response
 
 
-def _negotiate(call: Call) -> None:
-    """Raises 406 for a client that takes no JSON: the protobuf form of these documents is not served."""
+def _wanted(call: Call, served: tuple[str, ...]) -> str:
+    """The form that the client likes best of those that are served. Raises 406 when it takes none."""
     accept = call.request.headers.get("accept", "")
-    if accept and not any(media in (JSON, "application/*", "*/*") for media, _ in clauses_by_weight(accept)):
-        raise errors.not_acceptable((JSON,))
+    for media, _ in clauses_by_weight(accept or "*/*"):
+        if media in served:
+            return media
+        if media in ("application/*", "*/*"):
+            return served[0]
+    raise errors.not_acceptable(served)

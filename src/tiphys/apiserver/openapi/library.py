@@ -15,7 +15,7 @@ import orjson
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.documents import Document
-from tiphys.apiserver.openapi import v2, v3
+from tiphys.apiserver.openapi import protobuf, v2, v3
 from tiphys.apiserver.openapi.contents import FIXED
 from tiphys.apiserver.openapi.fingerprints import fingerprint
 from tiphys.apiserver.version import GIT_VERSION
@@ -29,6 +29,11 @@ class EncodedPiece:
         self.paths = orjson.dumps(piece.paths)[1:-1]
         self.definitions = {name: orjson.dumps(each) for name, each in piece.definitions.items()}
         self.parameters = {name: orjson.dumps(each) for name, each in piece.parameters.items()}
+
+    @cached_property
+    def protobuf(self) -> bytes:
+        """The piece as a part of a document in protobuf; made when somebody asks for that."""
+        return protobuf.encode(orjson.loads(b"{%b}" % b",".join(_sections([self]))))
 
 
 class Others(Protocol):
@@ -85,6 +90,7 @@ class Library:
         self._built_in: tuple[tuple[Resource, ...], EncodedPiece] | None = None
         self._index: Document | None = None
         self._v2: Document | None = None
+        self._v2_protobuf: Document | None = None
 
     def index(self) -> Document:
         """/openapi/v3."""
@@ -108,11 +114,22 @@ class Library:
         """/openapi/v2."""
         self._refresh()
         if self._v2 is None:
-            own = self._built_in_piece()
-            pieces = [own, *(volume.piece for volume in self._volumes.values() if _is_custom(volume.rows))]
-            pieces += self._others.pieces(own)
-            self._v2 = Document(_joined(pieces))
+            head, tail = orjson.dumps(v2.head(GIT_VERSION))[:-1], orjson.dumps(v2.TAIL)[1:]
+            self._v2 = Document(b",".join([head, *_sections(self._pieces()), tail]))
         return self._v2
+
+    def v2_protobuf(self) -> Document:
+        """/openapi/v2, in protobuf."""
+        self._refresh()
+        if self._v2_protobuf is None:
+            about = protobuf.encode({**v2.head(GIT_VERSION), **v2.TAIL})
+            self._v2_protobuf = Document(b"".join([about, *(piece.protobuf for piece in self._pieces())]))
+        return self._v2_protobuf
+
+    def _pieces(self) -> list[EncodedPiece]:
+        own = self._built_in_piece()
+        custom = (volume.piece for volume in self._volumes.values() if _is_custom(volume.rows))
+        return [own, *custom, *self._others.pieces(own)]
 
     def _built_in_piece(self) -> EncodedPiece:
         rows = tuple(row for row in self._scheme if row.schema is None)
@@ -134,7 +151,8 @@ class Library:
                 volumes[group] = self._volume(group, GroupVersion(version.group, ""), ())
             name = f"apis/{version}" if version.group else f"api/{version}"
             volumes[name] = self._volume(name, version, tuple(found))
-        self._seen, self._volumes, self._index, self._v2 = now, volumes, None, None
+        self._seen, self._volumes = now, volumes
+        self._index = self._v2 = self._v2_protobuf = None
 
     def _volume(self, name: str, version: GroupVersion, rows: tuple[Resource, ...]) -> _Volume:
         known = self._volumes.get(name)
@@ -143,14 +161,14 @@ class Library:
         return _Volume(self._scheme, name, version, rows)
 
 
-def _joined(pieces: list[EncodedPiece]) -> bytes:
+def _sections(pieces: list[EncodedPiece]) -> list[bytes]:
+    """The members of the document that pieces make up, encoded."""
     parts = (
         (b'"paths"', (piece.paths for piece in pieces)),
         (b'"definitions"', (_members(piece.definitions) for piece in pieces)),
         (b'"parameters"', (_members(piece.parameters) for piece in pieces)),
     )
-    sections = [b"%b:{%b}" % (name, b",".join(filter(None, contents))) for name, contents in parts]
-    return b",".join([orjson.dumps(v2.head(GIT_VERSION))[:-1], *sections, orjson.dumps(v2.TAIL)[1:]])
+    return [b"%b:{%b}" % (name, b",".join(filter(None, contents))) for name, contents in parts]
 
 
 def _members(encoded: Mapping[str, bytes]) -> bytes:
