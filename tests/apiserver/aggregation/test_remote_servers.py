@@ -263,9 +263,9 @@ async def test_an_answer_that_is_cut_off_there_is_cut_off_here(world: World) -> 
     world.server.token_readers.insert(0, lambda token: admin() if token == "t" else None)
     outside = HTTPClient(f"http://127.0.0.1:{address.port}")
     async with outside.stream("GET", f"{FLUNDERS}/cut", {"Authorization": "Bearer t"}) as answer:
-        assert await answer.read() == b'{"half":'
+        assert answer.status == 200
         with pytest.raises(HTTPClientError):
-            await answer.read()
+            await answer.read_all()
     await outside.close()
     await listener.shutdown(grace_seconds=0)
 
