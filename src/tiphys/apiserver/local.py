@@ -17,7 +17,8 @@ Deliver = Callable[[str, Object], None]
 
 
 class LocalAPI:
-    """Lists and watches give the cache's decoded objects: read-only, and never a second copy."""
+    """Lists and watches give the cache's decoded objects: read-only, never a second copy, and without managedFields, as
+    upstream's components drop them from their caches."""
 
     def __init__(self, server: APIServer) -> None:
         self._server = server

@@ -105,7 +105,7 @@ class ConvertedView(JSONView):
         self.key = key
 
     def one(self, record: Record) -> bytes:
-        return orjson.dumps(self._convert(record.object))
+        return orjson.dumps(self._convert(record.full))
 
 
 class MetadataView(JSONView):
@@ -120,7 +120,7 @@ class MetadataView(JSONView):
         return orjson.dumps(self.object(record))
 
     def object(self, record: Record) -> Object:
-        metadata = record.object["metadata"]
+        metadata = record.full["metadata"]
         return {"kind": "PartialObjectMetadata", "apiVersion": self._api_version, "metadata": metadata}
 
     def many(self, records: Sequence[Record], meta: ListMeta) -> Sequence[bytes]:

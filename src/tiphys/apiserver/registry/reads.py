@@ -77,7 +77,7 @@ class Reads:
         elif wanted.transform == "Table":
             include = call.request.query.get("includeObject", ("",))[0]
             printer = TablePrinter(row, include=include, version=wanted.version)
-            view = TableView(printer, lambda record: convert_from_stored(row, record.object), self._clock.now)
+            view = TableView(printer, lambda record: convert_from_stored(row, record.full), self._clock.now)
         else:
             view = MetadataView(row, wanted.version)
         if wanted.media_type == YAML:

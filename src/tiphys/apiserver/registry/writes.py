@@ -86,7 +86,7 @@ class Writes:
 
     def decode(self, row: Resource, record: Record) -> Object:
         """A record's object in the version of `row`; shared, read-only."""
-        return convert_from_stored(row, record.object)
+        return convert_from_stored(row, record.full)
 
     # Create
 
