@@ -23,6 +23,9 @@ CONFIG_MAPS_PATH = "/api/v1/namespaces/default/configmaps"
 PODS_PATH = "/api/v1/namespaces/default/pods"
 JSON = "application/json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+APPLIED = 100
+"""Objects that are applied to in turn, each time with another value."""
 PROGRAMS = ("etcd", "kube-apiserver")
 
 
@@ -123,6 +126,98 @@ def patch(served: Served) -> Figure:
     )
 
 
+def apply_config_maps(served: Served) -> Figure:
+    def make(number: int) -> tuple[str, str, bytes, str]:
+        name = f"applied-{number % APPLIED}"
+        data = {"value": "x" * 900, "number": str(time.time_ns())}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+        return "PATCH", f"{CONFIG_MAPS_PATH}/{name}?fieldManager=bench", orjson.dumps(body), APPLY
+
+    return rate(measure(served, make, 4000))
+
+
+def apply_pods(served: Served) -> Figure:
+    def make(number: int) -> tuple[str, str, bytes, str]:
+        name = f"applied-{number % APPLIED}"
+        return (
+            "PATCH",
+            f"{PODS_PATH}/{name}?fieldManager=bench",
+            applied_pod(name, str(time.time_ns())),
+            APPLY,
+        )
+
+    return rate(measure(served, make, 2000))
+
+
+def applied_pod(name: str, value: str) -> bytes:
+    """A pod of 4 KB, as the tools of a team would apply it."""
+    containers = [
+        {
+            "name": container,
+            "image": "registry.example.com/team/app:1.2.3",
+            "command": ["/bin/app", "--listen=:8080"],
+            "env": [{"name": f"VARIABLE_{index}", "value": "x" * 40} for index in range(12)],
+            "ports": [{"containerPort": 8080 + number, "name": container, "protocol": "TCP"}],
+            "resources": {
+                "requests": {"cpu": "10m", "memory": "16Mi"},
+                "limits": {"cpu": "1", "memory": "64Mi"},
+            },
+            "livenessProbe": {"httpGet": {"path": "/healthz", "port": 8080 + number}, "periodSeconds": 10},
+            "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080 + number}, "periodSeconds": 5},
+            "volumeMounts": [
+                {"name": "config", "mountPath": "/etc/app"},
+                {"name": "scratch", "mountPath": "/tmp"},
+            ],
+        }
+        for number, container in enumerate(("main", "side"))
+    ]
+    volumes = [{"name": "config", "configMap": {"name": "app"}}, {"name": "scratch", "emptyDir": {}}]
+    spec = {"schedulerName": "nobody", "containers": containers, "volumes": volumes}
+    metadata = {
+        "name": name,
+        "labels": {"app": "bench", "tier": "front"},
+        "annotations": {"example.com/value": value},
+    }
+    return orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+def status_pods(served: Served) -> Figure:
+    """What a kubelet sends when a container has become ready."""
+    count = pods(served)
+
+    def make(number: int) -> tuple[str, str, bytes, str]:
+        now = f"2026-01-01T00:00:{number % 60:02}Z"
+        conditions = [
+            {"type": kind, "status": "True", "lastTransitionTime": now}
+            for kind in (
+                "PodReadyToStartContainers",
+                "Initialized",
+                "Ready",
+                "ContainersReady",
+                "PodScheduled",
+            )
+        ]
+        container = {
+            "name": "main",
+            "ready": True,
+            "restartCount": 0,
+            "image": "busybox",
+            "imageID": "busybox@sha256:0",
+            "containerID": f"containerd://{time.time_ns()}",
+            "state": {"running": {"startedAt": now}},
+        }
+        status = {
+            "phase": "Running",
+            "podIP": "10.0.0.2",
+            "conditions": conditions,
+            "containerStatuses": [container],
+        }
+        target = f"{PODS_PATH}/pod-{number % count:05d}/status"
+        return "PATCH", target, orjson.dumps({"status": status}), STRATEGIC
+
+    return rate(measure(served, make, 2000))
+
+
 def list_pods(served: Served) -> Figure:
     pods(served)
     results = measure(served, lambda number: ("GET", PODS_PATH, b"", ""), 4, in_flight=1)
@@ -176,6 +271,9 @@ ROWS = [
     row(f"create ConfigMap, 1 KiB, durable, {IN_FLIGHT} in flight", "/s", create, 4000),
     row(f"get ConfigMap, {IN_FLIGHT} in flight", "/s", get, 15000),
     row(f"patch Pod, {IN_FLIGHT} in flight", "/s", patch, 1500),
+    row(f"apply ConfigMap, 1 KiB, {IN_FLIGHT} in flight", "/s", apply_config_maps, 2500),
+    row(f"apply Pod, 4 KB, {IN_FLIGHT} in flight", "/s", apply_pods, 1200),
+    row(f"patch Pod's status, {IN_FLIGHT} in flight", "/s", status_pods, 1200),
     row(f"list {PODS:,} Pods, JSON", "MB/s", list_pods, 300),
     row(f"one write to {WATCHERS} watchers, p99", "ms", watch, 10),
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,22 +67,26 @@ class BlockSchema:
     def __init__(self, struct: Struct) -> None:
         self.struct = struct
 
-    @property
+    @cached_property
     def patch(self) -> PatchSchema:
         from tiphys.machinery.schema import patch_schema
 
         return patch_schema(self.struct)
 
-    @property
+    @cached_property
     def shape(self) -> Granular:
         from tiphys.machinery.apply import shape_of
 
         return shape_of(self.struct)
 
-    def check(self, obj: Object, *, duplicates_source: bytes | None = None) -> CheckResult:
+    @cached_property
+    def _check(self) -> Callable[..., CheckResult]:
         from tiphys.machinery.schema import check
 
-        return check(self.struct, obj, duplicates_source=duplicates_source)
+        return partial(check, self.struct)
+
+    def check(self, obj: Object, *, duplicates_source: bytes | None = None) -> CheckResult:
+        return self._check(obj, duplicates_source=duplicates_source)
 
 
 @cache

@@ -70,7 +70,16 @@ def read_patch(call: Call, form: Form) -> Patch:
         raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
 
     def change(old: Object) -> Object:
-        return check_fields(call, _patched(old, body, media, form), form.kind, form.schema)
+        owners = old["metadata"].get("managedFields")
+        new = _patched(old, body, media, form)
+        metadata = new.get("metadata") if isinstance(new, dict) else None
+        if owners is None or not isinstance(metadata, dict) or metadata.get("managedFields") is not owners:
+            return check_fields(call, new, form.kind, form.schema)
+        # Untouched: nobody need look at them again.
+        new["metadata"] = {name: value for name, value in metadata.items() if name != "managedFields"}
+        checked = check_fields(call, new, form.kind, form.schema)
+        checked["metadata"]["managedFields"] = owners
+        return checked
 
     return Patch(change)
 

@@ -100,6 +100,10 @@ def at_version(sent: bytes, revision: int) -> bytes:
     return b"%b%d%b" % (sent[:start], revision, sent[end:])
 
 
+def _owned(obj: dict[str, Any], owners: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": owners}} if owners else obj
+
+
 class Record:
     """One object at one revision. Immutable; `object` is shared: copy before change."""
 
@@ -137,15 +141,12 @@ class Record:
     @property
     def full(self) -> dict[str, Any]:
         """The object with everything, read-only."""
-        return self._with_owners(self.object)
+        return _owned(self.object, self.owners)
 
-    def copy(self) -> dict[str, Any]:
-        """A decoded object of the caller's own, with everything; only managedFields is shared."""
-        return self._with_owners(self._decode())
-
-    def _with_owners(self, obj: dict[str, Any]) -> dict[str, Any]:
+    def states(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The object with everything, read-only, and once more to be changed: only managedFields is shared."""
         owners = self.owners
-        return {**obj, "metadata": {**obj["metadata"], "managedFields": owners}} if owners else obj
+        return _owned(self.object, owners), _owned(self._decode(), owners)
 
     @property
     def labels(self) -> dict[str, str]:

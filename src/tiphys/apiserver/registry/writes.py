@@ -154,8 +154,9 @@ class Writes:
             with suppress(Conflict):  # a client that named a state is refused the next time round
                 if record is None:
                     return await self._create_at(call, create, owned=owned), True
-                old = self.decode(row, record)
-                new = change(convert_from_stored(row, record.copy()))
+                before, after = record.states()
+                old = convert_from_stored(row, before)
+                new = change(convert_from_stored(row, after))
                 self._check_identity(row, new, old)
                 return await self._update_once(call, record, new, old, owned=owned, reviewed=reviewed), False
         raise errors.conflict(row.group_resource, info.name)

@@ -94,10 +94,13 @@ def _merge_list(shape: KeyedList | ValueSet, live: list[Any] | None, applied: li
     if live == applied:
         return live
     before, after = by_element(shape, live), by_element(shape, applied)
-    merged = [
-        item if source is None else _merge_item(shape, source, item)
-        for source, item in _in_order(shape, live, before, after)
-    ]
+    if len(before) == len(live) == len(after) == len(applied) and list(before) == list(after):
+        merged = [merge(shape.item, old, item) for old, item in zip(live, applied, strict=True)]
+    else:
+        merged = [
+            item if source is None else _merge_item(shape, source, item)
+            for source, item in _in_order(shape, live, before, after)
+        ]
     same = len(merged) == len(live) and all(new is old for new, old in zip(merged, live, strict=True))
     return live if same else merged
 

@@ -112,18 +112,30 @@ class Granular(Shape):
         """The type of the values of a map of scalars."""
         return plain_type(self.item) if self.item is not None and not self.fields else None
 
+    @cached_property
+    def flat(self) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """What objects set in which nothing is nested, by their names and the types of their values: few forms, many objects."""
+        return {}
+
+    @cached_property
+    def flat_whole(self) -> dict[tuple[str, ...], dict[str, Any]]:
+        """As `flat`, of objects that came into being: their names say everything."""
+        return {}
+
     def below(self, name: str) -> Shape:
         found = self.fields.get(name)
         return found.shape if found is not None else self.item or DEDUCED
 
 
 _PLAIN_KEYS = frozenset({str, int})
+_ELEMENTS = 1024
+"""How many of its elements a list remembers."""
 
 
 class KeyedList(Shape):
     """List type "map": an element is known by its keys. `defaults` stand in for keys that an element leaves out."""
 
-    __slots__ = ("_make_item", "defaults", "keys")
+    __slots__ = ("_elements", "_make_item", "defaults", "keys")
 
     def __init__(
         self, keys: tuple[str, ...], item: Callable[[], Shape], defaults: Mapping[str, Any] | None = None
@@ -131,6 +143,7 @@ class KeyedList(Shape):
         self.keys = tuple(sorted(keys))
         self._make_item = item
         self.defaults = dict(defaults or {})
+        self._elements: dict[str, str] = {}
 
     @cached_property
     def item(self) -> Shape:
@@ -138,6 +151,15 @@ class KeyedList(Shape):
 
     def element_of(self, item: Any) -> str:
         """The path element of an item. ValueError: it cannot be told from others."""
+        if type(item) is dict and len(self.keys) == 1:  # nearly all lists, and most are known by a name
+            value = item.get(self.keys[0])
+            if type(value) is str:
+                known = self._elements.get(value)
+                if known is None:
+                    known = plain_key_element(self.keys, (value,))
+                    if len(self._elements) < _ELEMENTS:
+                        self._elements[value] = known
+                return known
         if not isinstance(item, dict):
             what = "a null element" if item is None else "non-map elements"
             raise ValueError(f"associative list with keys may not have {what}")

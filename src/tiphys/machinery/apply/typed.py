@@ -72,8 +72,28 @@ class FieldReader:
 
     def _read_map(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
         plain_item = shape.plain_item
-        if plain_item is not None and {plain_item}.issuperset(map(type, value.values())):
-            return {f"f:{name}": {} for name in sorted(value)}
+        if plain_item is not None:
+            if {plain_item}.issuperset(map(type, value.values())):
+                return {f"f:{name}": {} for name in sorted(value)}
+            return self._read_fields(shape, value)
+        if shape.item is not None:
+            return self._read_fields(shape, value)
+        form = (*value, *map(type, value.values()))
+        known = shape.flat.get(form)
+        if known is not None:
+            return known
+        odd = self.is_odd
+        fields = self._read_fields(shape, value)
+        if (
+            len(shape.flat) < _FLAT_FORMS
+            and not odd
+            and not self.is_odd
+            and _PLAIN.issuperset(form[len(value) :])
+        ):
+            shape.flat[form] = fields
+        return fields
+
+    def _read_fields(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
         fields: FieldSet = {}
         find = shape.fields.get
         for name in sorted(value):
@@ -115,6 +135,11 @@ class FieldReader:
         if len(fields) < len(value) or not all(fits(shape.item, item) for item in value):
             self.is_odd = True
         return ordered(fields)
+
+
+_PLAIN = frozenset({str, int, bool})
+_NESTED = frozenset({dict, list})
+_FLAT_FORMS = 256
 
 
 def _is_leaf(shape: Shape, value: Any) -> bool:
@@ -170,10 +195,31 @@ def everything(shape: Shape, value: Any) -> FieldSet:
     """A value that came into being or went, and all that is in it: every object and list counts."""
     if isinstance(value, _Duplicates) or shape.atomic or not isinstance(value, dict | list):
         return {}
-    below = {
-        element: everything(child, after)
-        for element, child, _, after in _pairs(as_granular(shape, value), None, value, standing=False)
-    }
+    if isinstance(shape, Granular) and isinstance(value, dict) and shape.item is None:
+        names = tuple(value)
+        known = shape.flat_whole.get(names)
+        if known is None:
+            known = _everything_below(shape, value)
+            if len(shape.flat_whole) < _FLAT_FORMS and _PLAIN.issuperset(map(type, value.values())):
+                shape.flat_whole[names] = known
+        elif not _PLAIN.issuperset(map(type, value.values())):
+            return _everything_below(shape, value)
+        return known
+    return _everything_below(shape, value)
+
+
+def _everything_below(shape: Shape, value: Any) -> FieldSet:
+    granular = as_granular(shape, value)
+    below: FieldSet = {}
+    if isinstance(granular, Granular) and isinstance(value, dict):
+        find, item = granular.fields.get, granular.item or DEDUCED
+        for name, each in value.items():
+            found = find(name)
+            element, child = (found.element, found.shape) if found is not None else (f"f:{name}", item)
+            below[element] = everything(child, each) if type(each) in _NESTED else {}
+    elif isinstance(granular, KeyedList | ValueSet) and isinstance(value, list):
+        for element, each in by_element(granular, value).items():
+            below[element] = everything(granular.item, each)
     return {MEMBER: {}, **ordered(below)} if below else {}
 
 
@@ -187,11 +233,11 @@ class _Duplicates(list[Any]):
 _Pair = tuple[str, Shape, Any, Any]
 
 
-def _pairs(shape: Shape, old: Any, new: Any, *, standing: bool = True) -> Iterable[_Pair]:
+def _pairs(shape: Shape, old: Any, new: Any) -> Iterable[_Pair]:
     """(path element, shape, before, after) of the parts that are not equal. One of the two may be _ABSENT."""
     if isinstance(shape, Granular):
         before = old if isinstance(old, dict) else {}
-        return _pairs_of_map(shape, before, new if isinstance(new, dict) else {}, standing=standing)
+        return _pairs_of_map(shape, before, new if isinstance(new, dict) else {})
     if isinstance(shape, KeyedList | ValueSet):
         return _pairs_of_list(
             shape, old if isinstance(old, list) else (), new if isinstance(new, list) else ()
@@ -199,9 +245,7 @@ def _pairs(shape: Shape, old: Any, new: Any, *, standing: bool = True) -> Iterab
     return ()
 
 
-def _pairs_of_map(
-    shape: Granular, old: dict[str, Any], new: dict[str, Any], *, standing: bool
-) -> Iterator[_Pair]:
+def _pairs_of_map(shape: Granular, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Pair]:
     declared = shape.fields
     for name, after in new.items():
         before = old.get(name, _ABSENT)
@@ -211,7 +255,7 @@ def _pairs_of_map(
         if found is None:
             yield f"f:{name}", shape.item or DEDUCED, before, after
             continue
-        if before is _ABSENT and found.standing and standing:
+        if before is _ABSENT and found.standing:
             before = _standing_value(found.shape, after)
             if before == after:
                 continue

@@ -87,8 +87,11 @@ def _tokens_without_account(spec: Object) -> Errors:
 
 
 def _update(new: Object, old: Object) -> Errors:
-    if new["spec"] == old["spec"] and annotations_of(new) == annotations_of(old):
-        return []  # labels, finalizers: nothing of it is checked here
+    if new["spec"] == old["spec"]:  # it was checked when it came
+        if annotations_of(new) == annotations_of(old):
+            return []  # labels, finalizers: nothing of it is checked here
+        errors = pod_annotations(new, _ANNOTATIONS)
+        return errors + _annotation_changes(annotations_of(new), annotations_of(old))
     errors = _metadata_and_spec(new)
     errors += _annotation_changes(annotations_of(new), annotations_of(old))
     after, before = new["spec"], old["spec"]
