@@ -2,6 +2,8 @@
 
 import json
 import ssl
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -199,6 +201,14 @@ class TestTime:
             assert timedelta(seconds=330) <= cluster.clock.now() - begun <= timedelta(seconds=400)
             cluster.nodes.power_on("node-2")
             cluster.wait_for("node/node-2", "Ready", 600)
+
+    def test_time_that_stands_still_does_not_run_away_before_all_is_there(self) -> None:
+        """In a fresh process, where simulated nodes take their time to be imported."""
+        code = (
+            "from tiphys.testing import Cluster\n"
+            "with Cluster(speed=0) as cluster: cluster.wait_for('node/node-1', 'Ready', 1)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
     def test_time_begins_when_the_test_says(self) -> None:
         with Cluster(nodes=0, speed=0, start_time=datetime(2030, 1, 1)) as cluster:

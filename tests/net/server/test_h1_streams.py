@@ -7,7 +7,7 @@ import pytest
 from wire_peers import PATIENCE_SECONDS, Site, Watches, echo
 
 from conftest import Serve
-from tiphys.net.http import ByteStream, Frame, Response
+from tiphys.net.http import HANG_UP, ByteStream, Frame, Request, Response
 
 
 async def test_a_large_body_of_pieces_arrives_whole(serve: Serve, tls: bool) -> None:
@@ -263,3 +263,14 @@ async def test_an_upgrade_that_the_client_did_not_ask_for(
     peer = await (await serve(lambda request: Response(101, upgrade=shout))).h1()
     peer.get("/")
     assert (await peer.answer()).status == 500
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_request_can_be_hung_up_on(serve: Serve, tls: bool, later: bool) -> None:
+    async def hang_up(request: Request) -> Response:
+        return HANG_UP
+
+    site = await serve(hang_up if later else lambda request: HANG_UP, tls=tls)
+    peer = await site.h1()
+    peer.get("/")
+    assert await peer.to_end() == b""
