@@ -112,6 +112,42 @@ def test_exec(cluster: Cluster, namespace: str, websockets: str) -> None:
     assert "No such file" in cluster.kubectl("exec", "box", *at, "--", "ls", "/nowhere", check=False).stderr
 
 
+@pytest.mark.parametrize("websockets", ["true", "false"])
+def test_what_is_piped_into_a_pod_comes_back_and_ends(
+    cluster: Cluster, namespace: str, websockets: str
+) -> None:
+    """`… | kubectl run -i --rm`: attached to a container whose standard input ends with ours."""
+    command = [
+        "run",
+        "counter",
+        "-i",
+        "--rm",
+        "--image=busybox",
+        "--restart=Never",
+        "-n",
+        namespace,
+        "--",
+        "wc",
+        "-l",
+    ]
+    result = subprocess.run(
+        [str(KUBECTL), *command],
+        input="line\n" * 100_000,
+        capture_output=True,
+        text=True,
+        env={
+            **cluster.environment,
+            "KUBECONFIG": cluster.status()["kubeconfig"],
+            "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets,
+        },
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[0] == "100000"
+    assert cluster.get("pods", "-n", namespace)["items"] == []
+
+
 def test_exec_with_a_terminal(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     cluster.kubectl("run", "box", "--image=busybox", *at, "--", "sleep", "3600")

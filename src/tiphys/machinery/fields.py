@@ -18,7 +18,8 @@ class Path:
     __slots__ = ("text",)
 
     def __init__(self, *names: str) -> None:
-        self.text = ".".join(names)
+        # A path with an empty name is not the empty path, and upstream prints it as an index.
+        self.text = "[]" if names == ("",) else ".".join(names)
 
     def child(self, *names: str) -> "Path":
         joined = ".".join(names)

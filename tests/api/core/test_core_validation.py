@@ -27,7 +27,7 @@ def test_config_maps():
         in texts(configuration.config_map({"data": {"a b": ""}}, None))[0]
     )
     assert (
-        "may not be more than 1048576 bytes"
+        "[]: Too long: may not be more than 1048576 bytes"
         in texts(configuration.config_map({"data": {"a": "x" * (1024 * 1024 + 1)}}, None))[0]
     )
 

@@ -222,6 +222,33 @@ async def test_attach_joins_the_containers_own_streams(subject: Subject) -> None
         assert (await subject.runtime.container_status(container_id)).state == "Running"
 
 
+async def test_what_is_piped_into_a_container_has_an_end(subject: Subject) -> None:
+    """As with `kubectl run -i`: the last byte arrives, and then the end, which is not that of the attachment."""
+    command = ("sh", "-c", "wc -c; echo done")
+    async with subject.running(command=command, stdin=True, stdin_once=True) as container_id:
+        session = await subject.runtime.attach(container_id, stdin=True, stdout=True, stderr=True, tty=False)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for _ in range(20):
+                await session.write_stdin(b"x" * 50_000)
+            await session.close_stdin()
+            assert await collect(session.stdout) == b"1000000\ndone\n"
+            assert await session.wait() == 0
+        await session.close()
+
+
+async def test_a_terminal_that_is_attached_has_the_size_it_is_given(subject: Subject) -> None:
+    command = ("sh", "-c", "while read line; do stty size; done")
+    async with subject.running(command=command, stdin=True, tty=True) as container_id:
+        session = await subject.runtime.attach(container_id, stdin=True, stdout=True, stderr=False, tty=True)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await session.resize(123, 45)
+            shown = b""
+            while b"45 123" not in shown:
+                await session.write_stdin(b"\n")
+                shown += await anext(session.stdout)
+        await session.close()
+
+
 async def test_attach_ends_with_the_container(subject: Subject) -> None:
     command = ("sh", "-c", "read line; echo bye; exit 3")
     async with subject.running(command=command, stdin=True) as container_id:

@@ -1,43 +1,41 @@
 """attach: the streams of a container's own process, through containerd's streaming server.
 
-CRI hands out a URL on that server, which holds the container's pipes and copies them to whoever is attached. It speaks the
-"v4.channel.k8s.io" WebSocket protocol: the first byte of a message is its channel. It listens inside the node.
+CRI hands out a URL on that server, which holds the container's pipes and copies them to whoever is attached. It speaks SPDY/3.1 and,
+over WebSocket, an older protocol in which standard input cannot end before everything else does: hence SPDY, so that what is
+piped into a container (`kubectl run -i … -- cat`) has an end. It listens inside the node.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from tiphys.kubelet.runtimes import network_namespace
+from tiphys.kubelet.runtimes.cri.execution import Streams
 from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
+from tiphys.net.spdy import SpdySession, SpdyStream
 from tiphys.net.stream import TransportStream
-from tiphys.net.websocket import ClientHandshake, HandshakeError, WebSocket, WebSocketError
 
 PROTOCOL = "v4.channel.k8s.io"
-STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
-PENDING_MESSAGES = 64
 HEAD_LIMIT_BYTES = 16384
+FAREWELL_SECONDS = 1.0
 
 
 class Attachment:
-    """An ExecSession of a process that somebody else started. The protocol cannot close stdin alone: close_stdin() does nothing."""
+    """An ExecSession of a process that somebody else started. The end of stdin reaches a container with `stdinOnce` only."""
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self._queues: dict[int, asyncio.Queue[bytes | None]] = {
-            channel: asyncio.Queue(PENDING_MESSAGES) for channel in (STDOUT, STDERR)
-        }
-        self._receiver = asyncio.create_task(self._receive())
-        self.stdout = self._chunks(STDOUT)
-        self.stderr = self._chunks(STDERR)
+    def __init__(self, session: SpdySession, streams: Mapping[str, SpdyStream]) -> None:
+        self._session = session
+        self._streams = streams
+        self.stdout = _chunks(streams.get("stdout"))
+        self.stderr = _chunks(streams.get("stderr"))
 
     @classmethod
-    async def open(cls, url: str, namespace: Path) -> Self:
+    async def open(cls, url: str, namespace: Path, streams: Streams) -> Self:
         """Connects to the URL from inside the network namespace."""
         address = urlsplit(url)
         try:
@@ -50,66 +48,81 @@ class Attachment:
         await asyncio.get_running_loop().create_connection(lambda: stream, sock=connection)
         try:
             await _upgrade(stream, f"{address.path}?{address.query}".rstrip("?"), address.netloc)
-        except (HandshakeError, ConnectionError) as error:
+            session = await SpdySession(stream, "client").__aenter__()
+            return cls(session, await _open_streams(session, streams))
+        except ConnectionError as error:
             stream.close()
             raise RuntimeFailure(f"cannot attach: {error}") from error
-        return cls(WebSocket(stream, "client"))
-
-    async def _receive(self) -> None:
-        try:
-            while (message := await self._websocket.receive()) is not None:
-                data = message[1]
-                if data and (queue := self._queues.get(data[0])) is not None and len(data) > 1:
-                    await queue.put(data[1:])
-        except (WebSocketError, ConnectionError):
-            pass
-        for queue in self._queues.values():
-            await queue.put(None)
-
-    async def _chunks(self, channel: int) -> AsyncIterator[bytes]:
-        while (chunk := await self._queues[channel].get()) is not None:
-            yield chunk
 
     async def write_stdin(self, data: bytes) -> None:
-        await self._send(STDIN, data)
+        await self._send("stdin", data)
 
     async def close_stdin(self) -> None:
-        pass
+        try:
+            await self._streams["stdin"].write_eof()
+        except ConnectionError:
+            pass
 
     async def resize(self, columns: int, rows: int) -> None:
-        await self._send(RESIZE, json.dumps({"Width": columns, "Height": rows}).encode())
+        await self._send("resize", json.dumps({"Width": columns, "Height": rows}).encode() + b"\n")
 
-    async def _send(self, channel: int, data: bytes) -> None:
+    async def _send(self, name: str, data: bytes) -> None:
         try:
-            await self._websocket.send(bytes([channel]) + data)
+            await self._streams[name].write(data)
         except ConnectionError:
             pass  # it has ended; the streams tell
 
     async def wait(self) -> int:
-        await asyncio.wait([self._receiver])
+        """The streaming server ends the error stream with the others."""
+        async for _ in _chunks(self._streams["error"]):
+            pass
         return 0
 
     async def close(self) -> None:
-        self._websocket.abort()
-        self._receiver.cancel()
-        await asyncio.wait([self._receiver])
-        for queue in self._queues.values():
-            while queue.full():
-                queue.get_nowait()
-            queue.put_nowait(None)
+        await self._session.close(timeout_seconds=FAREWELL_SECONDS)
+
+
+async def _open_streams(session: SpdySession, streams: Streams) -> dict[str, SpdyStream]:
+    wanted = {
+        "error": True,
+        "stdin": streams.stdin,
+        "stdout": streams.stdout,
+        "stderr": streams.stderr,
+        "resize": streams.tty,
+    }
+    opened = {
+        name: await session.open({"streamtype": name}) for name, is_wanted in wanted.items() if is_wanted
+    }
+    for stream in opened.values():
+        await stream.wait_reply()
+    return opened
+
+
+async def _chunks(stream: SpdyStream | None) -> AsyncIterator[bytes]:
+    try:
+        while stream is not None and (chunk := await stream.read()):
+            yield chunk
+    except ConnectionError:
+        return
 
 
 async def _upgrade(stream: TransportStream, target: str, host: str) -> None:
-    handshake = ClientHandshake([PROTOCOL])
-    lines = [f"GET {target} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in handshake.headers.items()]
+    lines = [
+        f"POST {target} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: SPDY/3.1",
+        f"X-Stream-Protocol-Version: {PROTOCOL}",
+        "Content-Length: 0",
+    ]
     await stream.write("\r\n".join([*lines, "", ""]).encode())
     status, headers = _parse_head(await _read_head(stream))
-    handshake.verify(status, headers)
+    if status != 101 or headers.get("x-stream-protocol-version") != PROTOCOL:
+        raise ConnectionError(f"the streaming server answers {status} to {PROTOCOL}")
 
 
 async def _read_head(stream: TransportStream) -> str:
-    """The answer's head and not a byte more: what follows is WebSocket already. (The stream is buffered, single bytes are cheap.)"""
+    """The answer's head and not a byte more: what follows is SPDY already. (The stream is buffered, single bytes are cheap.)"""
     head = bytearray()
     while not head.endswith(b"\r\n\r\n"):
         byte = await stream.read(1)

@@ -210,7 +210,7 @@ class ContainerdRuntime:
             stderr=streams.stderr,
             tty=tty,
         )
-        return await Attachment.open(answer.url, self._root / "proc" / "1" / "ns" / "net")
+        return await Attachment.open(answer.url, self._root / "proc" / "1" / "ns" / "net", streams)
 
     async def _running_process(self, container_id: str) -> dict[str, Any]:
         answer = await self._runtime.call("ContainerStatus", container_id=container_id, verbose=True)
