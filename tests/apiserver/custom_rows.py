@@ -24,7 +24,11 @@ PLAIN: Object = {
                     "x-kubernetes-preserve-unknown-fields": True,
                     "properties": {"known": {"type": "string"}},
                 },
-                "template": {"type": "object", "x-kubernetes-embedded-resource": True},
+                "template": {
+                    "type": "object",
+                    "x-kubernetes-embedded-resource": True,
+                    "x-kubernetes-preserve-unknown-fields": True,
+                },
             },
         }
     },
