@@ -1,18 +1,23 @@
 """A control plane for tests, as its users have it: in a thread and in a process."""
 
 import json
+import os
+import select
+import signal
 import ssl
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tiphys.testing import Cluster, Identity, Namespace, StatusError
+from tiphys.testing import Cluster, ClusterError, Identity, Namespace, StatusError
 
 WEB = """
 apiVersion: apps/v1
@@ -165,6 +170,27 @@ class TestState:
         namespace.load(WEB)
         namespace.wait_for("deployment/web", "Available")
 
+    def test_roles_and_addresses_are_put_back_too(self, cluster: Cluster, namespace: Namespace) -> None:
+        reader = cluster.user(f"reader-of-{namespace}")
+        path = f"/api/v1/namespaces/{namespace}/configmaps"
+        before = cluster.snapshot()
+        subject = {"kind": "User", "name": reader.name, "apiGroup": "rbac.authorization.k8s.io"}
+        role = {"kind": "ClusterRole", "name": "view", "apiGroup": "rbac.authorization.k8s.io"}
+        binding = {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "reader"}, "roleRef": role, "subjects": [subject],
+        }  # fmt: skip
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+        address = "10.96.77.77"
+        for _ in range(2):
+            namespace.load([binding, {**service, "spec": {"clusterIP": address, "ports": [{"port": 80}]}}])
+            cluster.wait_for("clusterrole/view", lambda found: found["rules"])
+            assert ask(cluster, path, reader)["kind"] == "ConfigMapList"
+            cluster.restore(before)
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                ask(cluster, path, reader)
+            assert caught.value.code == 403
+
     def test_a_restore_of_what_has_not_changed_writes_nothing(
         self, cluster: Cluster, namespace: Namespace
     ) -> None:
@@ -263,6 +289,22 @@ class TestParts:
             assert cluster.list("nodes") == []
 
 
+def _children_of(parent: int, directory: Path) -> list[int]:
+    """The control plane's processes that a process has started."""
+    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in pids if str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@contextmanager
+def closing_process(pid: int) -> Iterator[int]:
+    """A descriptor that is readable once the process has ended."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 @pytest.fixture(params=[False, True], ids=["thread", "process"])
 def unstarted(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     cluster = Cluster(nodes=1, subprocess=request.param)
@@ -303,6 +345,28 @@ class TestLife:
         port = int(cluster.server.rpartition(":")[2])
         with pytest.raises(Exception, match="in use"):
             Cluster(port=port).start()
+
+    def test_a_control_plane_that_died_is_an_error(self) -> None:
+        with Cluster(nodes=0, subprocess=True) as cluster:
+            (child,) = _children_of(os.getpid(), cluster.directory)
+            os.kill(child, signal.SIGKILL)
+            with pytest.raises(ClusterError, match="has ended"):
+                cluster.wait_for("cm/none", "Ready")
+
+    def test_a_process_ends_when_its_test_is_killed(self, tmp_path: Path) -> None:
+        code = (
+            "import time; from tiphys.testing import Cluster\n"
+            "cluster = Cluster(nodes=0, subprocess=True).start(); print(cluster.directory, flush=True); time.sleep(600)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as test:
+            assert test.stdout is not None
+            directory = Path(test.stdout.readline().strip())
+            (child,) = _children_of(test.pid, directory)
+            test.kill()
+        # It has no parent any more whose `wait` would tell of its end: the kernel's descriptor of it does.
+        with closing_process(child) as ended:
+            assert select.select([ended], [], [], 30)[0]
+        assert not directory.exists()
 
     def test_several_in_one_process_do_not_see_each_other(self, cluster: Cluster) -> None:
         with Cluster(nodes=0) as other:

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One user. A service account has no certificate."""
+    """One user. A service account has no certificate, and nobody with a very long name."""
 
     name: str
     token: str

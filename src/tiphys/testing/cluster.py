@@ -160,7 +160,7 @@ class Cluster(Scope):
         return make_kubeconfig(self.server, self.ca_file.read_text(), namespace=namespace, **self._admin)
 
     def user(self, name: str, groups: Sequence[str] = ()) -> Identity:
-        """Somebody with a certificate and a token. What they may do is what roles say of them."""
+        """Somebody with a token, and a certificate unless a name is longer than X.509 allows (64). They may do what roles say."""
         made = self._call("user", name=name, groups=list(groups))
         return self._identity(name, **made)
 

@@ -7,6 +7,7 @@ plain data going in and out, so that both are used in the same way.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import import_module
@@ -36,6 +37,8 @@ from tiphys.testing.requests import Fault, ObservedAPIServer
 
 HOST = "127.0.0.1"
 CLUSTER_CIDR = "10.128.0.0/9"
+X509_NAME_LENGTH = 64
+"""RFC 5280, ub-common-name and ub-organization-name."""
 
 
 class ControlPlane:
@@ -141,12 +144,14 @@ class ControlPlane:
     # Who may come in
 
     async def user(self, name: str, groups: list[str]) -> dict[str, str]:
-        """A certificate, and a token, for a user: PEM texts."""
+        """A token for a user, and a certificate (PEM texts) if X.509 has room for the names."""
+        token = secrets.token_urlsafe(24)
+        self._users[token] = User(name, (*groups, "system:authenticated"))
+        if any(len(text) > X509_NAME_LENGTH for text in (name, *groups)):
+            return {"token": token}
         self._names += 1
         file = f"user-{self._names}"
         self._authority.ensure([Leaf(file, name, tuple(groups))])
-        token = f"{file}-{self._authority.key(file).stat().st_mtime_ns:x}"
-        self._users[token] = User(name, (*groups, "system:authenticated"))
         return {
             "certificate": self._authority.certificate(file).read_text(),
             "key": self._authority.key(file).read_text(),

@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from typing import Any
@@ -72,7 +73,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     os.dup2(2, 1)
-    uvloop.run(serve(Plan(**json.loads(sys.argv[1])), answers))
+    plan = Plan(**json.loads(sys.argv[1]))
+    try:
+        uvloop.run(serve(plan, answers))
+    finally:
+        # Whoever started us may have been killed.
+        shutil.rmtree(plan.directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
