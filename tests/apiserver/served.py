@@ -203,13 +203,17 @@ async def running(
     store: Store | None = None,
     front_proxy: FrontProxy | None = None,
     connect: Connect = dial,
+    **settings: Any,
 ) -> AsyncIterator[APIServer]:
     """A server with what it makes for itself already in place, closed at the end."""
     store = store or MemoryStore()
     server = APIServer(
         store,
         Settings(
-            signing_key, front_proxy=front_proxy, client_ca=front_proxy.authority if front_proxy else b""
+            signing_key,
+            front_proxy=front_proxy,
+            client_ca=front_proxy.authority if front_proxy else b"",
+            **settings,
         ),
         kubelet_client=no_kubelet,
         connect=connect,

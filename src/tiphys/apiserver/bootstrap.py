@@ -32,6 +32,8 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
             "priorityclasses",
             {"metadata": {"name": name}, "value": value, "description": description},
         )
+    if server.upkeep is not None:
+        await server.upkeep.maintain()
     await _ensure(server, "", "v1", "services", _service(server), "default")
     await server.aggregator.registration.sync()
     config = authentication_config(server.front_proxy, server.client_ca)
@@ -41,6 +43,7 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
         )
     if endpoint_host:
         await _publish_endpoint(server, endpoint_host, endpoint_port)
+    server.bootstrapped = True
 
 
 async def _ensure(

@@ -71,6 +71,14 @@ class ResourceCache:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def average_bytes(self, samples: int) -> int:
+        """The size of an object, by some of them."""
+        keys = self._keys
+        if not keys:
+            return 0
+        seen = keys[:: max(1, len(keys) // samples)]
+        return sum(len(self.records[key].data) for key in seen) // len(seen)
+
     def page(self, namespace: str = "", *, start_after: str = "", limit: int = 0) -> tuple[list[Record], int]:
         """Records in key order and how many remain behind the last; `namespace` "" is all of them."""
         prefix = f"{self.prefix}{namespace}/" if namespace else self.prefix
@@ -175,6 +183,15 @@ class WatchCache:
                 make_record(prefix, entry.key, entry.value, entry.revision) for entry in listing.entries
             )
         return cache
+
+    def known(self, prefix: str) -> ResourceCache | None:
+        """The cache of a prefix if it has been loaded."""
+        return self._caches.get(prefix)
+
+    @property
+    def loaded(self) -> dict[str, ResourceCache]:
+        """All caches, by prefix."""
+        return self._caches
 
     def forget(self, prefix: str) -> None:
         """Drops the cache of a resource that is no longer served."""

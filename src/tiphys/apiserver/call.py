@@ -40,14 +40,19 @@ class Call:
     """Filled in by the steps of `pipeline.py`, in their order."""
 
     __slots__ = (
+        "excused_seconds",
         "impersonator",
         "info",
+        "initializing",
+        "received_at",
         "remote",
         "representation",
         "request",
         "row",
+        "seat",
         "server",
         "subresource",
+        "timeout_seconds",
         "user",
         "warnings",
     )
@@ -66,6 +71,15 @@ class Call:
         """The other API server that this request is for."""
         self.representation: Representation = AS_IS
         self.warnings: list[str] = []
+        self.received_at = 0.0
+        self.excused_seconds = 0.0
+        """What of its time was not the server's fault: waiting for a seat, for webhooks."""
+        self.timeout_seconds = server.request_timeout_seconds
+        """How long the answer may take; long-running requests may take longer."""
+        self.seat: Any = None
+        """What the server's gate gave it, until it is answered."""
+        self.initializing = False
+        """A watch that is still sending what it begins with: who does that gives the seat back."""
 
     @property
     def dry_run(self) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import orjson
 
 from tiphys.api.types import TYPES
-from tiphys.apiserver import discovery
+from tiphys.apiserver import debugging, discovery, health
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.documents import Document, respond, respond_once
+from tiphys.apiserver.health import serve_check, serve_health
 from tiphys.apiserver.negotiation import JSON, PROTOBUF, SERVED, accepted, clauses_by_weight
-from tiphys.apiserver.responses import json_response, text_response
+from tiphys.apiserver.responses import json_response
 from tiphys.apiserver.version import VERSION
 from tiphys.machinery import errors, yaml
 from tiphys.machinery.protobuf import encode_envelope
@@ -32,35 +33,6 @@ def serve_path(call: Call) -> Response | None:
         if path.startswith(prefix):
             return handler(call, path.removeprefix(prefix))
     raise errors.StatusError(404, "NotFound", _NOT_FOUND, {})
-
-
-# Health
-
-
-def _health(call: Call, only: str = "") -> Response:
-    query = call.request.query
-    excluded = {name for text in query.get("exclude", ()) for name in text.split(",")}
-    endpoint = call.request.path.strip("/").split("/")[0]
-    checks = call.server.health_checks(endpoint)
-    if only:
-        if only not in checks:
-            raise errors.StatusError(404, "NotFound", _NOT_FOUND, {})
-        checks = {only: checks[only]}
-    lines, failed = [], False
-    for name, check in checks.items():
-        problem = None if name in excluded else check()
-        failed = failed or problem is not None
-        state = "excluded: ok" if name in excluded else "ok" if problem is None else "failed: reason withheld"
-        lines.append(f"[{'-' if problem is not None else '+'}]{name} {state}")
-    if failed:
-        return text_response("\n".join([*lines, f"{endpoint} check failed", ""]), 500)
-    if "verbose" in query:
-        return text_response("\n".join([*lines, f"{endpoint} check passed", ""]))
-    return text_response("ok")
-
-
-def _one_check(call: Call, name: str) -> Response:
-    return _health(call, name)
 
 
 def _version(call: Call) -> Response:
@@ -134,12 +106,10 @@ def _named(call: Call, rest: str) -> Response:
 
 def _index(call: Call) -> Response:
     """/: every path that is not below another one's objects."""
-    paths = {*_FIXED, "/apis/", "/api/v1", "/openapi/v3", "/openapi/v3/"} - {"/"}
+    paths = {*_FIXED, "/apis/", "/api/v1", "/openapi/v3", "/openapi/v3/", *health.paths(call.server)} - {"/"}
     for version in call.server.catalog.group_versions():
         if version.group:
             paths |= {f"/apis/{version.group}", f"/apis/{version}"}
-    for endpoint in ("healthz", "livez", "readyz"):
-        paths |= {f"/{endpoint}/{name}" for name in call.server.health_checks(endpoint)}
     return json_response({"paths": sorted(paths)})
 
 
@@ -178,9 +148,13 @@ def _openapi_v3(call: Call, rest: str) -> Response:
 
 _FIXED: dict[str, Callable[[Call], Response]] = {
     "/": _index,
-    "/healthz": _health,
-    "/livez": _health,
-    "/readyz": _health,
+    "/healthz": serve_health,
+    "/livez": serve_health,
+    "/readyz": serve_health,
+    "/metrics": debugging.serve_metrics,
+    "/metrics/slis": debugging.serve_slis,
+    "/statusz": debugging.serve_status,
+    "/flagz": debugging.serve_flags,
     "/version": _version,
     "/api": _core_versions,
     "/apis": _groups,
@@ -189,9 +163,10 @@ _FIXED: dict[str, Callable[[Call], Response]] = {
     "/openid/v1/jwks": _jwks,
 }
 _PREFIXES: tuple[tuple[str, Callable[[Call, str], Response]], ...] = (
-    ("/healthz/", _one_check),
-    ("/livez/", _one_check),
-    ("/readyz/", _one_check),
+    ("/healthz/", serve_check),
+    ("/livez/", serve_check),
+    ("/readyz/", serve_check),
+    ("/debug/api_priority_and_fairness/", debugging.serve_fairness),
     ("/openapi/v3", _openapi_v3),
     ("/apis/", _named),
     ("/api/", _core),

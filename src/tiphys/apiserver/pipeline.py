@@ -13,10 +13,13 @@ from tiphys.api.types import schema_of
 from tiphys.apiserver.authentication import authenticate, impersonate
 from tiphys.apiserver.authorization import authorize
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.cors import answer_preflight
+from tiphys.apiserver.deadlines import read_timeout, within
+from tiphys.apiserver.endings import end, give_back
 from tiphys.apiserver.handlers import serve
 from tiphys.apiserver.negotiation import SERVED, WITHOUT_PROTOBUF, accepted
 from tiphys.apiserver.nonresource import serve_path
-from tiphys.apiserver.responses import failure, finish
+from tiphys.apiserver.responses import failure
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Request, Response
@@ -60,9 +63,17 @@ def delegate(call: Call) -> Awaitable[Response] | None:
     return None if call.remote is None else call.remote.serve(call)
 
 
+def take_seat(call: Call) -> Answer:
+    """Fairness, or the plain limits: a request that finds no place waits for one, or is turned away with 429."""
+    return call.server.gate.enter(call)
+
+
 STEPS: tuple[Step, ...] = (
+    answer_preflight,
+    read_timeout,
     authenticate,
     impersonate,
+    take_seat,
     find_server,
     find_resource,
     authorize,
@@ -82,29 +93,38 @@ def handle(call: Call) -> Response | Awaitable[Response]:
             if answer is None:
                 continue
             if isinstance(answer, Response):
-                return finish(call, answer)
-            return _finish_later(call, answer, position + 1)
+                return end(call, answer)
+            return _end_later(call, answer, position + 1)
     except StatusError as error:
-        return finish(call, failure(call, error))
+        return end(call, failure(call, error))
     except Exception as error:
-        return finish(call, call.server.crashed(call.request, error))
+        return end(call, call.server.crashed(call.request, error))
     raise AssertionError("the last step answers every call")
 
 
-async def _finish_later(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
+async def _end_later(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
     try:
-        answer = await waiting
-        for step in STEPS[position:]:
-            if answer is not None:
-                break
-            passed = step(call)
-            answer = await passed if isawaitable(passed) else passed
-        assert answer is not None
-        return finish(call, answer)
+        return end(call, await within(call.server.clock, call, _rest(call, waiting, position)))
     except StatusError as error:
-        return finish(call, failure(call, error))
+        if error.code == 504:
+            call.server.request_metrics.refused(call, 504)
+        return end(call, failure(call, error))
     except Exception as error:
-        return finish(call, call.server.crashed(call.request, error))
+        return end(call, call.server.crashed(call.request, error))
+    except BaseException:
+        give_back(call)  # The client has gone: nobody is left to be answered.
+        raise
+
+
+async def _rest(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
+    answer = await waiting
+    for step in STEPS[position:]:
+        if answer is not None:
+            break
+        passed = step(call)
+        answer = await passed if isawaitable(passed) else passed
+    assert answer is not None
+    return answer
 
 
 def too_large(request: Request) -> Response:

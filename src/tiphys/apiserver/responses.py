@@ -27,6 +27,12 @@ def text_response(text: str, status: int = 200) -> Response:
     return Response(status, [("content-type", "text/plain; charset=utf-8")], text.encode())
 
 
+def plain_error(text: str, status: int) -> Response:
+    """A refusal that is no Status, as Go's http.Error writes it."""
+    headers = [("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")]
+    return Response(status, headers, f"{text}\n".encode())
+
+
 def failure(call: Call | None, error: StatusError) -> Response:
     """The answer to a request that was refused."""
     del call

@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
@@ -26,16 +27,24 @@ from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.catalog import Catalog
+from tiphys.apiserver.cors import CrossOrigin
+from tiphys.apiserver.fairness.controller import Fairness
+from tiphys.apiserver.fairness.metrics import FairnessMetrics
+from tiphys.apiserver.fairness.upkeep import Upkeep
+from tiphys.apiserver.health import HealthMetrics
+from tiphys.apiserver.inflight import Gate, Inflight, InflightLimits
 from tiphys.apiserver.openapi.library import Library
 from tiphys.apiserver.pipeline import handle
 from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
+from tiphys.apiserver.request_metrics import RequestMetrics
 from tiphys.apiserver.responses import failure
 from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
 from tiphys.apiserver.service_dialer import Connect, ServiceDialer
 from tiphys.apiserver.version import GIT_VERSION
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
+from tiphys.machinery.metrics import Registry
 from tiphys.machinery.names import Random
 from tiphys.machinery.protobuf import encode_envelope
 from tiphys.net.client import HTTPClient
@@ -65,6 +74,31 @@ class Settings:
     """How other API servers know this one."""
     client_ca: bytes = b""
     """PEM of the authority of client certificates, for other API servers to accept them too."""
+    fairness: bool = True
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """With fairness, both together are the seats that priority levels share."""
+    request_timeout_seconds: float = 60.0
+    min_request_timeout_seconds: float = 1800.0
+    """The shortest time after which a watch is ended that does not say how long it wants to last."""
+    shutdown_delay_seconds: float = 0.0
+    """How long requests are still taken after /readyz has begun to say that the server is going."""
+    cors_allowed_origins: tuple[str, ...] = ()
+
+    def flags(self) -> dict[str, str]:
+        """These settings under the names of kube-apiserver's flags, without secrets (for /flagz)."""
+        return {
+            "cors-allowed-origins": f"[{','.join(self.cors_allowed_origins)}]",
+            "enable-priority-and-fairness": "true" if self.fairness else "false",
+            "max-mutating-requests-inflight": str(self.max_mutating_requests_inflight),
+            "max-requests-inflight": str(self.max_requests_inflight),
+            "min-request-timeout": f"{self.min_request_timeout_seconds:g}",
+            "profiling": "false",
+            "request-timeout": f"{self.request_timeout_seconds:g}s",
+            "service-account-issuer": f"[{self.issuer}]",
+            "service-cluster-ip-range": self.service_cidr,
+            "shutdown-delay-duration": f"{self.shutdown_delay_seconds:g}s",
+        }
 
 
 class APIServer:
@@ -80,8 +114,10 @@ class APIServer:
         clock: Clock | None = None,
         names: Random | None = None,
         scheme: Scheme | None = None,
+        metrics: Registry | None = None,
     ) -> None:
         self.store = store
+        self.settings = settings
         self.clock = clock or SystemClock()
         self.scheme = scheme or built_in()
         self.kubelet_client = kubelet_client
@@ -91,7 +127,15 @@ class APIServer:
         self.cache = WatchCache(store, self.clock)
         # Generated names must differ, not be secret: asking the kernel for each letter costs more than all the rest of a name.
         chosen = names or random.Random(os.urandom(32))
-        self.reads = Reads(self.cache, self.scheme, clock=self.clock, encode=self._encode)
+        self._audit_prefix = f"{uuid4()}"[:24]
+        self._audit_count = 0
+        self.reads = Reads(
+            self.cache,
+            self.scheme,
+            clock=self.clock,
+            encode=self._encode,
+            watch_seconds=settings.min_request_timeout_seconds,
+        )
         self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
         self.allocators = Allocators(
             lambda: self.writes.cache("", "services"), settings.service_cidr, clock=self.clock, random=chosen
@@ -117,16 +161,50 @@ class APIServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.component_checks: dict[str, Callable[[], str]] = {}
         self.started = False
+        self.bootstrapped = False
+        self.shutting_down = False
+        self.began_at = self.clock.now()
+        self.request_timeout_seconds = settings.request_timeout_seconds
+        self.cross_origin = (
+            CrossOrigin(settings.cors_allowed_origins) if settings.cors_allowed_origins else None
+        )
+        self.metrics = metrics or Registry()
+        self.slis = Registry()
+        self.health_metrics = HealthMetrics(self.slis)
+        self.inflight = Inflight()
+        self.request_metrics = RequestMetrics(self.metrics, self.inflight)
+        self.upkeep: Upkeep | None = None
+        self.gate: Gate = self._make_gate(settings)
         self._compactor: asyncio.Task[None] | None = None
+
+    def _make_gate(self, settings: Settings) -> Gate:
+        read_only, mutating = settings.max_requests_inflight, settings.max_mutating_requests_inflight
+        if not settings.fairness:
+            return InflightLimits(self.inflight, read_only=read_only, mutating=mutating)
+        self.upkeep = Upkeep(self)
+        counted = FairnessMetrics(self.metrics)
+        fairness = Fairness(self.upkeep, counted, self.inflight, seats=read_only + mutating, clock=self.clock)
+        self.metrics.before_scrape(fairness.collect)
+        self.upkeep.fairness = fairness
+        return fairness
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The Handler that the HTTP server calls, and clients in this process too."""
-        return handle(Call(self, request))
+        call = Call(self, request)
+        call.received_at = self.clock.monotonic()
+        return handle(call)
+
+    def new_audit_id(self) -> str:
+        """A UUID that no other answer has, by which this one is found again in logs: they must differ, not be secret."""
+        self._audit_count += 1
+        return f"{self._audit_prefix}{self._audit_count:012x}"
 
     def start(self) -> None:
         """Begins what runs by itself: compaction of history."""
         self._compactor = asyncio.get_running_loop().create_task(self._compact())
         self.aggregator.start()
+        if self.upkeep is not None:
+            self.upkeep.start()
         self.started = True
 
     async def _compact(self) -> None:
@@ -173,21 +251,6 @@ class APIServer:
         log.error("%s %s failed", request.method, request.target, exc_info=error)
         return failure(None, errors.internal_error(error))
 
-    def health_checks(self, endpoint: str) -> dict[str, Callable[[], str | None]]:
-        """The checks of /livez and /readyz: each gives None or what is wrong."""
-        checks: dict[str, Callable[[], str | None]] = {"ping": lambda: None, "etcd": self._store_health}
-        if endpoint != "livez":
-            checks["autoregister-completion"] = self.aggregator.registration.problem
-            checks["poststarthook/start-apiserver"] = lambda: None if self.started else "not started"
-        return checks
-
-    def _store_health(self) -> str | None:
-        try:
-            self.store.get("/health")
-        except StoreError as error:
-            return str(error)
-        return None
-
     def component_health(self, name: str) -> str:
         check = self.component_checks.get(name)
         return "ok" if check is None else check()
@@ -211,11 +274,19 @@ class APIServer:
             return f"{found.type}List" if found.type else None
         return f"meta/v1.{obj['kind']}" if version.group in ("", "meta.k8s.io") else None
 
+    async def drain(self) -> None:
+        """Says that the server is going: /readyz fails at once, and for a while requests are still taken, until those who
+        send them have noticed."""
+        self.shutting_down = True
+        await self.clock.sleep(self.settings.shutdown_delay_seconds)
+
     async def close(self) -> None:
         """Ends every watch cleanly and stops what runs by itself."""
         for stream in tuple(self.reads.streams):
             stream.close()
         self.reads.bookmarks.close()
+        if self.upkeep is not None:
+            self.upkeep.close()
         tasks = [*self._tasks, *([self._compactor] if self._compactor else [])]
         for task in tasks:
             task.cancel()

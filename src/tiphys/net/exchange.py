@@ -23,7 +23,7 @@ SLICE_BYTES = 64 * 1024
 def small_body(response: Response) -> bytes | None:
     """A body at hand that goes out in one slice, or None."""
     body = response.body
-    if not isinstance(body, bytes) or len(body) > SLICE_BYTES:
+    if not isinstance(body, bytes) or len(body) > SLICE_BYTES or response.on_sent is not None:
         return None
     return body if response.start is None and response.upgrade is None else None
 
@@ -118,8 +118,10 @@ class Exchange(Sink):
         self._future = None
         if not self.closed:
             self._respond(self.service.outcome(self.request, future))
-        elif not future.cancelled():
-            future.exception()  # Nobody is left to hear of it.
+        elif not future.cancelled() and future.exception() is None:  # Nobody is left to hear of it.
+            unsent = future.result().on_sent
+            if unsent is not None:
+                unsent()
 
     def _respond(self, response: Response) -> None:
         try:
@@ -140,6 +142,8 @@ class Exchange(Sink):
 
     def _send(self, response: Response) -> None:
         body = response.body
+        if response.on_sent is not None:
+            self.on_close = response.on_sent
         if response is HANG_UP:
             self.abort()
         elif self._send_at_once(response):

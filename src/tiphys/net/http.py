@@ -187,6 +187,8 @@ class Response:
     body:     bytes; or a sequence of pieces, written in slices with back-pressure; or an iterator, streamed as it comes.
     start:    push style instead of a body: called once the head is on the wire; writes to the sink when it likes.
               Not called for HEAD.
+    on_sent:  called once, when the answer has left for the wire or never will (the client has gone, it was cut off).
+              With `start`: only if that is never called, for its writer is told by its sink.
     upgrade:  with status 101 (HTTP/1.1 only): takes the raw connection over, which closes when it returns.
     """
 
@@ -195,6 +197,7 @@ class Response:
     body: bytes | Sequence[bytes] | AsyncIterator[bytes] = b""
     start: Callable[[Sink], None] | None = None
     upgrade: Callable[[ByteStream], Awaitable[None]] | None = None
+    on_sent: Callable[[], None] | None = None
 
 
 HANG_UP = Response(0, start=lambda sink: None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tiphys.api.resource import Object, Resource
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.cache import Compacted, ResourceCache, WatchCache, resource_prefix
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.endings import give_back
 from tiphys.apiserver.negotiation import JSON, YAML
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.paging import (
@@ -37,8 +39,8 @@ from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Response, Sink
 from tiphys.store.interface import FutureRevision
 
-WATCH_SECONDS = (1800, 3600)
-"""A watch without timeoutSeconds ends somewhere between these, so that not all come back at once."""
+WATCH_SECONDS = 1800.0
+"""A watch without timeoutSeconds ends somewhere between this and twice as much, so that not all come back at once."""
 _SCAN = 500
 
 
@@ -52,7 +54,9 @@ class Reads:
         *,
         clock: Clock,
         encode: Callable[[Object], bytes],
+        watch_seconds: float = WATCH_SECONDS,
     ) -> None:
+        self._watch_seconds = watch_seconds
         self._cache = cache
         self._scheme = scheme
         self._clock = clock
@@ -208,7 +212,7 @@ class Reads:
         stream = WatchStream(sink, namespace, selection, view, row.api_version, row.kind)
         stop = cache.watch(stream)
         self.streams[stream] = None
-        seconds = options.timeout_seconds or random.uniform(*WATCH_SECONDS)
+        seconds = options.timeout_seconds or random.uniform(self._watch_seconds, 2 * self._watch_seconds)
         timer = self._clock.call_later(seconds, stream.close)
 
         def ended() -> None:
@@ -228,7 +232,7 @@ class Reads:
         if initial or (initial is None and not options.revision):
             records, _ = cache.page(stream.namespace)
             end_mark = bool(initial) and options.bookmarks
-            call.server.spawn(stream.begin(records, (), revision=revision, end_mark=end_mark))
+            _spawn(call, stream.begin(records, (), revision=revision, end_mark=end_mark))
             return
         if not options.revision:
             stream.begin_now(())
@@ -247,4 +251,17 @@ class Reads:
         if len(events) <= 100:
             stream.begin_now(events)
         else:
-            call.server.spawn(stream.begin((), events, revision=revision, end_mark=False))
+            _spawn(call, stream.begin((), events, revision=revision, end_mark=False))
+
+
+def _spawn(call: Call, beginning: Coroutine[Any, Any, None]) -> None:
+    """Sends what a watch begins with; until that is done it holds its seat."""
+    call.initializing = True
+
+    async def begin() -> None:
+        try:
+            await beginning
+        finally:
+            give_back(call)
+
+    call.server.spawn(begin())

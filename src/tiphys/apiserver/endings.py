@@ -1,0 +1,59 @@
+"""The end of every call: what its answer carries, what is counted of it, and when its seat is free again.
+
+A seat is held until the answer is on the wire when that takes longer than one write; a watch gives it back when it has
+sent what it begins with.
+"""
+
+from __future__ import annotations
+
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.responses import finish
+from tiphys.net.exchange import small_body
+from tiphys.net.http import Response, Sink
+
+
+def end(call: Call, response: Response) -> Response:
+    """The answer as it goes out."""
+    server = call.server
+    finish(call, response)
+    headers = response.headers
+    headers.append(("audit-id", call.request.headers.get("audit-id") or server.new_audit_id()))
+    if server.cross_origin is not None:
+        headers += server.cross_origin.headers(call.request)
+    seat = call.seat
+    if seat is not None:
+        headers += server.gate.headers(seat)
+    if response.start is not None:
+        server.request_metrics.follow(call, response)
+        if seat is not None:
+            _give_back_when_begun(call, response)
+        return response
+    server.request_metrics.answered(call, response, server.clock.monotonic() - call.received_at)
+    if seat is not None:
+        # What a client in this process is given has arrived.
+        if call.request.context is not None or small_body(response) is not None:
+            server.gate.leave(seat)
+        else:
+            response.on_sent = lambda: server.gate.leave(seat)
+    return response
+
+
+def give_back(call: Call) -> None:
+    """Frees the call's seat, if it has one; harmless when repeated."""
+    if call.seat is not None:
+        call.server.gate.leave(call.seat)
+
+
+def _give_back_when_begun(call: Call, response: Response) -> None:
+    start = response.start
+    assert start is not None
+
+    def started(sink: Sink) -> None:
+        try:
+            start(sink)
+        finally:
+            if not call.initializing:
+                give_back(call)
+
+    response.start = started
+    response.on_sent = lambda: give_back(call)  # where nobody starts it: HEAD, or a client that has gone

@@ -1,0 +1,204 @@
+"""What is counted of every answer. The series of a request are found by one look into a dictionary, then added to."""
+
+from __future__ import annotations
+
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.inflight import KINDS, Inflight
+from tiphys.machinery.metrics import STABLE, Buckets, Registry, Value, exponential
+from tiphys.net.http import Response, Sink
+
+_SECONDS = (
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
+    30.0, 45.0, 60.0,
+)  # fmt: skip
+_SLI_SECONDS = (
+    0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+)  # fmt: skip
+_OF_RESOURCE = ("verb", "group", "version", "resource", "subresource", "scope", "component")
+_VERBS = {
+    "get": "GET",
+    "list": "LIST",
+    "watch": "WATCH",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+    "deletecollection": "DELETECOLLECTION",
+}
+_CONNECTING = frozenset({"attach", "exec", "portforward", "proxy"})
+_HEALTH = ("/healthz", "/livez", "/readyz", "/metrics")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_READING = frozenset({"get", "list", "watch"})
+COMPONENT = "apiserver"
+KNOWN_LIMIT = 10_000
+"""Kinds of requests whose series are remembered; clients choose some of what makes a kind."""
+
+
+class Series:
+    __slots__ = ("served", "size", "sli", "took")
+
+    def __init__(self, served: Value, took: Buckets, sli: Buckets | None, size: Buckets | None) -> None:
+        self.served = served
+        self.took = took
+        self.sli = sli
+        self.size = size
+
+
+class RequestMetrics:
+    def __init__(self, registry: Registry, inflight: Inflight) -> None:
+        self._inflight = inflight
+        self._known: dict[tuple[object, ...], Series] = {}
+        self._served = registry.counter(
+            "apiserver_request_total",
+            "Requests that were answered, by verb, dry run, kind of object, scope and status code.",
+            ("verb", "dry_run", *_OF_RESOURCE[1:], "code"),
+            stability=STABLE,
+        )
+        self._took = registry.histogram(
+            "apiserver_request_duration_seconds",
+            "Time from the arrival of requests to their answers.",
+            _SECONDS,
+            ("verb", "dry_run", *_OF_RESOURCE[1:]),
+            stability=STABLE,
+        )
+        self._sli = registry.histogram(
+            "apiserver_request_sli_duration_seconds",
+            "The same without what the server cannot help (webhooks, waiting in a queue) and without long-running requests.",
+            _SLI_SECONDS,
+            _OF_RESOURCE,
+        )
+        self._size = registry.histogram(
+            "apiserver_response_sizes",
+            "Bytes of the answers to get and list.",
+            exponential(1000, 10, 7),
+            _OF_RESOURCE,
+            stability=STABLE,
+        )
+        self._long = registry.gauge(
+            "apiserver_longrunning_requests",
+            "Requests that are open for as long as the client likes.",
+            _OF_RESOURCE,
+            stability=STABLE,
+        )
+        self._current = registry.gauge(
+            "apiserver_current_inflight_requests",
+            "Most requests that ran at once since the last scrape, by whether they read or write.",
+            ("request_kind",),
+            stability=STABLE,
+        )
+        self._waiting = registry.gauge(
+            "apiserver_current_inqueue_requests",
+            "Requests that wait for a seat now, by whether they read or write.",
+            ("request_kind",),
+        )
+        self._ended = registry.counter(
+            "apiserver_request_terminations_total",
+            "Requests that the server gave up to protect itself.",
+            ("verb", "group", "version", "resource", "subresource", "scope", "component", "code"),
+        )
+        registry.before_scrape(self._collect)
+
+    def _collect(self) -> None:
+        for kind, most, waiting in zip(
+            KINDS, self._inflight.take_most(), self._inflight.waiting, strict=True
+        ):
+            self._current.set(most, kind)
+            self._waiting.set(waiting, kind)
+
+    def answered(self, call: Call, response: Response, seconds: float) -> None:
+        """Counts an answer that is complete (or as good as: its body is at hand)."""
+        info, status = call.info, response.status
+        key: tuple[object, ...] = (
+            info.resource, info.verb, status, bool(info.name), bool(info.namespace), info.subresource, info.group,
+            info.version,
+        ) if info.is_resource else (info.path, info.verb, status)  # fmt: skip
+        dry_run = ""
+        if info.verb not in _READING:
+            dry_run = "All" if call.dry_run else ""
+            key = (*key, dry_run, call.request.headers.get("content-type", ""))
+        series = self._known.get(key) or self._find(key, call, status, dry_run)
+        series.served.value += 1
+        series.took.observe(seconds)
+        if series.sli is not None:
+            series.sli.observe(seconds - call.excused_seconds)
+        if series.size is not None:
+            body = response.body
+            series.size.observe(len(body) if isinstance(body, bytes) else _length(body))
+
+    def _find(self, key: tuple[object, ...], call: Call, status: int, dry_run: str) -> Series:
+        labels = self._labels(call)
+        series = Series(
+            self._served.labels(labels[0], dry_run, *labels[1:], str(status)),
+            self._took.labels(labels[0], dry_run, *labels[1:]),
+            None if labels[0] in ("WATCH", "CONNECT") else self._sli.labels(*labels),
+            self._size.labels(*labels) if labels[0] in ("GET", "LIST") and call.info.is_resource else None,
+        )
+        # What nobody serves must not stay here for ever.
+        if len(self._known) < KNOWN_LIMIT and (call.row is not None or call.info.path in _HEALTH):
+            self._known[key] = series
+        return series
+
+    def _labels(self, call: Call) -> tuple[str, ...]:
+        info = call.info
+        if not info.is_resource:
+            method = call.request.method
+            verb = method if method in _METHODS else "other"
+            path = info.path if info.path in _HEALTH else ""
+            return (verb, "", "", "", path, "", "" if path else COMPONENT)
+        if call.row is None:  # an unknown resource: its name is the client's invention
+            return (_VERBS.get(info.verb, "other"), "", "", "", "", "", COMPONENT)
+        verb = "CONNECT" if info.subresource in _CONNECTING else _VERBS.get(info.verb, "other")
+        if verb == "PATCH" and call.request.headers.get("content-type", "").startswith(
+            "application/apply-patch"
+        ):
+            verb = "APPLY"
+        return (
+            verb,
+            info.group,
+            info.version,
+            info.resource,
+            info.subresource,
+            _scope(call),
+            COMPONENT,
+        )
+
+    def refused(self, call: Call, status: int) -> None:
+        """Counts what was turned away, or took too long."""
+        self._ended.inc(*self._labels(call), str(status))
+
+    def follow(self, call: Call, response: Response) -> None:
+        """Has a watch counted as open until it ends, and as answered then."""
+        start = response.start
+        assert start is not None
+        gauge = self._long.labels(*self._labels(call))
+        clock = call.server.clock
+
+        def started(sink: Sink) -> None:
+            gauge.value += 1
+            start(sink)
+            inner = sink.on_close
+
+            def closed() -> None:
+                gauge.value -= 1
+                self.answered(call, response, clock.monotonic() - call.received_at)
+                inner()
+
+            if sink.closed:
+                closed()
+            else:
+                sink.on_close = closed
+
+        response.start = started
+
+
+def _scope(call: Call) -> str:
+    info = call.info
+    if not info.is_resource:
+        return ""
+    if info.name or info.verb == "create":
+        return "resource"
+    return "namespace" if info.namespace else "cluster"
+
+
+def _length(body: object) -> int:
+    return sum(map(len, body)) if isinstance(body, (list, tuple)) else 0
