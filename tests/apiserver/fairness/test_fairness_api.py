@@ -29,6 +29,18 @@ async def small(clock: FakeClock, signing_key: bytes) -> AsyncIterator[APIServer
         admin = Client(server)
         await admin.create(LEVELS, level("tenants", shares=0, queues=1, length=2))
         await admin.create(SCHEMAS, schema("tenants", "tenants"))
+        await admin.create(
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            {
+                "metadata": {"name": "tenants"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "cluster-admin",
+                },
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "tenants"}],
+            },
+        )
         await settle()
         yield server
 
@@ -72,7 +84,7 @@ class Held:
     """A write of a tenant that waits for the disk until it is let go."""
 
     def __init__(self, server: APIServer, name: str, user: str = "tenant") -> None:
-        self.client = Client(server).as_user(user, "tenants", "system:nodes")
+        self.client = Client(server).as_user(user, "tenants")
         body = {"metadata": {"name": name}}
         request = self.client.request("POST", "/api/v1/namespaces/default/configmaps", body)
         answer = server.handle(request)
@@ -287,7 +299,7 @@ async def test_a_large_answer_keeps_its_seat_until_it_is_sent(small: APIServer) 
     for number in range(3):
         data = {"metadata": {"name": f"big-{number}"}, "data": {"x": "y" * 60_000}}
         await admin.create("/api/v1/namespaces/default/configmaps", data)
-    tenant = admin.as_user("tenant", "tenants", "system:nodes")
+    tenant = admin.as_user("tenant", "tenants")
     request = tenant.request("GET", "/api/v1/configmaps")
     wire = small.handle(request)
     assert isinstance(wire, Response)
@@ -311,11 +323,11 @@ async def test_a_large_answer_keeps_its_seat_until_it_is_sent(small: APIServer) 
 def _tenant() -> Any:
     from tiphys.apiserver.call import User
 
-    return User("tenant", ("tenants", "system:nodes"))
+    return User("tenant", ("tenants",))
 
 
 async def test_a_watch_holds_its_seat_until_it_has_begun(small: APIServer) -> None:
-    tenant = Client(small).as_user("tenant", "tenants", "system:nodes")
+    tenant = Client(small).as_user("tenant", "tenants")
     queues = cast(Fairness, small.gate).levels["tenants"].queues
     request = tenant.request(
         "GET", "/api/v1/configmaps?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
@@ -337,7 +349,7 @@ async def test_a_watch_holds_its_seat_until_it_has_begun(small: APIServer) -> No
 
 async def test_long_running_requests_take_no_seat(small: APIServer) -> None:
     held = Held(small, "held")
-    tenant = Client(small).as_user("tenant", "tenants", "system:nodes")
+    tenant = Client(small).as_user("tenant", "tenants")
     answer = await tenant.call("GET", "/api/v1/namespaces/default/pods/none/log")
     assert answer.status == 404  # not 429, though the only seat is taken
     await held.task
