@@ -127,8 +127,6 @@ class APIServer:
         self.cache = WatchCache(store, self.clock)
         # Generated names must differ, not be secret: asking the kernel for each letter costs more than all the rest of a name.
         chosen = names or random.Random(os.urandom(32))
-        self._audit_prefix = f"{uuid4()}"[:24]
-        self._audit_count = 0
         self.reads = Reads(
             self.cache,
             self.scheme,
@@ -161,21 +159,26 @@ class APIServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.component_checks: dict[str, Callable[[], str]] = {}
         self.started = False
+        self.metrics = metrics or Registry()
+        self._compactor: asyncio.Task[None] | None = None
+        self._make_outer_steps(settings)
+
+    def _make_outer_steps(self, settings: Settings) -> None:
+        """What every request meets before and after its handler."""
         self.bootstrapped = False
         self.shutting_down = False
         self.began_at = self.clock.now()
         self.request_timeout_seconds = settings.request_timeout_seconds
-        self.cross_origin = (
-            CrossOrigin(settings.cors_allowed_origins) if settings.cors_allowed_origins else None
-        )
-        self.metrics = metrics or Registry()
+        origins = settings.cors_allowed_origins
+        self.cross_origin = CrossOrigin(origins) if origins else None
         self.slis = Registry()
         self.health_metrics = HealthMetrics(self.slis)
         self.inflight = Inflight()
         self.request_metrics = RequestMetrics(self.metrics, self.inflight)
+        self._audit_prefix = f"{uuid4()}"[:24]
+        self._audit_count = 0
         self.upkeep: Upkeep | None = None
         self.gate: Gate = self._make_gate(settings)
-        self._compactor: asyncio.Task[None] | None = None
 
     def _make_gate(self, settings: Settings) -> Gate:
         read_only, mutating = settings.max_requests_inflight, settings.max_mutating_requests_inflight
