@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 
@@ -21,7 +21,7 @@ from tiphys.net.http import Response
 _NOT_FOUND = "the server could not find the requested resource"
 
 
-def serve_path(call: Call) -> Response | None:
+def serve_path(call: Call) -> Response | Awaitable[Response] | None:
     """Answers everything that is not a resource; None for resources."""
     if call.info.is_resource:
         return None
@@ -134,7 +134,7 @@ def _jwks(call: Call) -> Response:
     return Response(200, [("content-type", "application/jwk-set+json")], body)
 
 
-def _openapi_v2(call: Call) -> Response:
+def _openapi_v2(call: Call) -> Awaitable[Response]:
     from tiphys.apiserver import openapi
 
     return openapi.serve_v2(call)
@@ -146,7 +146,7 @@ def _openapi_v3(call: Call, rest: str) -> Response:
     return openapi.serve_v3(call, rest.lstrip("/"))
 
 
-_FIXED: dict[str, Callable[[Call], Response]] = {
+_FIXED: dict[str, Callable[[Call], Response | Awaitable[Response]]] = {
     "/": _index,
     "/healthz": serve_health,
     "/livez": serve_health,

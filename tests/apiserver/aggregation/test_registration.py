@@ -4,7 +4,7 @@ import pytest
 from served import Client, Object, no_kubelet, running, settle
 
 from tiphys.apiserver.aggregation.priorities import BUILT_IN, service_name
-from tiphys.apiserver.aggregation.registration import Action, plan, wanted
+from tiphys.apiserver.aggregation.registration import Action, plan, served_versions, wanted
 from tiphys.apiserver.server import APIServer, Settings
 from tiphys.machinery.gvk import GroupVersion
 from tiphys.store.memory import MemoryStore
@@ -65,7 +65,7 @@ def test_only_served_versions_of_custom_resources_are_wanted() -> None:
             "versions": [{"name": "v1", "served": True}, {"name": "v2", "served": False}],
         }
     }
-    assert list(wanted([], [definition])) == ["v1.shop.example"]
+    assert list(wanted([], served_versions(definition))) == ["v1.shop.example"]
     assert Action("delete", "x").wanted is None
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
+
+import orjson
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.aggregation.priorities import (
@@ -20,7 +23,8 @@ from tiphys.apiserver.aggregation.priorities import (
     service_name,
 )
 from tiphys.apiserver.aggregation.services import GROUP, PLURAL
-from tiphys.apiserver.cache import Event
+from tiphys.apiserver.cache import DELETED, Event, ResourceCache
+from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.deletion import DeleteOptions
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.gvk import GroupVersion
@@ -42,19 +46,23 @@ class Action:
     wanted: Object | None = None
 
 
-def wanted(versions: Iterable[GroupVersion], definitions: Iterable[Object]) -> dict[str, Object]:
-    """The APIServices that should be, by name: of built-in group versions, and of the served ones of custom resources."""
+def wanted(versions: Iterable[GroupVersion], custom: Iterable[GroupVersion]) -> dict[str, Object]:
+    """The APIServices that should be, by name: of built-in group versions, and of those of custom resources."""
     found: dict[str, Object] = {}
-    for definition in definitions:
-        spec = definition["spec"]
-        for version in spec.get("versions") or ():
-            group_version = GroupVersion(spec["group"], version["name"])
-            if version.get("served") and group_version not in BUILT_IN:
-                found[service_name(group_version)] = _service(group_version, CUSTOM_RESOURCES, ALWAYS)
-    for group_version in versions:
-        if group_version in BUILT_IN:
-            found[service_name(group_version)] = _service(group_version, BUILT_IN[group_version], ON_START)
+    for version in custom:
+        if version not in BUILT_IN:
+            found[service_name(version)] = _service(version, CUSTOM_RESOURCES, ALWAYS)
+    for version in versions:
+        if version in BUILT_IN:
+            found[service_name(version)] = _service(version, BUILT_IN[version], ON_START)
     return found
+
+
+def served_versions(definition: Object) -> list[GroupVersion]:
+    """The group versions that a CustomResourceDefinition serves."""
+    spec = definition["spec"]
+    versions = (version for version in spec.get("versions") or () if version.get("served"))
+    return [GroupVersion(spec["group"], version["name"]) for version in versions]
 
 
 def _service(version: GroupVersion, priority: Priority, kept: str) -> Object:
@@ -101,6 +109,31 @@ def _kept(service: Object) -> str:
     return labels.get(LABEL, "")
 
 
+class _Definitions:
+    """Watches which group versions CustomResourceDefinitions serve, and keeps nothing else of them: they can be large."""
+
+    namespace = ""
+
+    def __init__(self, cache: ResourceCache, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._versions = {record.key: _read(record) for record in cache.records.values()}
+        self.stop = cache.watch(self)
+
+    def deliver(self, event: Event) -> None:
+        if event.type == DELETED:
+            self._versions.pop(event.record.key, None)
+        else:
+            self._versions[event.record.key] = _read(event.record)
+        self._changed()
+
+    def __iter__(self) -> Iterator[GroupVersion]:
+        return chain.from_iterable(self._versions.values())
+
+
+def _read(record: Record) -> list[GroupVersion]:
+    return served_versions(orjson.loads(record.data))
+
+
 class Registration:
     """Started by the aggregator; ended with it."""
 
@@ -111,13 +144,12 @@ class Registration:
         self._at_start = frozenset(self._current())
         self._done: set[str] = set()
         self._changed = asyncio.Event()
-        self._stops = [
-            server.writes.cache(GROUP, PLURAL).watch(self),
-            server.writes.cache("apiextensions.k8s.io", "customresourcedefinitions").watch(self),
-        ]
+        definitions = server.writes.cache("apiextensions.k8s.io", "customresourcedefinitions")
+        self._definitions = _Definitions(definitions, self._changed.set)
+        self._stops = [server.writes.cache(GROUP, PLURAL).watch(self), self._definitions.stop]
 
     def deliver(self, event: Event) -> None:
-        """As a Watcher of APIServices and of CustomResourceDefinitions."""
+        """As a Watcher of APIServices."""
         del event
         self._changed.set()
 
@@ -145,9 +177,7 @@ class Registration:
                 self._changed.set()
 
     def _wanted(self) -> dict[str, Object]:
-        definitions = self._server.writes.cache("apiextensions.k8s.io", "customresourcedefinitions")
-        alive = (record.object for record in definitions.records.values())
-        return wanted(self._server.scheme.group_versions(), alive)
+        return wanted(self._server.scheme.group_versions(), self._definitions)
 
     def _current(self) -> dict[str, Object]:
         records = self._server.writes.cache(GROUP, PLURAL).records.values()

@@ -20,10 +20,12 @@ from tiphys.net.http import Response
 _YEAR = timedelta(days=365)
 
 
-def serve_v2(call: Call) -> Response:
+async def serve_v2(call: Call) -> Response:
     """GET /openapi/v2."""
+    wanted = _wanted(call, (JSON, MEDIA_TYPE, OLD_MEDIA_TYPE))
     library = call.server.library
-    if _wanted(call, (JSON, MEDIA_TYPE, OLD_MEDIA_TYPE)) == JSON:
+    await library.prepare_v2()
+    if wanted == JSON:
         return respond_once(call, library.v2(), JSON)
     return respond_once(call, library.v2_protobuf(), MEDIA_TYPE)
 

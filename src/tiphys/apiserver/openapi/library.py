@@ -6,6 +6,7 @@ one document of everything: it is put together from encoded pieces, of which onl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Protocol
@@ -74,6 +75,10 @@ class _Volume:
         made = v3.document(self._scheme, self.name, version=GIT_VERSION, rows=self.rows)
         return Document(orjson.dumps(made), etag=self.etag)
 
+    @property
+    def has_piece(self) -> bool:
+        return "piece" in self.__dict__
+
     @cached_property
     def piece(self) -> EncodedPiece:
         return EncodedPiece(v2.custom_piece(self._scheme, self.version, self.rows))
@@ -109,6 +114,15 @@ class Library:
             return made
         volume = self._volumes.get(name)
         return None if volume is None else volume.document
+
+    async def prepare_v2(self) -> None:
+        """Makes what v2 needs piece by piece: with hundreds of large definitions that takes a while, in which others are served."""
+        self._refresh()
+        self._built_in_piece()
+        for volume in list(self._volumes.values()):
+            if _is_custom(volume.rows) and not volume.has_piece:
+                await asyncio.sleep(0)
+                _ = volume.piece
 
     def v2(self) -> Document:
         """/openapi/v2."""
