@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
-from e2e_cluster import Cluster, wait_for
+import pytest
+from e2e_cluster import ROOT, Cluster, wait_for
+
+from tiphys.cli import main
 
 
 def test_status_document(hollow: Cluster) -> None:
@@ -53,6 +59,58 @@ def test_logs_of_a_component(hollow: Cluster) -> None:
     assert "control-plane" in result.stderr
 
 
+def test_logs_that_are_followed_go_on_until_ctrl_c(hollow: Cluster) -> None:
+    log = hollow.home / "tiphys" / "hollow" / "logs" / "control-plane.log"
+    with log.open("a") as file:
+        file.write("before\n")
+    process = subprocess.Popen(
+        [str(ROOT / "tiphys"), "logs", "--name", "hollow", "control-plane", "-f"],
+        env=hollow.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "before\n" in iter(process.stdout.readline, "")
+    with log.open("a") as file:
+        file.write("after\n")
+    assert "after\n" in iter(process.stdout.readline, "")
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=10)
+    assert (process.returncode, told) == (130, "tiphys: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", "the following arguments are required: COMMAND (see: tiphys --help)"),
+        ("nonsense", "argument COMMAND: invalid choice: 'nonsense'"),
+        ("up --api-port x", "argument --api-port: 'x' is no port (see: tiphys up --help)"),
+        ("up --api-port 65536", "argument --api-port: '65536' is no port (see: tiphys up --help)"),
+        ("up --nodes many", "argument --nodes: 'many' is no number of nodes (see: tiphys up --help)"),
+        ("up --runtime docker", "argument --runtime: invalid choice: 'docker'"),
+        ("status -o yaml", "argument -o/--output: invalid choice: 'yaml'"),
+        ("image", "the following arguments are required: ACTION (see: tiphys image --help)"),
+        ("logs", "the following arguments are required: COMPONENT (see: tiphys logs --help)"),
+    ],
+)
+def test_what_is_no_command_is_told_in_one_line(
+    line: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (only,) = output.err.splitlines()
+    assert only.startswith(f"tiphys: {told}")
+
+
+def test_kubectl_of_no_cluster_in_particular(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kubectl", "--name"]) == 1
+    assert capsys.readouterr().err.startswith("tiphys: --name needs the name of a cluster")
+
+
 def test_pods_run_on_simulated_nodes(hollow: Cluster) -> None:
     hollow.kubectl("create", "deployment", "many", "--image=anything", "--replicas=12")
     hollow.kubectl("rollout", "status", "deployment/many", "--timeout=60s")
@@ -65,9 +123,6 @@ def test_pods_run_on_simulated_nodes(hollow: Cluster) -> None:
 def test_a_killed_control_plane_comes_back_with_everything(hollow: Cluster) -> None:
     hollow.kubectl("create", "configmap", "precious", "--from-literal=a=b")
     pids = {component["name"]: component["pid"] for component in hollow.status()["components"]}
-    import os
-    import signal
-
     os.kill(pids["control-plane"], signal.SIGKILL)
     wait_for(
         lambda: hollow.kubectl("get", "configmap", "precious", check=False).returncode == 0,
