@@ -258,9 +258,8 @@ async def test_depth_is_bounded_everywhere(client: Client, depth: int) -> None:
         patched = await client.call("PATCH", f"{MAPS}/a", deep.encode(), content_type=kind)
         assert patched.status in (200, 400), patched.body
     steps = f'[{{"op":"add","path":"/data","value":{deep}}}]'.encode()
-    assert (
-        await client.call("PATCH", f"{MAPS}/a", steps, content_type="application/json-patch+json")
-    ).status == 400
+    stepped = await client.call("PATCH", f"{MAPS}/a", steps, content_type="application/json-patch+json")
+    assert stepped.status in (400, 422)
 
 
 async def test_patches_cannot_dig_deeper_step_by_step(client: Client) -> None:

@@ -9,6 +9,7 @@ from served import JSON_PATCH, MERGE_PATCH, STRATEGIC, Client, Object
 
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import built_in
+from tiphys.apiserver.registry.owners import resets_of
 from tiphys.testing.clock import START, FakeClock
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -330,3 +331,52 @@ async def test_tables_and_metadata_show_owners(client: Client) -> None:
     assert entries(row["object"]) == entries(made)
     partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
     assert entries(await client.get(f"{MAPS}/a", accept=partial)) == entries(made)
+
+
+# What a path leaves alone, where it is not what nearly all do: the object its status, /status the spec. Upstream's facts.
+OTHER_RESETS = {
+    ("apiextensions.k8s.io", "CustomResourceDefinition", "status"): {"metadata", "spec"},
+    ("apiregistration.k8s.io", "APIService", "status"): {"metadata", "spec"},
+    ("storage.k8s.io", "VolumeAttachment", "status"): {"metadata", "spec"},
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "status"): {"metadata", "spec"},
+    ("internal.apiserver.k8s.io", "StorageVersion", "status"): {"metadata", "spec"},
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema", "status"): {"metadata", "spec"},
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", "status"): {"metadata", "spec"},
+    ("resource.k8s.io", "ResourceClaim", "status"): {"metadata", "spec"},
+    ("resource.k8s.io", "DeviceTaintRule", "status"): {"metadata", "spec"},
+    ("resource.k8s.io", "ResourcePoolStatusRequest", "status"): {"metadata", "spec"},
+    ("scheduling.k8s.io", "PodGroup", "status"): {"metadata", "spec"},
+    ("storagemigration.k8s.io", "StorageVersionMigration", "status"): {"metadata", "spec"},
+    ("apps", "Deployment", "status"): {"metadata.labels", "spec"},
+    ("", "Pod", "status"): {"metadata.deletionTimestamp", "metadata.ownerReferences", "spec"},
+    ("", "Namespace", "finalize"): {"status"},
+    ("certificates.k8s.io", "CertificateSigningRequest", ""): {"spec", "status"},
+    ("certificates.k8s.io", "CertificateSigningRequest", "status"): {"spec", "status.conditions"},
+    ("certificates.k8s.io", "CertificateSigningRequest", "approval"): {"spec", "status.certificate"},
+    ("certificates.k8s.io", "PodCertificateRequest", ""): set(),
+}
+WRITES = {
+    "ephemeralcontainers": {"spec.ephemeralContainers"},
+    "resize": {
+        "spec.containers.*.resources",
+        "spec.containers.*.resizePolicy",
+        "spec.initContainers.*.resources",
+        "spec.initContainers.*.resizePolicy",
+    },
+}
+
+
+@every_kind
+def test_what_each_path_leaves_alone(row: Resource) -> None:
+    def wanted(subresource: str) -> set[str]:
+        usual = {"spec"} if subresource else {"status"} if row.subresource("status") else set()
+        return OTHER_RESETS.get((row.group, row.kind, subresource), usual)
+
+    assert set(resets_of(row, "")) == wanted("")
+    for path in row.subresources:
+        if path.kind is not None:  # its body is another object
+            continue
+        if path.name in WRITES:
+            assert set(path.writes) == WRITES[path.name]
+        elif path.name != "log":
+            assert set(resets_of(row, path.name)) == wanted(path.name)

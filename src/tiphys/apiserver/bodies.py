@@ -17,7 +17,7 @@ from tiphys.apiserver.options import IGNORE, STRICT, WARN, field_validation
 from tiphys.machinery import errors, yaml
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.protobuf import decode_envelope
-from tiphys.machinery.schema import DecodeError, Struct
+from tiphys.machinery.schema import CheckResult, DecodeError, Struct
 from tiphys.machinery.schema.checking import may_repeat_names
 
 JSON = "application/json"
@@ -157,6 +157,11 @@ def check_fields(
     if mode == WARN:
         for complaint in complaints:
             call.warn(complaint)
+    return canonical(result, obj, kind)
+
+
+def canonical(result: CheckResult, obj: Object, kind: GroupVersionKind) -> Object:
+    """What was made of an object that was checked."""
     checked: Object = result.object
     checked["kind"], checked["apiVersion"] = kind.kind, kind.api_version
     if _forgets_owners(obj):

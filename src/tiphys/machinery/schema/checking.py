@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
-from tiphys.machinery.schema.decoding import Decoder, Pairs
+from tiphys.machinery.schema.decoding import COMPLAINT_LIMIT, Decoder, Pairs
 from tiphys.machinery.schema.errors import DecodeError
 from tiphys.machinery.schema.gate import gate
 from tiphys.machinery.schema.model import Struct
@@ -49,6 +49,32 @@ def check(struct: Struct, obj: Any, *, duplicates_source: bytes | None = None) -
     except RecursionError:
         raise DecodeError("json: exceeded max depth") from None
     return CheckResult(decoded, tuple(decoder.complaints))
+
+
+def repeated_names(source: bytes, obj: Any) -> list[str]:
+    """`duplicate field "spec.bar"` for every name that stands twice in one object of a JSON document, read as `obj`."""
+    if not may_repeat_names(source, obj):
+        return []
+    found: dict[str, None] = {}
+    try:
+        _find_repeated(json.loads(source, object_pairs_hook=Pairs), "", found)
+    except RecursionError:
+        raise DecodeError("json: exceeded max depth") from None
+    return list(found)
+
+
+def _find_repeated(value: Any, path: str, found: dict[str, None]) -> None:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _find_repeated(item, f"{path}[{index}]", found)
+    elif isinstance(value, Pairs):
+        seen = set()
+        for name, item in value.items():
+            here = f"{path}.{name}" if path else name
+            if name in seen and len(found) < COMPLAINT_LIMIT:
+                found[f'duplicate field "{here}"'] = None
+            seen.add(name)
+            _find_repeated(item, here, found)
 
 
 def may_repeat_names(source: bytes, obj: Any) -> bool:

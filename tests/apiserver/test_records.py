@@ -1,0 +1,57 @@
+"""Records: owners are cut out of the bytes of an object, and whatever an object says cannot hide where."""
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiphys.apiserver.records import Record, encode_stored, with_version
+
+texts = st.text(st.characters(codec="utf-8")) | st.sampled_from(
+    ["\t", '"managedFields":[', '"fieldsV1":{', "}]},", "],", '\\"fieldsV1\\":{}', ""]
+)
+fields = st.recursive(
+    st.just({}), lambda below: st.dictionaries(texts.map(lambda text: f"f:{text}"), below, max_size=3)
+)
+entries = st.lists(
+    st.fixed_dictionaries(
+        {
+            "manager": texts,
+            "operation": st.just("Update"),
+            "apiVersion": texts,
+            "fieldsType": st.just("FieldsV1"),
+            "fieldsV1": fields,
+        },
+        optional={"time": texts, "subresource": texts},
+    ),
+    max_size=4,
+)
+
+
+def record(obj: dict[str, object]) -> Record:
+    return Record("/registry/core/x/n/a", "n", "a", 7, with_version(encode_stored(obj), 7))
+
+
+@given(owners=entries, value=texts)
+def test_owners_come_and_go_with_an_object(owners: list[object], value: str) -> None:
+    metadata = {"name": "a", "annotations": {value: value, "managedFields": value}}
+    template = {"metadata": {"managedFields": owners, "name": value}}
+    obj = {
+        "metadata": {**metadata, "managedFields": owners},
+        "kind": "X",
+        "apiVersion": "v1",
+        "spec": template,
+    }
+    made = record(obj)
+    named = {**metadata, "resourceVersion": "7"}
+    assert made.object == {**obj, "metadata": named}
+    whole = {**obj, "metadata": {**named, "managedFields": owners}} if owners else made.object
+    assert made.full == whole
+    assert orjson.loads(made.data) == whole
+    assert made.data.startswith(b'{"kind":"X","apiVersion":"v1","metadata":{"resourceVersion":"7",')
+    old, new = made.states()
+    assert old == new == whole
+    assert old["spec"] is not new["spec"]
+    again = record(new)
+    assert again.data == made.data
+    assert again.at(9).full["metadata"]["resourceVersion"] == "9"
+    assert b"\n" not in made.data
