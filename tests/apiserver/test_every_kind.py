@@ -2,7 +2,7 @@
 
 import pytest
 from minimal import collection, minimal, name_of
-from served import JSON_PATCH, MERGE_PATCH, PROTOBUF, STRATEGIC, Client, Object
+from served import JSON_PATCH, MERGE_PATCH, PROTOBUF, STRATEGIC, Client, Object, settle
 
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import built_in
@@ -31,6 +31,8 @@ async def test_the_life_of_an_object(client: Client, row: Resource) -> None:
     assert listed["kind"] == row.list_kind
     assert [item["metadata"]["uid"] for item in listed["items"]] == [created["metadata"]["uid"]]
 
+    await settle()  # a definition is established by the server itself
+    created = await client.get(one)
     replaced = await client.put(
         one, {**created, "metadata": {**created["metadata"], "labels": {"step": "put"}}}
     )

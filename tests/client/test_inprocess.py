@@ -38,7 +38,7 @@ class Local:
         await asyncio.sleep(0)
         return Response(200, [], b'{"kind": "Pod"}')
 
-    def list_objects(self, resource: Any, namespace: str | None) -> tuple[list[Object], str]:
+    async def list_objects(self, resource: Any, namespace: str | None) -> tuple[list[Object], str]:
         return self.pods, "5"
 
     def watch_objects(

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tiphys.api.resource import Resource
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.server import APIServer, Settings
@@ -20,6 +21,7 @@ from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import (
     CONFIGMAPS,
+    CUSTOMRESOURCEDEFINITIONS,
     DEPLOYMENTS,
     EVENTS,
     LEASES,
@@ -252,3 +254,84 @@ async def test_a_node_gets_its_range_and_a_lost_one_is_known(plane: Plane) -> No
     ready = meta.find_condition(meta.conditions(node), "Ready") or {}
     assert (ready["status"], ready["reason"]) == ("Unknown", "NodeStatusUnknown")
     assert [taint["key"] for taint in node["spec"]["taints"]] == ["node.kubernetes.io/unreachable"]
+
+
+# Kinds that were made at run time
+
+TAB = Resource(group="example.com", version="v1", kind="Tab", plural="tabs", namespaced=True)
+"""What a client knows of such a kind."""
+
+
+def tab(name: str, namespace: str = "default", **metadata: Any) -> Object:
+    where = {"name": name, "namespace": namespace, **metadata}
+    return {"apiVersion": "example.com/v1", "kind": "Tab", "metadata": where}
+
+
+def owned_by(owner: Object) -> Object:
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": meta.name(owner),
+        "uid": meta.uid(owner),
+    }
+    return {"ownerReferences": [reference]}
+
+
+async def define_tabs(plane: Plane) -> None:
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object"}},
+    }
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "tabs.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [version],
+        },
+    }
+    await plane.client.create(CUSTOMRESOURCEDEFINITIONS, definition)
+    await plane.until(
+        lambda: any(
+            meta.is_condition_true(meta.conditions(each), "Established")
+            for each in plane.all(CUSTOMRESOURCEDEFINITIONS)
+        )
+    )
+    await plane.clock.advance(1)
+
+
+async def test_custom_resources_own_and_are_owned(plane: Plane) -> None:
+    await define_tabs(plane)
+    owner = await plane.client.create(TAB, tab("owner"))
+    configmap = {"apiVersion": "v1", "kind": "ConfigMap"}
+    middle = await plane.client.create(
+        CONFIGMAPS, {**configmap, "metadata": {"name": "middle", "namespace": "default", **owned_by(owner)}}
+    )
+    await plane.client.create(TAB, tab("last", **owned_by(middle)))
+    await plane.client.create(TAB, tab("free"))
+    await plane.until(lambda: len(plane.all(TAB)) == 3)
+    await plane.client.delete(TAB, "owner", "default")
+    await plane.until(lambda: [meta.name(each) for each in plane.all(TAB)] == ["free"])
+    assert not [each for each in plane.all(CONFIGMAPS, "default") if meta.name(each) == "middle"]
+
+
+async def test_custom_resources_go_with_their_namespace_and_their_definition(plane: Plane) -> None:
+    await define_tabs(plane)
+    team = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
+    await plane.client.create(NAMESPACES, team)
+    await plane.client.create(TAB, tab("a", "team"))
+    await plane.client.create(TAB, tab("b"))
+    await plane.client.delete(NAMESPACES, "team")
+    await plane.until(lambda: "team" not in [meta.name(each) for each in plane.all(NAMESPACES)])
+    assert [meta.name(each) for each in (await plane.client.list(TAB)).items] == ["b"]
+    await plane.client.delete(CUSTOMRESOURCEDEFINITIONS, "tabs.example.com")
+    await plane.until(lambda: not plane.all(CUSTOMRESOURCEDEFINITIONS))
+    # Nothing that follows all kinds stumbles over the one that is gone, and it may come back.
+    await plane.clock.advance(60)
+    await define_tabs(plane)
+    assert (await plane.client.list(TAB)).items == []

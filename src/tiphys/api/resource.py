@@ -7,7 +7,7 @@ functions the row names. docs/add-a-kind.md is the checklist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +35,8 @@ Prepare = Callable[[Object, Object | None], None]
 """(new, old or None on create): drops or keeps what this request may not change; in place, before validation."""
 FieldGetter = Callable[[Object], str]
 
+EVERYTHING = ("*",)
+"""For `generation_on`: every field but apiVersion, kind and metadata."""
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 GET_UPDATE = ("get", "patch", "update")
 
@@ -61,6 +63,23 @@ class Schema(Protocol):
 
     def check(self, obj: Object, *, duplicates_source: bytes | None = None) -> CheckResult:
         """The canonical form of an object and what is wrong with its fields: as `machinery.schema.check`."""
+
+
+class Reading(Protocol):
+    """How what lies in the store becomes an object of one version of a kind that was made at run time.
+
+    Such objects are kept as they were written: in any version that ever was the stored one, with the fields of that day's
+    schema. So they are judged when they are read, and a program outside may have to be asked.
+    """
+
+    def read(self, obj: Object) -> Object | None:
+        """A stored object, which is given away, in this version, pruned and with defaults. None: `convert` knows."""
+
+    async def convert(self, objects: Sequence[Object]) -> list[Object]:
+        """As `read`, of those for which it gives None, all at once. Raises StatusError."""
+
+    async def write(self, obj: Object) -> Object:
+        """An object of this version, which stays as it is, in the version to be stored. Raises StatusError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +140,7 @@ class ScalePaths:
     spec_replicas: str = ".spec.replicas"
     status_replicas: str = ".status.replicas"
     selector: str = ".spec.selector"
-    """A LabelSelector, or a plain map of labels (ReplicationController); printed as a string in Scale."""
+    """A LabelSelector, a plain map of labels (ReplicationController), or a string; printed as a string in Scale. "": none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +161,8 @@ class Resource:
     plural: str
     namespaced: bool
     singular: str = ""
+    kind_of_list: str = ""
+    """ "": the kind and "List"."""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ALL_VERBS
@@ -153,6 +174,12 @@ class Resource:
     stored: GroupVersionKind | None = None
     """The version kept in the store when it is not this one (then `conversion` is set unless the shapes are the same)."""
     conversion: Conversion | None = None
+    reading: Reading | None = None
+    """In place of `conversion`, for a kind that was made at run time; it also marks such a kind."""
+    warnings: tuple[str, ...] = ()
+    """Go with every answer: the version is deprecated."""
+    terminating: bool = False
+    """The kind itself is being deleted: nothing new of it is created (405)."""
     table: Table | None = None
     defaults: Default | None = None
     prepare: Prepare | None = None
@@ -162,7 +189,7 @@ class Resource:
     name_errors: Callable[[str], list[str]] | None = None
     """What is wrong with a name of this kind; None: a DNS subdomain."""
     generation_on: tuple[str, ...] = ("spec",)
-    """A change of one of these top-level fields raises metadata.generation; empty: the kind has no generation."""
+    """A change of one of these top-level fields raises metadata.generation; empty: the kind has no generation. EVERYTHING."""
     selectable_fields: Mapping[str, FieldGetter] = field(default_factory=dict)
     """Field selectors beyond metadata.name and metadata.namespace."""
     scale: ScalePaths | None = None
@@ -213,7 +240,7 @@ class Resource:
 
     @property
     def list_kind(self) -> str:
-        return f"{self.kind}List"
+        return self.kind_of_list or f"{self.kind}List"
 
     @property
     def singular_name(self) -> str:

@@ -80,8 +80,8 @@ class Scheme:
 
     def stored_row(self, row: Resource) -> Resource:
         """The row of the version that is kept in the store (of another group for events.k8s.io)."""
-        if row.stored is None:
-            return row
+        if row.stored is None or row.reading is not None:
+            return row  # what lies in the store of a kind made at run time is read by each version for itself
         found = self._by_kind.get(row.stored)
         if found is None:
             raise LookupError(f"{row.gvk} is stored as {row.stored}, which is not served")

@@ -59,14 +59,16 @@ def _fits_path(call: Call) -> bool:
 
 def not_allowed(call: Call) -> errors.StatusError:
     """405: the path is there, the method is not."""
+    if call.row.reading is not None:
+        return errors.method_not_supported(call.row.group_resource, call.info.verb)
     return errors.generic_server_response(405, call.request.method)
 
 
-def _get(call: Call) -> Response:
+def _get(call: Call) -> Response | Awaitable[Response]:
     return call.server.reads.get(call)
 
 
-def _list(call: Call) -> Response:
+def _list(call: Call) -> Response | Awaitable[Response]:
     return call.server.reads.list_objects(call)
 
 
@@ -75,6 +77,10 @@ def _watch(call: Call) -> Response:
 
 
 async def _create(call: Call) -> Response:
+    if call.row.terminating:
+        refused = errors.method_not_supported(call.row.group_resource, call.info.verb)
+        refused.message = "create not allowed while custom resource definition is terminating"
+        raise refused
     obj = read_object(call, call.row.gvk, schema_of(call.row))
     return show(call, await call.server.writes.create(call, obj), 201)
 
@@ -162,7 +168,8 @@ async def _delete_collection(call: Call) -> Response:
     options = delete_options(call)
     reads, writes, row = call.server.reads, call.server.writes, call.row
     selection = read_selection(row, call.request.query)
-    listed, _ = reads.select(call, read_options(call.request.query, watch=False), selection)
+    found = reads.select(call, read_options(call.request.query, watch=False), selection)
+    listed, _ = found if isinstance(found, tuple) else await found
     gone: list[Record] = []
     for record in listed:
         try:

@@ -56,9 +56,9 @@ def clauses_by_weight(accept: str) -> list[tuple[str, dict[str, str]]]:
 def _represent(media: str, options: dict[str, str], served: tuple[str, ...]) -> Representation | None:
     if media in ("*/*", "application/*"):
         media = JSON
-    if media not in served:
-        return None
     transform = options.get("as", "")
+    if media not in served and not (media == PROTOBUF and transform.startswith("PartialObjectMetadata")):
+        return None  # metadata has protobuf, whatever it is of
     if not transform:
         return Representation(media)
     version = options.get("v", "")

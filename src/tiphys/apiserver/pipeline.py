@@ -41,20 +41,34 @@ def find_resource(call: Call) -> None:
     row = call.server.scheme.by_resource(info.group, info.version, info.resource)
     if row is None or (info.namespace and not row.namespaced and row.plural != "namespaces"):
         raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
+    if (
+        row.reading is not None
+        and row.namespaced
+        and not info.namespace
+        and info.verb not in ("list", "watch")
+    ):
+        raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
     if info.subresource:
         call.subresource = row.subresource(info.subresource)
+        if call.subresource is None and row.reading is not None:
+            raise errors.not_found(row.group_resource, info.name)
         if call.subresource is None or (len(info.parts) > 3 and info.subresource != "proxy"):
             raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
     if not info.verb:
         raise errors.generic_server_response(405, call.request.method)
     if row.plural == "namespaces" and not row.namespaced:
         info.namespace = ""
+    for warning in row.warnings:
+        call.warn(warning)
     call.row = row
 
 
 def negotiate(call: Call) -> None:
     """What the client wants to read; streams and logs choose for themselves."""
-    served = SERVED if schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
+    body = (
+        call.subresource.kind if call.subresource is not None else None
+    )  # a Scale has protobuf, whatever it is of
+    served = SERVED if body is not None or schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
     call.representation = accepted(call.request.headers.get("accept", ""), served)
 
 

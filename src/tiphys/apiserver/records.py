@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from tiphys.machinery import errors
+
+if TYPE_CHECKING:
+    from tiphys.api.resource import Reading
 
 _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"'
@@ -107,7 +110,7 @@ def _owned(obj: dict[str, Any], owners: list[dict[str, Any]]) -> dict[str, Any]:
 class Record:
     """One object at one revision. Immutable; `object` is shared: copy before change."""
 
-    __slots__ = ("_object", "data", "key", "name", "namespace", "revision")
+    __slots__ = ("_object", "data", "key", "name", "namespace", "readings", "revision")
 
     def __init__(self, key: str, namespace: str, name: str, revision: int, data: bytes) -> None:
         self.key = key
@@ -116,15 +119,18 @@ class Record:
         self.revision = revision
         self.data = data
         self._object: dict[str, Any] | None = None
+        self.readings: dict[str, tuple[Reading, Record | None]] | None = None
+        """What `registry/translation.py` made of it, by version. None for the record: itself."""
 
     @property
     def object(self) -> dict[str, Any]:
         """The decoded object, read-only, with resourceVersion and without managedFields."""
         if self._object is None:
-            self._object = self._decode()
+            self._object = self.copy()
         return self._object
 
-    def _decode(self) -> dict[str, Any]:
+    def copy(self) -> dict[str, Any]:
+        """The same, to be changed."""
         data = self.data
         begin = data.find(b"\t")
         if begin >= 0:
@@ -146,7 +152,14 @@ class Record:
     def states(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The object with everything, read-only, and once more to be changed: only managedFields is shared."""
         owners = self.owners
-        return _owned(self.object, owners), _owned(self._decode(), owners)
+        return _owned(self.object, owners), _owned(self.copy(), owners)
+
+    def become(self, obj: dict[str, Any]) -> bytes:
+        """The bytes of another form of this object; what it says of its owners, or else the same owners."""
+        if "managedFields" not in obj["metadata"]:
+            obj = _owned(obj, self.owners)
+        stored = encode_stored(obj)
+        return with_version(stored, self.revision) if self.revision else stored
 
     @property
     def labels(self) -> dict[str, str]:
@@ -155,4 +168,10 @@ class Record:
 
     def at(self, revision: int) -> Record:
         """The same state under another resourceVersion."""
-        return Record(self.key, self.namespace, self.name, revision, at_version(self.data, revision))
+        same = Record(self.key, self.namespace, self.name, revision, at_version(self.data, revision))
+        if self.readings:
+            same.readings = {
+                version: (reading, made.at(revision) if made is not None else None)
+                for version, (reading, made) in self.readings.items()
+            }
+        return same

@@ -28,6 +28,8 @@ from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.catalog import Catalog
 from tiphys.apiserver.cors import CrossOrigin
+from tiphys.apiserver.customresources.kinds import Kinds
+from tiphys.apiserver.customresources.lifecycle import Lifecycle
 from tiphys.apiserver.fairness.controller import Fairness
 from tiphys.apiserver.fairness.metrics import FairnessMetrics
 from tiphys.apiserver.fairness.upkeep import Upkeep
@@ -42,6 +44,7 @@ from tiphys.apiserver.responses import failure
 from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
 from tiphys.apiserver.service_dialer import Connect, ServiceDialer
 from tiphys.apiserver.version import GIT_VERSION
+from tiphys.apiserver.webhooks.client import Webhooks
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.metrics import Registry
@@ -156,7 +159,9 @@ class APIServer:
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)
         self.library = Library(self.scheme, self.aggregator)
+        self.webhooks = Webhooks(self.service_dialer)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.kinds = Kinds(self)
         self.component_checks: dict[str, Callable[[], str]] = {}
         self.started = False
         self.metrics = metrics or Registry()
@@ -203,8 +208,9 @@ class APIServer:
         return f"{self._audit_prefix}{self._audit_count:012x}"
 
     def start(self) -> None:
-        """Begins what runs by itself: compaction of history."""
+        """Begins what runs by itself: compaction of history, the life of definitions, what is registered."""
         self._compactor = asyncio.get_running_loop().create_task(self._compact())
+        self.spawn(Lifecycle(self, self.kinds).run())
         self.aggregator.start()
         if self.upkeep is not None:
             self.upkeep.start()
@@ -295,4 +301,6 @@ class APIServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.aggregator.close()
+        await self.webhooks.close()
+        self.kinds.close()
         self.cache.close()

@@ -123,6 +123,12 @@ class MetadataView(JSONView):
         metadata = record.full["metadata"]
         return {"kind": "PartialObjectMetadata", "apiVersion": self._api_version, "metadata": metadata}
 
+    def bookmark(self, mark: Object) -> bytes:
+        return super().bookmark(self.mark(mark))
+
+    def mark(self, mark: Object) -> Object:
+        return {**mark, "kind": "PartialObjectMetadata", "apiVersion": self._api_version}
+
     def many(self, records: Sequence[Record], meta: ListMeta) -> Sequence[bytes]:
         items = [self.one(record) for record in records]
         return list_pieces("PartialObjectMetadataList", self._api_version, meta, items)
@@ -197,7 +203,10 @@ class ProtobufView:
         return watch_frame(kind, self.one(record))
 
     def bookmark(self, mark: Object) -> bytes:
-        return watch_frame("BOOKMARK", self._encode(mark))
+        inner = self._inner
+        return watch_frame(
+            "BOOKMARK", self._encode(inner.mark(mark) if isinstance(inner, MetadataView) else mark)
+        )
 
     def error(self, status: Object) -> bytes:
         return watch_frame("ERROR", self._encode(status))

@@ -41,6 +41,8 @@ class WatchStream:
         self._kind = kind
         self._frame_key = (api_version, view.key)
         self._first = True
+        self.is_behind: Callable[[], bool] | None = None
+        """Whether events are on their way that a bookmark must not overtake; None: never."""
         self._waiting: deque[Event] | None = deque()
         """Events that arrive while the beginning is still being sent; None from then on."""
 
@@ -124,8 +126,8 @@ class WatchStream:
 
     def bookmark(self, revision: int, *, annotations: dict[str, str] | None = None) -> None:
         """Tells the client that it has seen everything up to a revision."""
-        if self._waiting is not None and annotations is None:
-            return  # the beginning is still on its way
+        if annotations is None and (self._waiting is not None or (self.is_behind and self.is_behind())):
+            return  # something is still on its way
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if annotations:
             metadata["annotations"] = annotations

@@ -51,7 +51,7 @@ class LocalAPI(Protocol):
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The pipeline; `request.context` is a LocalIdentity."""
 
-    def list_objects(self, resource: Resource, namespace: str | None) -> tuple[list[Object], str]:
+    async def list_objects(self, resource: Resource, namespace: str | None) -> tuple[list[Object], str]:
         """All current objects, decoded once and shared, and the resourceVersion to watch from."""
 
     def watch_objects(
@@ -98,7 +98,7 @@ class InProcessTransport:
     async def list(
         self, resource: Resource, namespace: str | None = None, *, query: Query | None = None
     ) -> Listing:
-        items, resource_version = self._api.list_objects(resource, namespace)
+        items, resource_version = await self._api.list_objects(resource, namespace)
         if query:
             accepts = _acceptor(resource, query)
             items = [item for item in items if accepts(item)]

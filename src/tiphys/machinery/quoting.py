@@ -106,6 +106,16 @@ def go_print(value: Any) -> str:
     return format_value(value)
 
 
+def go_type(value: Any) -> str:
+    """What `%T` calls a JSON value."""
+    for kind, name in ((bool, "bool"), (int, "int64"), (float, "float64"), (str, "string")):
+        if isinstance(value, kind):
+            return name
+    if value is None:
+        return "<nil>"
+    return "[]interface {}" if isinstance(value, list) else "map[string]interface {}"
+
+
 def format_duration(seconds: float) -> str:
     """A time span as Go's time.Duration prints it: `10s`, `2m40s`, `1h0m0s`, `1.5s`, `250ms`, `0s`."""
     nanos = round(abs(seconds) * 1e9)

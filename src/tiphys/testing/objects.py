@@ -131,8 +131,8 @@ class Objects:
         labels = parse_label_selector(selector)
         happened = asyncio.Event()
 
-        def look() -> tuple[str, list[Object]]:
-            items, _ = self._local.list_objects(row, where)
+        async def look() -> tuple[str, list[Object]]:
+            items, _ = await self._local.list_objects(row, where)
             found = [
                 {"apiVersion": row.api_version, "kind": row.kind, **item}
                 for item in items
@@ -140,16 +140,18 @@ class Objects:
             ]
             return " ".join(f"{meta.uid(item)}@{meta.resource_version(item)}" for item in found), found
 
-        _, version = self._local.list_objects(row, where)
+        _, version = await self._local.list_objects(row, where)
         stop = self._local.watch_objects(row, where, version, lambda *_: happened.set())
         try:
             left = timeout_seconds
-            while (seen := look())[0] == known:
+            while True:
                 happened.clear()
+                seen = await look()
+                if seen[0] != known:
+                    return *seen, left
                 left = await self._pass_time(happened, left)
                 if left < 0:
                     return None
-            return *seen, left
         finally:
             stop()
 

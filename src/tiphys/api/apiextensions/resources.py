@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.apiextensions import defaults, prepare, validation
+from tiphys.api.apiextensions import defaults, deletion, prepare, validation
 from tiphys.api.resource import STATUS_ONLY, Resource
 
 RESOURCES = (
@@ -20,6 +20,8 @@ RESOURCES = (
         prepare=prepare.custom_resource_definition,
         validate=validation.custom_resource_definition,
         validate_status=validation.status,
+        holds_deletion=deletion.holds,
+        mark_deleted=deletion.mark,
         unconditional_update=False,
     ),
 )

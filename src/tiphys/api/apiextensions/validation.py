@@ -25,6 +25,10 @@ _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 _COLUMN_FORMATS = ("int32", "int64", "float", "double", "byte", "date", "date-time", "password")
 _REVIEW_VERSIONS = ("v1", "v1beta1")
 _DEPRECATION_WARNING_LIMIT_BYTES = 256
+_BADLY_APPROVED = (
+    f'protected groups must have approval annotation "{APPROVED}" with either a URL or a reason starting with '
+    '"unapproved", see https://github.com/kubernetes/enhancements/pull/1111'
+)
 _NOT_APPROVED = (
     f'protected groups must have approval annotation "{APPROVED}", '
     "see https://github.com/kubernetes/enhancements/pull/1111"
@@ -69,18 +73,28 @@ def _group(group: str) -> Errors:
     return []
 
 
+def is_protected(group: str) -> bool:
+    """A group of Kubernetes' own."""
+    return any(group == each or group.endswith(f".{each}") for each in _PROTECTED_GROUPS)
+
+
+def not_approved(value: str) -> str:
+    """What is wrong with the annotation that says where a kind of a protected group was approved; ""."""
+    if not value:
+        return _NOT_APPROVED
+    if value.startswith("unapproved") or "://" in value:
+        return ""
+    return _BADLY_APPROVED
+
+
 def _approval(new: Object, spec: Object, old: Object | None) -> Errors:
-    group = spec.get("group") or ""
-    protected = any(group == each or group.endswith(f".{each}") for each in _PROTECTED_GROUPS)
-    if not protected or old is not None:
+    if not is_protected(spec.get("group") or "") or old is not None:
         return []
     here, value = Path("metadata", "annotations").key(APPROVED), annotations_of(new).get(APPROVED, "")
-    if not value:
-        return [FieldError.required(here, _NOT_APPROVED)]
-    if value.startswith("unapproved") or "://" in value:
+    problem = not_approved(value)
+    if not problem:
         return []
-    detail = 'protected groups must have approval annotation "api-approved.kubernetes.io" with either a URL or a reason starting with "unapproved", see https://github.com/kubernetes/enhancements/pull/1111'
-    return [FieldError.invalid(here, value, detail)]
+    return [FieldError.invalid(here, value, problem) if value else FieldError.required(here, problem)]
 
 
 # Versions

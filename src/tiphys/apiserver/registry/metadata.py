@@ -6,11 +6,11 @@ The rules and messages are upstream's (apimachinery `api/validation/objectmeta.g
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from tiphys.api.resource import Object, Resource
+from tiphys.api.resource import EVERYTHING, Object, Resource
 from tiphys.machinery import errors, names
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.meta import format_time
@@ -26,6 +26,7 @@ _SERVER_FIELDS = (
     "selfLink",
     "generation",
 )
+_TYPE_AND_METADATA = frozenset({"apiVersion", "kind", "metadata"})
 _STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 # Kinds that must not own anything: they come and go too fast.
 _UNFIT_OWNERS = frozenset({("v1", "Event"), ("events.k8s.io/v1", "Event")})
@@ -65,20 +66,23 @@ def keep_server_fields(new: Object, old: Object) -> None:
 
 def raise_generation(new: Object, old: Object, row: Resource) -> None:
     """metadata.generation counts the changes of what the user wants (spec), never those of status."""
-    if row.generation_on and any(new.get(field) != old.get(field) for field in row.generation_on):
+    fields: Iterable[str] = row.generation_on
+    if fields == EVERYTHING:
+        fields = (new.keys() | old.keys()) - _TYPE_AND_METADATA
+    if any(new.get(field) != old.get(field) for field in fields):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
 def validate_new(obj: Object, row: Resource) -> list[FieldError]:
     """Everything about `metadata` that a creation may get wrong."""
     found = _validate_name(obj["metadata"], row)
-    return found + _validate_maps_and_lists(obj["metadata"])
+    return found + _validate_maps_and_lists(obj["metadata"], row)
 
 
-def validate_update(new: Object, old: Object) -> list[FieldError]:
+def validate_update(new: Object, old: Object, row: Resource) -> list[FieldError]:
     """What an update may get wrong beyond the same rules: what must stay, and finalizers of a dying object."""
     metadata, before = new["metadata"], old["metadata"]
-    found = _validate_maps_and_lists(metadata)
+    found = _validate_maps_and_lists(metadata, row)
     for name in ("name", "namespace", "uid", "creationTimestamp"):
         if metadata.get(name) != before.get(name):
             found.append(FieldError.invalid(_METADATA.child(name), metadata.get(name), "field is immutable"))
@@ -111,16 +115,16 @@ def _validate_name(metadata: dict[str, Any], row: Resource) -> list[FieldError]:
     return found
 
 
-def _validate_maps_and_lists(metadata: dict[str, Any]) -> list[FieldError]:
+def _validate_maps_and_lists(metadata: dict[str, Any], row: Resource) -> list[FieldError]:
     found: list[FieldError] = []
     if labels := metadata.get("labels"):
         found += validate_labels(labels, _METADATA.child("labels"))
     if annotations := metadata.get("annotations"):
-        found += _validate_annotations(annotations)
+        found += validate_annotations(annotations, _METADATA.child("annotations"))
     if owners := metadata.get("ownerReferences"):
         found += _validate_owners(owners)
     if finalizers := metadata.get("finalizers"):
-        found += _validate_finalizers(finalizers)
+        found += _validate_finalizers(finalizers, qualified=_wants_qualified(row))
     return found
 
 
@@ -132,8 +136,7 @@ def validate_labels(labels: dict[str, str], path: Path) -> list[FieldError]:
     return found
 
 
-def _validate_annotations(annotations: dict[str, str]) -> list[FieldError]:
-    path = _METADATA.child("annotations")
+def validate_annotations(annotations: dict[str, str], path: Path) -> list[FieldError]:
     found, size = [], 0
     for key, value in annotations.items():
         found += [FieldError.invalid(path, key, message) for message in names.qualified_name(key.lower())]
@@ -169,12 +172,13 @@ def _validate_owners(owners: list[dict[str, Any]]) -> list[FieldError]:
     return found
 
 
-def _validate_finalizers(finalizers: list[str]) -> list[FieldError]:
+def _validate_finalizers(finalizers: list[str], *, qualified: bool) -> list[FieldError]:
+    """`qualified`: all must be standard ones or name a domain. For custom resources that is only advice (a warning)."""
     path = _METADATA.child("finalizers")
     found = []
     for item in finalizers:
         found += [FieldError.invalid(path, item, message) for message in names.qualified_name(item)]
-        if "/" not in item and item not in _STANDARD_FINALIZERS:
+        if qualified and is_unqualified_finalizer(item):
             found.append(
                 FieldError.invalid(
                     path, item, "name is neither a standard finalizer name nor is it fully qualified"
@@ -184,6 +188,26 @@ def _validate_finalizers(finalizers: list[str]) -> list[FieldError]:
         detail = "finalizer foregroundDeletion and orphan cannot be both set"
         found.append(FieldError.invalid(path, finalizers, detail))
     return found
+
+
+def _wants_qualified(row: Resource) -> bool:
+    """Upstream's servers for extensions and aggregation stand apart from the core's stricter rule."""
+    return row.reading is None and row.group not in ("apiextensions.k8s.io", "apiregistration.k8s.io")
+
+
+def is_unqualified_finalizer(name: str) -> bool:
+    return "/" not in name and name not in _STANDARD_FINALIZERS
+
+
+def finalizer_warnings(new: Object, old: Object | None) -> list[str]:
+    """Advice about finalizers that a write adds to a custom resource."""
+    before = (old["metadata"].get("finalizers") or ()) if old is not None else ()
+    return [
+        f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name including a path (/) to avoid '
+        "accidental conflicts with other finalizer writers"
+        for name in sorted(new["metadata"].get("finalizers") or ())
+        if name not in before and is_unqualified_finalizer(name)
+    ]
 
 
 def check_scope(obj: Object, row: Resource, namespace: str) -> None:

@@ -57,6 +57,8 @@ class Owners:
                 other = self._scheme.by_kind(parse_api_version(api_version).with_kind(row.kind))
             except ValueError:
                 return None
+            if other is not None and row.reading is not None and other.group_resource == row.group_resource:
+                return {**obj, "apiVersion": api_version} if obj else obj, schema_of(other).shape
             if other is None or self._scheme.stored_row(other) is not stored:
                 return None
             if obj:  # there is nothing yet of an object that is created

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from typing import Any, TypeAlias
 
 from tiphys.api.resource import Object, Resource
 from tiphys.api.scheme import Scheme
-from tiphys.apiserver.cache import Compacted, ResourceCache, WatchCache, resource_prefix
+from tiphys.apiserver.cache import Compacted, Event, ResourceCache, WatchCache, resource_prefix
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.endings import give_back
 from tiphys.apiserver.negotiation import JSON, YAML
 from tiphys.apiserver.records import Record
+from tiphys.apiserver.registry.feeds import Feeds
 from tiphys.apiserver.registry.paging import (
     TOO_OLD_TO_CONTINUE,
     ListOptions,
     encode_token,
     read_options,
+)
+from tiphys.apiserver.registry.translation import (
+    all_translated,
+    translate,
+    translate_events,
+    translate_one,
+    translated,
+    translated_event,
 )
 from tiphys.apiserver.registry.versions import convert_from_stored
 from tiphys.apiserver.selection import Selection, read_selection
@@ -42,6 +51,9 @@ from tiphys.store.interface import FutureRevision
 WATCH_SECONDS = 1800.0
 """A watch without timeoutSeconds ends somewhere between this and twice as much, so that not all come back at once."""
 _SCAN = 500
+Selected: TypeAlias = tuple[Sequence[Record], ListMeta]
+Selecting: TypeAlias = Generator[Sequence[Record], Sequence[Record], Selected]
+"""The way of a list: it yields records as they are stored, and is sent them in the version that is asked for."""
 
 
 class Reads:
@@ -63,6 +75,7 @@ class Reads:
         self._encode_protobuf = encode
         self.bookmarks = Bookmarks(lambda: cache.revision, clock)
         self.streams: dict[WatchStream, None] = {}
+        self.feeds = Feeds()
 
     def cache_of(self, row: Resource) -> ResourceCache:
         stored = self._scheme.stored_row(row)
@@ -75,7 +88,7 @@ class Reads:
         if not wanted.transform:
             view = (
                 JSONView(row)
-                if row.stored is None
+                if row.stored is None or row.reading is not None
                 else ConvertedView(row, lambda obj: convert_from_stored(row, obj), "converted")
             )
         elif wanted.transform == "Table":
@@ -90,41 +103,83 @@ class Reads:
 
     # Get
 
-    def get(self, call: Call) -> Response:
+    def get(self, call: Call) -> Response | Awaitable[Response]:
         row, info = call.row, call.info
         record = self.cache_of(row).get(info.namespace, info.name)
         if record is None:
             raise errors.not_found(row.group_resource, info.name)
+        if row.reading is not None:
+            made = translated(row, record)
+            if made is None:
+                return self._get_later(call, record)
+            record = made
         view = self.view(call)
         return Response(200, [("content-type", view.content_type)], view.one(record))
 
+    async def _get_later(self, call: Call, record: Record) -> Response:
+        view, made = self.view(call), await translate_one(call.row, record)
+        return Response(200, [("content-type", view.content_type)], view.one(made))
+
     # List
 
-    def list_objects(self, call: Call) -> Response:
+    def list_objects(self, call: Call) -> Response | Awaitable[Response]:
         options = read_options(call.request.query, watch=False)
         self._check_known(options)
         selection = read_selection(call.row, call.request.query, call.info.name)
-        records, meta = self.select(call, options, selection)
+        found = self.select(call, options, selection)
+        return self._show(call, found) if isinstance(found, tuple) else self._show_later(call, found)
+
+    def _show(self, call: Call, found: Selected) -> Response:
         view = self.view(call)
-        return Response(200, [("content-type", view.content_type)], view.many(records, meta))
+        return Response(200, [("content-type", view.content_type)], view.many(*found))
+
+    async def _show_later(self, call: Call, found: Awaitable[Selected]) -> Response:
+        return self._show(call, await found)
 
     def _check_known(self, options: ListOptions) -> None:
         newest = self._cache.revision
         if options.revision is not None and options.revision > newest:
             raise errors.resource_version_too_large(options.revision, newest)
 
-    def select(self, call: Call, options: ListOptions, selection: Selection) -> tuple[list[Record], ListMeta]:
+    def select(
+        self, call: Call, options: ListOptions, selection: Selection
+    ) -> Selected | Awaitable[Selected]:
+        """What a list shows, in the version of the request. At once, unless a webhook must be asked."""
+        row, steps = call.row, self._select(call, options, selection)
+        try:
+            batch = next(steps)
+            while True:
+                made = all_translated(row, batch)
+                if made is None:
+                    return self._select_later(row, steps, batch)
+                batch = steps.send(made)
+        except StopIteration as done:
+            found: Selected = done.value
+            return found
+
+    @staticmethod
+    async def _select_later(row: Resource, steps: Selecting, batch: Sequence[Record]) -> Selected:
+        try:
+            while True:
+                batch = steps.send(await translate(row, batch))
+        except StopIteration as done:
+            found: Selected = done.value
+            return found
+
+    def _select(self, call: Call, options: ListOptions, selection: Selection) -> Selecting:
         cache, namespace = self.cache_of(call.row), call.info.namespace
         revision = self._list_revision(options)
         if revision > self._cache.revision:
             raise errors.resource_version_too_large(revision, self._cache.revision)
         if selection.name and namespace and revision == self._cache.revision:
             record = cache.get(namespace, selection.name)
-            found = [record] if record and (selection.matches is None or selection.matches(record)) else []
-            return found, ListMeta(revision)
+            named = (yield [record]) if record is not None else ()
+            return [each for each in named if selection.matches is None or selection.matches(each)], ListMeta(
+                revision
+            )
         start = cache.prefix + options.start_after if options.start_after else ""
         try:
-            return self._page(cache, namespace, revision, start, options.limit, selection)
+            return (yield from self._page(cache, namespace, revision, start, options.limit, selection))
         except (Compacted, FutureRevision) as error:
             raise self._too_old(options, revision, error) from None
 
@@ -143,20 +198,21 @@ class Reads:
         start: str,
         limit: int,
         selection: Selection,
-    ) -> tuple[list[Record], ListMeta]:
+    ) -> Selecting:
         matches = selection.matches
         if matches is None or not limit:
             records, remaining = self._cache.page_at(
                 cache, namespace, revision, start_after=start, limit=limit
             )
-            chosen = records if matches is None else [record for record in records if matches(record)]
-            return chosen, self._meta(cache, revision, records, remaining, tell=matches is None)
-        chosen = []
+            shown = yield records
+            fitting = shown if matches is None else [record for record in shown if matches(record)]
+            return fitting, self._meta(cache, revision, records, remaining, tell=matches is None)
+        chosen: list[Record] = []
         while True:
             records, remaining = self._cache.page_at(
                 cache, namespace, revision, start_after=start, limit=_SCAN
             )
-            for record in records:
+            for record in (yield records):
                 if matches(record):
                     if len(chosen) == limit:
                         return chosen, self._meta(cache, revision, chosen, 1, tell=False)
@@ -210,7 +266,12 @@ class Reads:
         row, namespace = call.row, call.info.namespace
         cache = self.cache_of(row)
         stream = WatchStream(sink, namespace, selection, view, row.api_version, row.kind)
-        stop = cache.watch(stream)
+        if row.reading is None:
+            stop = cache.watch(stream)
+        else:
+            feed = self.feeds.of(row, cache, call.server.spawn)
+            stop = feed.watch(stream, self._cache.revision)
+            stream.is_behind = lambda: feed.is_behind
         self.streams[stream] = None
         seconds = options.timeout_seconds or random.uniform(self._watch_seconds, 2 * self._watch_seconds)
         timer = self._clock.call_later(seconds, stream.close)
@@ -227,12 +288,12 @@ class Reads:
             self.bookmarks.add(stream)
 
     def _begin(self, call: Call, options: ListOptions, cache: ResourceCache, stream: WatchStream) -> None:
-        revision = self._cache.revision
+        row, revision = call.row, self._cache.revision
         initial = options.send_initial_events
         if initial or (initial is None and not options.revision):
             records, _ = cache.page(stream.namespace)
             end_mark = bool(initial) and options.bookmarks
-            _spawn(call, stream.begin(records, (), revision=revision, end_mark=end_mark))
+            _spawn(call, self._begin_with(row, stream, records, revision, end_mark=end_mark))
             return
         if not options.revision:
             stream.begin_now(())
@@ -248,10 +309,41 @@ class Reads:
             stream.error(errors.expired(f"too old resource version: {options.revision} ({oldest})").status())
             return
         events = [event for event in events if stream.namespace in ("", event.record.namespace)]
+        if row.reading is not None:
+            known = [translated_event(row, event) for event in events]
+            made = [event for event in known if event is not None]
+            if len(made) < len(events):
+                _spawn(call, self._begin_after(row, stream, events, revision))
+                return
+            events = made
         if len(events) <= 100:
             stream.begin_now(events)
         else:
             _spawn(call, stream.begin((), events, revision=revision, end_mark=False))
+
+    @staticmethod
+    async def _begin_with(
+        row: Resource, stream: WatchStream, records: Sequence[Record], revision: int, *, end_mark: bool
+    ) -> None:
+        """Begins a watch with the present."""
+        try:
+            shown = records if row.reading is None else await translate(row, records)
+        except StatusError as error:
+            stream.error(error.status())
+            return
+        await stream.begin(shown, (), revision=revision, end_mark=end_mark)
+
+    @staticmethod
+    async def _begin_after(
+        row: Resource, stream: WatchStream, events: Sequence[Event], revision: int
+    ) -> None:
+        """Begins a watch with a past that must be converted."""
+        try:
+            made = await translate_events(row, events)
+        except StatusError as error:
+            stream.error(error.status())
+            return
+        await stream.begin((), made, revision=revision, end_mark=False)
 
 
 def _spawn(call: Call, beginning: Coroutine[Any, Any, None]) -> None:

@@ -7,8 +7,8 @@ from tiphys.api.resource import Object, Resource
 
 def convert_from_stored(row: Resource, obj: Object) -> Object:
     """A stored object in the version of a row; shares what does not differ."""
-    if row.stored is None:
-        return obj
+    if row.stored is None or row.reading is not None:
+        return obj  # a `reading` has done its work before
     if row.conversion is not None:
         return row.conversion.from_stored(obj)
     return {**obj, "kind": row.kind, "apiVersion": row.api_version}

@@ -30,6 +30,7 @@ from tiphys.apiserver.registry.deletion import (
     plan_deletion,
 )
 from tiphys.apiserver.registry.owners import Owners
+from tiphys.apiserver.registry.translation import translate_one, translated
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
 from tiphys.machinery.apply import differs_only_in_times
@@ -84,8 +85,12 @@ class Writes:
             raise errors.not_found(row.group_resource, name)
         return record
 
+    async def read(self, row: Resource, namespace: str, name: str) -> Object:
+        """An object in the version of `row`; shared, read-only. Raises 404."""
+        return self.decode(row, await translate_one(row, self.find(row, namespace, name)))
+
     def decode(self, row: Resource, record: Record) -> Object:
-        """A record's object in the version of `row`; shared, read-only."""
+        """A record's object in the version of `row`; shared, read-only. The record of a kind with a `reading` is translated."""
         return convert_from_stored(row, record.full)
 
     # Create
@@ -129,7 +134,7 @@ class Writes:
         if row.note_caller is not None:
             row.note_caller(obj, call.user.to_dict())
         with _allocated(call, lambda allocators: allocators.on_create(row, obj)):
-            self._check(row, obj, None, row.validate)
+            self._check(call, obj, None, row.validate)
             await self.chain.validate(attributes)
             return await self._commit(call, obj, None)
 
@@ -154,6 +159,7 @@ class Writes:
             with suppress(Conflict):  # a client that named a state is refused the next time round
                 if record is None:
                     return await self._create_at(call, create, owned=owned), True
+                record = translated(row, record) or await translate_one(row, record)
                 before, after = record.states()
                 old = convert_from_stored(row, before)
                 new = change(convert_from_stored(row, after))
@@ -215,12 +221,14 @@ class Writes:
         if own.raises_generation:
             rules.raise_generation(new, old, row)
         with _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
-            self._check(row, new, old, own.validate)
+            self._check(call, new, old, own.validate)
             if not reviewed:
                 await self.chain.validate(attributes)
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
             if new == old or differs_only_in_times(new, old):
-                return record
+                if row.reading is None:
+                    return record
+                new = old  # it may lie in the store in another version than it would be written in today
             if is_finished(row, new):
                 return await self._remove(call, record, new)
             return await self._commit(call, new, record)
@@ -234,12 +242,16 @@ class Writes:
         else:
             new.pop("status", None)
 
-    def _check(self, row: Resource, new: Object, old: Object | None, validate: Validate | None) -> None:
-        found = rules.validate_new(new, row) if old is None else rules.validate_update(new, old)
+    def _check(self, call: Call, new: Object, old: Object | None, validate: Validate | None) -> None:
+        row = call.row
+        found = rules.validate_new(new, row) if old is None else rules.validate_update(new, old, row)
         if validate is not None:
             found += validate(new, old)
         if found:
             raise errors.invalid(row.group_kind, new["metadata"].get("name", ""), found)
+        if row.reading is not None and new["metadata"].get("finalizers"):
+            for warning in rules.finalizer_warnings(new, old):
+                call.warn(warning)
 
     def _attributes(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Attributes:
         name = call.info.name or (new["metadata"].get("name", "") if new else "")
@@ -274,6 +286,7 @@ class Writes:
         """Deletes the object of a record, whatever it has become meanwhile."""
         row = call.row
         for _ in range(CONFLICT_TRIES):
+            record = await translate_one(row, record)
             old = self.decode(row, record)
             check_preconditions(row, old, options)
             attributes = self._attributes(call, DELETE, None, old)
@@ -302,13 +315,10 @@ class Writes:
             return record
         revision = await self._store.write(record.key, None, expected=record.revision)
         call.server.allocators.on_delete(call.row, last)
-        return Record(
-            record.key,
-            record.namespace,
-            record.name,
-            revision,
-            with_version(encode_stored(convert_to_stored(call.row, last)), revision),
-        )
+        # A kind with a `reading` is not converted back: its records are shown as they are.
+        stored = last if call.row.reading is not None else convert_to_stored(call.row, last)
+        data = with_version(encode_stored(stored), revision)
+        return Record(record.key, record.namespace, record.name, revision, data)
 
     # Commit
 
@@ -324,6 +334,8 @@ class Writes:
             if row.namespaced
             else cache.prefix + name
         )
+        if row.reading is not None:
+            return await self._commit_version(call, obj, record, key)
         value = encode_stored(convert_to_stored(row, obj))
         if call.dry_run:
             if record is None and key in cache.records:
@@ -337,6 +349,30 @@ class Writes:
         if written is not None and written.revision == revision:
             return written
         return Record(key, namespace, name, revision, with_version(value, revision))
+
+    async def _commit_version(self, call: Call, obj: Object, record: Record | None, key: str) -> Record:
+        """As `_commit`, of a kind whose objects lie in the store as they were written. Gives the record in the row's version."""
+        row, cache = call.row, self.cache_of(call.row)
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+        assert row.reading is not None
+        stored = await row.reading.write(obj)
+        value = encode_stored(stored)
+        before = cache.records.get(key)
+        if call.dry_run or (before is not None and record is not None and before.revision == record.revision):
+            if record is None and before is not None:
+                raise Conflict(key, None)
+            revision = record.revision if record else 0
+            data = with_version(value, revision) if revision else value
+            if call.dry_run:
+                return await translate_one(row, Record(key, namespace, name, revision, data))
+            if before is not None and data == before.data:
+                # Nothing changes. (Written in another version than the stored one of today, the same object would differ.)
+                return await translate_one(row, before)
+        revision = await self._store.write(key, value, expected=record.revision if record else 0)
+        written = cache.records.get(key)
+        if written is None or written.revision != revision:
+            written = Record(key, namespace, name, revision, with_version(value, revision))
+        return await translate_one(row, written)
 
     def now(self) -> datetime:
         return self._clock.now()

@@ -15,7 +15,8 @@ async def ephemeral_containers(call: Call) -> Response:
 
     row = call.row
     if call.info.verb == "get":
-        return call.server.reads.get(call)
+        found = call.server.reads.get(call)
+        return found if isinstance(found, Response) else await found
     if call.info.verb == "update":
         sent = read_object(call, row.gvk, schema_of(row))
         record, _ = await call.server.writes.update(call, lambda old: _only_these(old, sent))

@@ -11,15 +11,18 @@ from tiphys.api.resource import Object, Resource
 from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.negotiation import PROTOBUF, YAML
 from tiphys.apiserver.patching import Form, read_patch
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.metadata import check_name
 from tiphys.apiserver.registry.owners import field_path, manager_of
 from tiphys.apiserver.responses import json_response
-from tiphys.machinery import errors
+from tiphys.machinery import errors, yaml
 from tiphys.machinery.apply import Target, update
 from tiphys.machinery.apply.scale import ReplicasPaths, parent_entries, scale_entries
 from tiphys.machinery.gvk import GroupKind, GroupVersionKind
+from tiphys.machinery.protobuf import encode_envelope
+from tiphys.machinery.quoting import quote
 from tiphys.machinery.selectors import label_selector_from_dict
 from tiphys.net.http import Response
 
@@ -35,15 +38,14 @@ _FORM = Form(
 async def scale(call: Call) -> Response:
     writes = call.server.writes
     if call.info.verb == "get":
-        record = writes.find(call.row, call.info.namespace, call.info.name)
-        return _show(call.row, writes.decode(call.row, record))
+        return _show(call, await writes.read(call.row, call.info.namespace, call.info.name))
     if call.info.verb == "update":
         wanted = read_object(call, SCALE, _SCHEMA)
         record = await _write(call, lambda current: wanted, applies=False)
     else:
         patch = read_patch(call, _FORM)
         record = await _write(call, patch.change, applies=patch.applies)
-    return _show(call.row, writes.decode(call.row, record))
+    return _show(call, writes.decode(call.row, record))
 
 
 async def _write(call: Call, want: Callable[[Object], Object], *, applies: bool) -> Record:
@@ -105,8 +107,13 @@ def _paths(row: Resource) -> Any:
     return row.scale
 
 
-def _show(row: Resource, obj: Object) -> Response:
-    return json_response(_scale_of(row, obj))
+def _show(call: Call, obj: Object) -> Response:
+    shown, wanted = _scale_of(call.row, obj), call.representation.media_type
+    if wanted == PROTOBUF:
+        return Response(200, [("content-type", PROTOBUF)], encode_envelope(_SCHEMA.struct, shown))
+    if wanted == YAML:
+        return Response(200, [("content-type", YAML)], yaml.dump(shown))
+    return json_response(shown)
 
 
 def _scale_of(row: Resource, obj: Object) -> Object:
@@ -114,8 +121,10 @@ def _scale_of(row: Resource, obj: Object) -> Object:
     metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     replicas = _get(obj, paths.spec_replicas)
+    if replicas is None and row.reading is not None:
+        raise errors.internal_error(f"the spec replicas field {quote(paths.spec_replicas)} does not exist")
     status: Object = {"replicas": _get(obj, paths.status_replicas) or 0}
-    selector = _selector_text(_get(obj, paths.selector))
+    selector = _selector_text(_get(obj, paths.selector)) if paths.selector else ""
     if selector:
         status["selector"] = selector
     return {
