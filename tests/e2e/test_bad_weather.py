@@ -179,8 +179,10 @@ def test_ready_is_not_what_an_earlier_life_said(place: Cluster) -> None:
 
 def test_a_port_that_was_taken_meanwhile(place: Cluster) -> None:
     place.tiphys("up", "--name", place.name, *SIMULATED)
-    port = int(place.status()["server"].rpartition(":")[2])
+    server = place.status()["server"]
+    port = int(server.rpartition(":")[2])
     place.tiphys("down", "--name", place.name)
+    assert place.status()["server"] == server, "where it will be again"
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", port))
@@ -234,6 +236,18 @@ def test_a_damaged_cluster_file(place: Cluster) -> None:
     other = Cluster("other", place.home)
     other.tiphys("up", "--name", "other", *SIMULATED)
     other.tiphys("down", "--name", "other", "--purge")
+
+
+def test_a_damaged_kubeconfig_of_the_clusters_own(place: Cluster) -> None:
+    place.tiphys("up", "--name", place.name, *SIMULATED)
+    kubeconfig = Path(place.status()["kubeconfig"])
+    for damage in ("clusters: {", "", "\x00"):
+        kubeconfig.write_text(damage)
+        text = complaint(place, "status", "--name", place.name)
+        assert str(kubeconfig) in text
+        assert "(tiphys up writes it anew)" in text
+    place.tiphys("up", "--name", place.name)
+    assert place.status()["ready"] is True
 
 
 def test_a_damaged_file_that_leads_to_the_data(place: Cluster) -> None:

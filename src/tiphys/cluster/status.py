@@ -6,11 +6,14 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiphys.cluster import processes
-from tiphys.cluster.layout import Layout, read_config
+from tiphys.cluster.layout import ClusterError, Layout, read_config
 from tiphys.cluster.supervisor import program_of, read_running
+
+if TYPE_CHECKING:
+    from tiphys.client.kubeconfig import Access
 
 _ASK_SECONDS = 5.0
 
@@ -68,7 +71,8 @@ def status(layout: Layout) -> dict[str, Any]:
         for entry in read_running(layout.run)
         if entry["pid"] in ours
     ]
-    server, nodes = asyncio.run(_ask(layout)) if components and layout.kubeconfig.exists() else ("", None)
+    access = _access(layout)
+    nodes = asyncio.run(_ask(access)) if components and access is not None else None
     listed = nodes or []
     ready = (
         pid is not None
@@ -79,32 +83,42 @@ def status(layout: Layout) -> dict[str, Any]:
     return {
         "name": config.name,
         "ready": ready,
-        "server": server,
+        "server": access.server if access is not None else "",
         "kubeconfig": str(layout.kubeconfig),
         "components": components,
         "nodes": listed,
     }
 
 
-async def _ask(layout: Layout) -> tuple[str, list[dict[str, Any]] | None]:
+def _access(layout: Layout) -> Access | None:
+    """What the cluster's kubeconfig says; None before the first `up` has written it."""
     from tiphys.client import kubeconfig
+
+    if not layout.kubeconfig.exists():
+        return None
+    try:
+        return kubeconfig.access(layout.kubeconfig)
+    except kubeconfig.KubeconfigError as error:
+        raise ClusterError(str(error), "tiphys up writes it anew") from None
+
+
+async def _ask(access: Access) -> list[dict[str, Any]] | None:
+    """The nodes; None when nobody answers."""
     from tiphys.client.client import Client
     from tiphys.client.https import HTTPSTransport
     from tiphys.client.resources import NODES
     from tiphys.machinery import meta
     from tiphys.machinery.errors import StatusError
 
-    access = kubeconfig.access(layout.kubeconfig)
     transport = HTTPSTransport(access)
     try:
         async with asyncio.timeout(_ASK_SECONDS):
             listing = await Client(transport).list(NODES)
     except (TimeoutError, OSError, StatusError):
-        return access.server, None
+        return None
     finally:
         await transport.close()
-    nodes = [
+    return [
         {"name": meta.name(node), "ready": meta.is_condition_true(meta.conditions(node), "Ready")}
         for node in listing.items
     ]
-    return access.server, nodes
