@@ -11,9 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.apiserver.admission.attributes import Attributes
+from tiphys.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    ClusterTrustBundleAttest,
+)
+from tiphys.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from tiphys.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from tiphys.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from tiphys.apiserver.admission.node_restriction import NodeRestriction
+from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from tiphys.apiserver.admission.priority import Priority
+from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 
@@ -30,9 +41,19 @@ class Row:
 PLUGINS: tuple[Row, ...] = (
     Row("NamespaceLifecycle", NamespaceLifecycle),
     Row("ServiceAccount", ServiceAccount),
+    Row("NodeRestriction", NodeRestriction),
     Row("TaintNodesByCondition", TaintNodesByCondition),
     Row("Priority", Priority),
     Row("DefaultTolerationSeconds", DefaultTolerationSeconds),
+    Row("DefaultStorageClass", DefaultStorageClass),
+    Row("PersistentVolumeClaimResize", PersistentVolumeClaimResize),
+    Row("RuntimeClass", RuntimeClass),
+    Row("CertificateApproval", CertificateApproval),
+    Row("CertificateSigning", CertificateSigning),
+    Row("ClusterTrustBundleAttest", ClusterTrustBundleAttest),
+    Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
+    Row("DefaultIngressClass", DefaultIngressClass),
+    Row("PodTopologyLabels", PodTopologyLabels),
 )
 
 

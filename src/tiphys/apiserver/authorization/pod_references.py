@@ -8,12 +8,12 @@ from typing import Any
 Object = dict[str, Any]
 Reference = tuple[str, str]
 """(plural, name), in the pod's own namespace."""
-_MIRROR = "kubernetes.io/config.mirror"
+MIRROR = "kubernetes.io/config.mirror"
 
 
 def references(pod: Object) -> frozenset[Reference]:
     """What a pod needs of its namespace. A mirror pod (made by the node itself) opens nothing."""
-    if _MIRROR in (pod["metadata"].get("annotations") or {}):
+    if MIRROR in (pod["metadata"].get("annotations") or {}):
         return frozenset()
     return frozenset(_references(pod))
 

@@ -72,8 +72,9 @@ def _assign(call: Call, pod: Object, node: str, uid: str | None, given: Object) 
     if spec.get("schedulingGates"):
         raise errors.conflict(_PODS_BINDING, name, f"pod {name} has non-empty .spec.schedulingGates")
     metadata = {key: value for key, value in pod["metadata"].items() if key != "resourceVersion"}
-    if given.get("annotations"):
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), **given["annotations"]}
+    for field in ("annotations", "labels"):
+        if given.get(field):
+            metadata[field] = {**(metadata.get(field) or {}), **given[field]}
     status = dict(pod.get("status") or {})
     conditions = status.get("conditions")
     status["conditions"] = set_condition(conditions, "PodScheduled", "True", call.server.clock.now())

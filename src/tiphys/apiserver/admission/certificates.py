@@ -1,0 +1,94 @@
+"""Who may approve, sign and attest for which signer; and that nobody is certified into the administrators.
+
+CertificateApproval, CertificateSigning, CertificateSubjectRestriction and ClusterTrustBundleAttest.
+https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#authorization
+"""
+
+from __future__ import annotations
+
+import base64
+
+from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
+from tiphys.apiserver.authorization.interface import Decision
+from tiphys.apiserver.requests import RequestInfo
+
+GROUP = "certificates.k8s.io"
+_REQUESTS = "certificatesigningrequests"
+_API_CLIENT = "kubernetes.io/kube-apiserver-client"
+
+
+async def may(attributes: Attributes, verb: str, signer: str) -> bool:
+    """Whether the user has a verb for a signer, by its name or by its domain ("example.com/*")."""
+    for name in (signer, f"{signer.partition('/')[0]}/*"):
+        info = RequestInfo("", verb, True, GROUP, "*", "", "signers", "", name)
+        decision = attributes.call.server.authorizer.authorize(attributes.user, info)
+        if not isinstance(decision, Decision):
+            decision = await decision
+        if decision.allowed:
+            return True
+    return False
+
+
+class CertificateApproval:
+    name = "CertificateApproval"
+
+    async def validate(self, attributes: Attributes) -> None:
+        if attributes.operation != UPDATE or not attributes.is_for(GROUP, _REQUESTS, "approval"):
+            return
+        assert attributes.old is not None
+        signer = attributes.old["spec"].get("signerName", "")
+        if not await may(attributes, "approve", signer):
+            raise attributes.forbidden(f'user not permitted to approve requests with signerName "{signer}"')
+
+
+class CertificateSigning:
+    name = "CertificateSigning"
+
+    async def validate(self, attributes: Attributes) -> None:
+        if attributes.operation != UPDATE or not attributes.is_for(GROUP, _REQUESTS, "status"):
+            return
+        assert attributes.old is not None
+        assert attributes.object is not None
+        before, after = attributes.old.get("status") or {}, attributes.object.get("status") or {}
+        if all(before.get(field) == after.get(field) for field in ("certificate", "conditions")):
+            return
+        signer = attributes.old["spec"].get("signerName", "")
+        if not await may(attributes, "sign", signer):
+            raise attributes.forbidden(f'user not permitted to sign requests with signerName "{signer}"')
+
+
+class CertificateSubjectRestriction:
+    name = "CertificateSubjectRestriction"
+
+    def validate(self, attributes: Attributes) -> None:
+        if attributes.operation != CREATE or not attributes.is_for(GROUP, _REQUESTS):
+            return
+        assert attributes.object is not None
+        spec = attributes.object["spec"]
+        if spec.get("signerName") == _API_CLIENT and "system:masters" in _organizations(spec["request"]):
+            raise attributes.forbidden(
+                f"use of {_API_CLIENT} signer with system:masters group is not allowed"
+            )
+
+
+def _organizations(request: str) -> list[str]:
+    """The O's of a PKCS#10 request in base64 PEM; what is none has been refused already."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    parsed = x509.load_pem_x509_csr(base64.b64decode(request))
+    return [str(each.value) for each in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+
+
+class ClusterTrustBundleAttest:
+    name = "ClusterTrustBundleAttest"
+
+    async def validate(self, attributes: Attributes) -> None:
+        if not attributes.is_for(GROUP, "clustertrustbundles"):
+            return
+        if attributes.operation not in (CREATE, UPDATE):
+            return
+        assert attributes.object is not None
+        signer = (attributes.object.get("spec") or {}).get("signerName", "")
+        if signer and not await may(attributes, "attest", signer):
+            raise attributes.forbidden(f'user not permitted to attest for signerName "{signer}"')
