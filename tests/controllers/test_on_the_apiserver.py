@@ -206,7 +206,9 @@ async def test_a_deployment_from_manifest_to_rollback_to_nothing(plane: Plane) -
     assert len(plane.all(REPLICASETS)) == 2
 
     events = (await plane.client.list(EVENTS)).items
-    told = {(event["reason"], event["source"]["component"]) for event in events}
+    told = {
+        (event["reason"], event["source"].get("component") or event["reportingComponent"]) for event in events
+    }
     assert {
         ("ScalingReplicaSet", "deployment-controller"),
         ("SuccessfulCreate", "replicaset-controller"),
