@@ -108,7 +108,7 @@ def assemble(
         hooks=Hooks(handlers, clock),
         clock=clock,
     )
-    kubelets.append(Kubelet(host, pods, NodeAgent(client, look, clock)))
+    kubelets.append(Kubelet(host, pods, NodeAgent(client, look, clock, recorder=recorder)))
     return kubelets[0]
 
 

@@ -170,6 +170,30 @@ def conditions(old: Sequence[Mapping[str, Any]], facts: NodeFacts, now: datetime
     return found
 
 
+CONDITION_EVENTS = {
+    ("MemoryPressure", "False"): "NodeHasSufficientMemory",
+    ("MemoryPressure", "True"): "NodeHasInsufficientMemory",
+    ("DiskPressure", "False"): "NodeHasNoDiskPressure",
+    ("DiskPressure", "True"): "NodeHasDiskPressure",
+    ("PIDPressure", "False"): "NodeHasSufficientPID",
+    ("PIDPressure", "True"): "NodeHasInsufficientPID",
+    ("Ready", "True"): "NodeReady",
+    ("Ready", "False"): "NodeNotReady",
+}
+"""(condition, status) → the reason of the event that tells of it."""
+
+
+def condition_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Reasons of the events that a change of a node's status is told by."""
+    before = {condition["type"]: condition.get("status") for condition in old.get("conditions") or ()}
+    return [
+        CONDITION_EVENTS[condition["type"], condition["status"]]
+        for condition in new.get("conditions") or ()
+        if (condition["type"], condition["status"]) in CONDITION_EVENTS
+        and before.get(condition["type"]) != condition["status"]
+    ]
+
+
 def runtime_problems(facts: NodeFacts) -> list[str]:
     """Why the node is not ready, in upstream's words."""
     found = [facts.runtime_problem] if facts.runtime_problem else []

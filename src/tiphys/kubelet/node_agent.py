@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tiphys.client.client import Client
+from tiphys.client.events import NORMAL, EventRecorder
 from tiphys.client.leases import Heartbeat
 from tiphys.client.resources import NODES
-from tiphys.client.transport import STRATEGIC_MERGE_PATCH
-from tiphys.kubelet.node import NodeFacts, differs, labels, new_node, node_status
+from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
+from tiphys.kubelet.node import NodeFacts, condition_events, differs, labels, new_node, node_status
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
@@ -28,7 +29,10 @@ Look = Callable[[], Awaitable[NodeFacts]]
 
 
 class NodeAgent:
-    """Of one node. `look()` gathers the facts. `check_seconds` 0: they never change (a simulated node)."""
+    """Of one node. `look()` gathers the facts. `check_seconds` 0: they never change (a simulated node).
+
+    Without a recorder no events tell of it: of thousands of nodes they would be most of what is written.
+    """
 
     def __init__(
         self,
@@ -38,20 +42,26 @@ class NodeAgent:
         *,
         check_seconds: float = CHECK_SECONDS,
         lease_seconds: int = 40,
+        recorder: EventRecorder | None = None,
     ) -> None:
         self._client = client
         self._look = look
         self._clock = clock
         self._check_seconds = check_seconds
         self._lease_seconds = lease_seconds
+        self._recorder = recorder
         self.node: dict[str, Any] = {}
         """As the API last had it."""
 
     async def register(self) -> None:
         """Until the API has the node as it is. Retries quietly."""
         delay = 0.1
+        is_told = False
         while True:
             try:
+                if not is_told:
+                    self._tell((await self._look()).name, "Starting", "Starting kubelet.")
+                    is_told = True
                 await self._register()
                 return
             except FAILURES as error:
@@ -64,6 +74,7 @@ class NodeAgent:
         now = self._clock.now()
         try:
             self.node = await self._client.create(NODES, new_node(facts, now))
+            self._tell_conditions(facts.name, {}, self.node.get("status") or {})
             return
         except StatusError as error:
             if not is_already_exists(error):
@@ -120,7 +131,19 @@ class NodeAgent:
                 log.warning("cannot report the node's status: %s", error)
 
     async def _report(self, facts: NodeFacts) -> None:
-        status = node_status(self.node.get("status") or {}, facts, self._clock.now())
+        old = self.node.get("status") or {}
+        status = node_status(old, facts, self._clock.now())
         self.node = await self._client.patch(
             NODES, facts.name, {"status": status}, content_type=STRATEGIC_MERGE_PATCH, subresource="status"
         )
+        self._tell_conditions(facts.name, old, status)
+
+    def _tell_conditions(self, name: str, old: Object, new: Object) -> None:
+        for reason in condition_events(old, new):
+            self._tell(name, reason, f"Node {name} status is now: {reason}")
+
+    def _tell(self, name: str, reason: str, message: str) -> None:
+        if self._recorder is not None:
+            # Upstream's kubelet takes the name for the uid; kubectl looks for both.
+            node = {"kind": "Node", "apiVersion": "v1", "name": name, "uid": name}
+            self._recorder.record(node, NORMAL, reason, message)
