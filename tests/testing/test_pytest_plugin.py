@@ -31,7 +31,16 @@ def tiphys_options():
     return {"nodes": ["mine"]}
 """
 FAILING = """
-def test_it(tiphys):
+import ssl, urllib.error, urllib.request
+
+def test_it(tiphys, tiphys_cluster):
+    nobody = tiphys_cluster.user("nobody")
+    context = ssl.create_default_context(cafile=str(tiphys_cluster.ca_file))
+    url = f"{tiphys_cluster.server}/api/v1/namespaces/{tiphys}/secrets"
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, headers=nobody.headers), context=context)
+    except urllib.error.HTTPError:
+        pass
     tiphys.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
                    "spec": {"nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "i"}]}})
     tiphys.wait_for("pod/p", "PodScheduled=False")
@@ -86,6 +95,7 @@ def test_a_failed_test_s_report_tells_events(tmp_path: Path) -> None:
     assert "1 failed" in done.stdout, done.stdout
     assert "events of namespace test-it-" in done.stdout
     assert "Pod/p: Warning FailedScheduling" in done.stdout
+    assert "403 nobody (Python-urllib" in done.stdout
 
 
 def test_the_plugin_imports_nothing_while_nobody_asks() -> None:

@@ -236,7 +236,7 @@ class Cluster(Scope):
     def requests(self, *, internal: bool = False, **patterns: str) -> list[RecordedRequest]:
         """Who asked what, oldest first: `requests(verb="patch", resource="widgets", user="*my-operator")`.
 
-        Patterns are about user, verb, method, path, group, resource, subresource, namespace, name, user_agent. `internal`: also what the control plane
+        Patterns are about user, verb, method, path, group, resource, subresource, namespace, name, user_agent, acting_as. `internal`: also what the control plane
         and the simulated nodes asked themselves. The newest 20,000 are kept.
         """
         from tiphys.testing.requests import RecordedRequest

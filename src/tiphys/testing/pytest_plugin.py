@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tiphys.testing.cluster import Cluster
     from tiphys.testing.namespace import Namespace
 
-TOLD_EVENTS = 20
+TOLD = 20
 
 
 @pytest.fixture(scope="session")
@@ -62,14 +62,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if namespace is None or call.when != "call" or not report.failed:
         return
     try:
-        found = namespace.list("events")
+        told = _events(namespace)
+        refused = _refused(item.funcargs["tiphys_cluster"], namespace)  # type: ignore[attr-defined]
     except Exception as error:  # A cluster that cannot answer must not hide why the test failed.
         report.sections.append(("tiphys", f"the cluster does not answer: {error}"))
         return
+    report.sections.append((f"events of namespace {namespace}", "\n".join(told) or "none"))
+    if refused:
+        report.sections.append((f"refused requests in namespace {namespace}", "\n".join(refused)))
+
+
+def _events(namespace: Namespace) -> list[str]:
+    found = namespace.list("events")
     found.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
-    lines = [
+    return [
         f"{event['involvedObject']['kind']}/{event['involvedObject']['name']}: "
         f"{event['type']} {event['reason']}: {event.get('message', '')}"
-        for event in found[-TOLD_EVENTS:]
+        for event in found[-TOLD:]
     ]
-    report.sections.append((f"events of namespace {namespace}", "\n".join(lines) or "none"))
+
+
+def _refused(cluster: Cluster, namespace: Namespace) -> list[str]:
+    """What clients asked for and did not get."""
+    return [
+        f"{asked.status} {asked.user} ({asked.user_agent}): {asked.method} {asked.path}"
+        for asked in cluster.requests(namespace=namespace.name)
+        if asked.status >= 400
+    ][-TOLD:]

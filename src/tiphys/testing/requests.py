@@ -59,6 +59,8 @@ class RecordedRequest:
     namespace: str = ""
     name: str = ""
     user_agent: str = ""
+    acting_as: str = ""
+    """Whom the user impersonates."""
     internal: bool = False
     """Asked by a part of the control plane itself, or by a simulated node."""
     status: int = 0
@@ -226,6 +228,7 @@ class ObservedAPIServer(APIServer):
             namespace=info.namespace,
             name=info.name,
             user_agent=headers.get("user-agent", ""),
+            acting_as=headers.get("impersonate-user", ""),
             internal=request.context is not None,
             content_type=headers.get("content-type", ""),
             body=request.body[:KEPT_BODY_BYTES].decode(errors="replace"),
