@@ -1,36 +1,31 @@
-"""The operator of reports.py, run inside the test: created, updated, deleted objects; conflicts; a watch that is lost."""
+"""The operator of tenants.py, run inside the test: tenants come, grow and go; conflicts; a watch that is lost; a crashing pod."""
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import kopf
 import pytest
-from reports import ANNOTATION, registry
+from tenants import registry
 
-from tiphys.testing import Cluster, Namespace
+from tiphys.testing import Cluster, Namespace, StatusError
 
-WEB = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "web", "annotations": {ANNOTATION: "yes"}},
-    "spec": {
-        "replicas": 2,
-        "selector": {"matchLabels": {"app": "web"}},
-        "template": {
-            "metadata": {"labels": {"app": "web"}},
-            "spec": {"containers": [{"name": "web", "image": "nginx"}]},
-        },
-    },
+DEFINITION = Path(__file__).parent / "tenants.crd.yaml"
+TENANT = {
+    "apiVersion": "example.com/v1",
+    "kind": "Tenant",
+    "metadata": {"name": "acme"},
+    "spec": {"size": 2},
 }
 
 
 @pytest.fixture(autouse=True)
-def operator(tiphys: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def operator(tiphys: Namespace, tiphys_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    tiphys_cluster.load(DEFINITION)
     monkeypatch.setenv("KUBECONFIG", str(tiphys.kubeconfig))
     ready, stop = threading.Event(), threading.Event()
     settings = kopf.OperatorSettings()
     settings.posting.level = 100
-    settings.process.ultimate_exiting_timeout = 10
     thread = threading.Thread(
         target=lambda: kopf.run(
             registry=registry,
@@ -49,26 +44,33 @@ def operator(tiphys: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     assert not thread.is_alive()
 
 
-def test_a_report_follows_its_deployment(tiphys: Namespace) -> None:
-    tiphys.load(WEB)
-    made = tiphys.wait_for("cm/web-report", "jsonpath={.data.replicas}=2")
-    assert made["metadata"]["ownerReferences"][0]["name"] == "web"
-    tiphys.patch("deployment/web", {"spec": {"replicas": 5}})
-    tiphys.wait_for("cm/web-report", "jsonpath={.data.replicas}=5")
-    tiphys.delete("deployment/web")
-    tiphys.wait_for("cm/web-was-here", lambda made: True)
-    tiphys.wait_gone("deployment/web")
-    tiphys.wait_gone("cm/web-report")
+def test_a_tenant_comes_grows_and_goes(tiphys: Namespace) -> None:
+    tiphys.load(TENANT)
+    tiphys.wait_for("tenant/acme", "jsonpath={.status.phase}=Ready")
+    pods = tiphys.list("pods", selector="tenant=acme")
+    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"nginx"}  # the definition's default
+    tiphys.patch("tenant/acme", {"spec": {"size": 5}})
+    tiphys.wait_for("tn/acme", "jsonpath={.status.size}=5")
+    assert len(tiphys.list("pods", selector="tenant=acme")) == 5
+    tiphys.delete("tenant/acme")
+    tiphys.wait_for("cm/acme-was-here", lambda made: True)
+    tiphys.wait_gone("tenant/acme")
+    tiphys.wait_gone("deployment/acme")
+    tiphys.wait_for_all("pods", lambda left: not left, timeout_seconds=60)
+
+
+def test_a_tenant_that_is_too_large_is_refused(tiphys: Namespace) -> None:
+    with pytest.raises(StatusError, match="should be less than or equal to 10"):
+        tiphys.load({**TENANT, "spec": {"size": 11}})
 
 
 def test_it_works_on_in_bad_weather(tiphys: Namespace, tiphys_cluster: Cluster) -> None:
-    tiphys.load(WEB)
-    tiphys.wait_for("cm/web-report", "jsonpath={.data.replicas}=2")
+    tiphys.load(TENANT)
+    tiphys.wait_for("tenant/acme", "jsonpath={.status.phase}=Ready")
     tiphys_cluster.faults.end_watches("expire")
-    with tiphys_cluster.faults.add(
-        verb="patch", resource="deployments", user_agent="kopf/*", code=503, times=1
-    ):
-        tiphys.patch("deployment/web", {"spec": {"replicas": 5}})
-        tiphys.wait_for("cm/web-report", "jsonpath={.data.replicas}=5")
-    asked = tiphys_cluster.requests(namespace=tiphys.name, resource="deployments", user_agent="kopf/*")
+    with tiphys_cluster.faults.add(verb="patch", resource="tenants", user_agent="kopf/*", code=503, times=1):
+        tiphys.patch("tenant/acme", {"spec": {"size": 3}})
+        tiphys.wait_for("tenant/acme", "jsonpath={.status.size}=3", timeout_seconds=60)
+    asked = tiphys_cluster.requests(namespace=tiphys.name, resource="tenants", user_agent="kopf/*")
     assert {request.verb for request in asked} <= {"list", "watch", "patch"}
+    assert any(request.fault for request in asked)

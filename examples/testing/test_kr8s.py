@@ -1,5 +1,7 @@
 """A script on kr8s: takes every Deployment of a namespace down to nothing for the night, and up again in the morning."""
 
+from pathlib import Path
+
 import kr8s
 import pytest
 from kr8s.objects import Deployment, Pod
@@ -61,3 +63,13 @@ def test_objects_know_their_state(api: kr8s.Api, tiphys: Namespace) -> None:
     deployment.delete(propagation_policy="Foreground")
     deployment.wait("delete", timeout=30)
     assert api.version()["major"] == "1"
+
+
+def test_custom_resources_are_found_by_discovery(api: kr8s.Api, tiphys: Namespace) -> None:
+    tiphys.load(Path(__file__).parent / "tenants.crd.yaml")
+    tenant = kr8s.objects.new_class(kind="Tenant", version="example.com/v1", namespaced=True)
+    made = tenant({"metadata": {"name": "acme", "namespace": tiphys.name}, "spec": {"size": 2}}, api=api)
+    made.create()
+    made.patch({"spec": {"size": 3}})
+    (found,) = api.get("tenants.example.com", namespace=tiphys.name)
+    assert (found.name, found.spec.size, found.spec.image) == ("acme", 3, "nginx")

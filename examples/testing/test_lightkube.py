@@ -1,12 +1,16 @@
 """lightkube: typed objects, server-side apply by two owners, and a status that is waited for."""
 
+from pathlib import Path
+
 import pytest
 from lightkube import ApiError, Client, KubeConfig
+from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.apps_v1 import DeploymentSpec
 from lightkube.models.core_v1 import Container, PodSpec, PodTemplateSpec
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import ConfigMap, Pod
+from lightkube.types import PatchType
 
 from tiphys.testing import Namespace
 
@@ -61,3 +65,15 @@ def test_a_watch_sees_changes_in_order(client: Client, tiphys: Namespace) -> Non
             break
         client.patch(ConfigMap, "c", {"data": {"n": str(len(seen))}})
     assert seen == [("ADDED", "0"), ("MODIFIED", "1"), ("MODIFIED", "2"), ("MODIFIED", "3")]
+
+
+def test_custom_resources_are_objects_like_others(client: Client, tiphys: Namespace) -> None:
+    tiphys.load(Path(__file__).parent / "tenants.crd.yaml")
+    tenant = create_namespaced_resource("example.com", "v1", "Tenant", "tenants")
+    made = client.create(tenant(metadata=ObjectMeta(name="acme"), spec={"size": 2}))
+    assert made["spec"]["image"] == "nginx"
+    with pytest.raises(ApiError, match="Invalid value"):
+        client.create(tenant(metadata=ObjectMeta(name="huge"), spec={"size": 200}))
+    client.patch(tenant.Status, "acme", {"status": {"phase": "Ready"}}, patch_type=PatchType.MERGE)
+    tiphys.wait_for("tn/acme", "jsonpath={.status.phase}=Ready")
+    assert [found.metadata.name for found in client.list(tenant)] == ["acme"]

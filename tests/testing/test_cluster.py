@@ -30,6 +30,20 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: nginx}]}
 """
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget, shortNames: [wg]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
 
 
 def pod(name: str, **spec: object) -> dict[str, object]:
@@ -169,6 +183,25 @@ class TestState:
         namespace.wait_for_all("pods", lambda pods: not pods)
         namespace.load(WEB)
         namespace.wait_for("deployment/web", "Available")
+
+    def test_custom_kinds_go_and_come_back(self, cluster: Cluster) -> None:
+        before = cluster.snapshot()
+        cluster.load(DEFINITION)
+        widget = {
+            "apiVersion": "example.com/v1",
+            "kind": "Widget",
+            "metadata": {"name": "w"},
+            "spec": {"a": 1},
+        }
+        made = cluster.create(widget)
+        served = cluster.snapshot()
+        cluster.restore(before)
+        with pytest.raises(LookupError, match="no resource type"):
+            cluster.get("widget/w")
+        cluster.restore(served)
+        cluster.wait_for("crd/widgets.example.com", "Established")
+        assert cluster.wait_for("wg/w", lambda found: found)["metadata"]["uid"] == made["metadata"]["uid"]
+        cluster.restore(before)
 
     def test_roles_and_addresses_are_put_back_too(self, cluster: Cluster, namespace: Namespace) -> None:
         reader = cluster.user(f"reader-of-{namespace}")
