@@ -6,7 +6,8 @@ that must wait returns an awaitable of the same; until one does, a request is se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from inspect import isawaitable
 
 from tiphys.api.types import schema_of
@@ -108,12 +109,25 @@ def handle(call: Call) -> Response | Awaitable[Response]:
                 continue
             if isinstance(answer, Response):
                 return end(call, answer)
-            return _end_later(call, answer, position + 1)
+            return _later(call, answer, position + 1)
     except StatusError as error:
         return end(call, failure(call, error))
     except Exception as error:
         return end(call, call.server.crashed(call.request, error))
     raise AssertionError("the last step answers every call")
+
+
+def _later(call: Call, waiting: Awaitable[Response | None], position: int) -> asyncio.Task[Response]:
+    """A task and no bare coroutine: one that is cancelled before it has begun would never give its seat back."""
+    task = asyncio.get_running_loop().create_task(_end_later(call, waiting, position))
+    task.add_done_callback(lambda done: _gone(call, waiting) if done.cancelled() else None)
+    return task
+
+
+def _gone(call: Call, waiting: Awaitable[Response | None]) -> None:
+    if isinstance(waiting, Coroutine):
+        waiting.close()
+    give_back(call)
 
 
 async def _end_later(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
@@ -125,9 +139,6 @@ async def _end_later(call: Call, waiting: Awaitable[Response | None], position: 
         return end(call, failure(call, error))
     except Exception as error:
         return end(call, call.server.crashed(call.request, error))
-    except BaseException:
-        give_back(call)  # The client has gone: nobody is left to be answered.
-        raise
 
 
 async def _rest(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:

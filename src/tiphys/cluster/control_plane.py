@@ -130,7 +130,9 @@ class ControlPlane:
                 service_cidr=settings.service_cidr,
                 front_proxy=front_proxy(settings),
                 client_ca=Path(settings.pki, "ca.crt").read_bytes(),
+                **settings.apiserver,
             ),
+            metrics=self._metrics,
             kubelet_client=kubelet_clients(settings),
             connect=cluster_connect(settings),
         )
@@ -151,6 +153,7 @@ class ControlPlane:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         await stop.wait()
+        await apiserver.drain()
         await components.stop()
         await apiserver.close()
         await listener.shutdown(grace_seconds=2.0)
