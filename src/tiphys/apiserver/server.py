@@ -35,6 +35,7 @@ from tiphys.apiserver.fairness.metrics import FairnessMetrics
 from tiphys.apiserver.fairness.upkeep import Upkeep
 from tiphys.apiserver.health import HealthMetrics
 from tiphys.apiserver.inflight import Gate, Inflight, InflightLimits
+from tiphys.apiserver.object_metrics import AdmissionMetrics, ObjectMetrics, WatchMetrics
 from tiphys.apiserver.openapi.library import Library
 from tiphys.apiserver.pipeline import handle
 from tiphys.apiserver.registry.reads import Reads
@@ -180,6 +181,9 @@ class APIServer:
         self.health_metrics = HealthMetrics(self.slis)
         self.inflight = Inflight()
         self.request_metrics = RequestMetrics(self.metrics, self.inflight)
+        self.watch_metrics = WatchMetrics(self.metrics)
+        self.admission_metrics = AdmissionMetrics(self.metrics)
+        self.object_metrics = ObjectMetrics(self.metrics, self)
         self._audit_prefix = f"{uuid4()}"[:24]
         self._audit_count = 0
         self.upkeep: Upkeep | None = None

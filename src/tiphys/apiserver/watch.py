@@ -17,6 +17,7 @@ from tiphys.apiserver.records import Record
 from tiphys.apiserver.selection import Selection
 from tiphys.apiserver.views import View
 from tiphys.machinery.clock import Clock, Timer
+from tiphys.machinery.metrics import Buckets, Value
 from tiphys.net.http import Frame, Sink
 
 BOOKMARK_SECONDS = 60.0
@@ -43,6 +44,9 @@ class WatchStream:
         self._first = True
         self.is_behind: Callable[[], bool] | None = None
         """Whether events are on their way that a bookmark must not overtake; None: never."""
+        self.events: Value | None = None
+        self.sizes: Buckets | None = None
+        """Where events are counted, if somewhere."""
         self._waiting: deque[Event] | None = deque()
         """Events that arrive while the beginning is still being sent; None from then on."""
 
@@ -121,6 +125,9 @@ class WatchStream:
         self._first = False
         sink = self._sink
         sink.write(data)
+        if self.events is not None and self.sizes is not None:
+            self.events.value += 1
+            self.sizes.observe(len(data.data if isinstance(data, Frame) else data))
         if sink.pending_bytes > PENDING_LIMIT_BYTES:
             sink.abort()
 

@@ -15,11 +15,13 @@ from random import Random
 from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache, View
 from tiphys.client.client import Client, selector_query
+from tiphys.client.queue_metrics import WorkQueueMetrics
 from tiphys.client.transport import BOOKMARK
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_expired
 from tiphys.machinery.gvk import GroupVersionResource
+from tiphys.machinery.metrics import Registry
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +130,17 @@ class Informers:
     """The reflectors of one component, one a kind, started when first asked for; `stop()` ends them all."""
 
     def __init__(
-        self, client: Client, *, clock: Clock, on_failure: Callable[[BaseException], None] | None = None
+        self,
+        client: Client,
+        *,
+        clock: Clock,
+        on_failure: Callable[[BaseException], None] | None = None,
+        metrics: Registry | None = None,
     ) -> None:
         self.client = client
+        self.metrics = metrics or Registry()
+        """Where components that work on these caches count."""
+        self.queue_metrics = WorkQueueMetrics(self.metrics, clock)
         self._clock = clock
         self._on_failure = on_failure
         self._reflectors: dict[GroupVersionResource, Reflector] = {}

@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
+from tiphys.client.queue_metrics import QueueMetrics
 from tiphys.machinery.clock import Clock, Timer
 
 K = TypeVar("K")
@@ -34,8 +35,10 @@ class WorkQueue(Generic[K]):
         *,
         first_delay_seconds: float = FIRST_DELAY_SECONDS,
         longest_delay_seconds: float = LONGEST_DELAY_SECONDS,
+        metrics: QueueMetrics | None = None,
     ) -> None:
         self._clock = clock
+        self._metrics = metrics
         self._first_delay = first_delay_seconds
         self._longest_delay = longest_delay_seconds
         self._queue: deque[K] = deque()
@@ -58,6 +61,8 @@ class WorkQueue(Generic[K]):
         if self._closed or key in self._dirty:
             return
         self._dirty.add(key)
+        if self._metrics is not None:
+            self._metrics.added(key)
         if key not in self._processing:
             self._enqueue(key)
 
@@ -80,6 +85,8 @@ class WorkQueue(Generic[K]):
         """Adds it after a delay that doubles with every failure since the last `forget`."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        if self._metrics is not None:
+            self._metrics.retried()
         # 2 ** 60 would do for any delay; a larger exponent would only overflow.
         self.add_after(key, min(self._first_delay * 2 ** min(failures, 60), self._longest_delay))
 
@@ -107,11 +114,15 @@ class WorkQueue(Generic[K]):
         key = self._queue.popleft()
         self._processing.add(key)
         self._dirty.discard(key)
+        if self._metrics is not None:
+            self._metrics.taken(key)
         return key
 
     def done(self, key: K) -> None:
         """The worker is through with it; if it was added meanwhile it is queued again."""
         self._processing.discard(key)
+        if self._metrics is not None:
+            self._metrics.done(key)
         if key in self._dirty:
             self._enqueue(key)
 

@@ -14,6 +14,7 @@ from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Informers
 from tiphys.controllers import catalog
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.metrics import Registry
 from tiphys.scheduler.run import Scheduler
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Components:
         switches: list[str],
         *,
         scheduler: bool = True,
+        metrics: Registry | None = None,
     ) -> None:
         self._local = local
         self._clock = clock
@@ -41,7 +43,9 @@ class Components:
         self._switches = switches
         self._with_scheduler = scheduler
         self._informers = Informers(
-            self._client("system:kube-controller-manager", "kube-controller-manager"), clock=clock
+            self._client("system:kube-controller-manager", "kube-controller-manager"),
+            clock=clock,
+            metrics=metrics,
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
 

@@ -27,8 +27,10 @@ from tiphys.apiserver.service_dialer import Connect
 from tiphys.cluster.blueprint import FRONT_PROXY, SEGMENT_PORT
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
+from tiphys.cluster.process_metrics import ProcessMetrics
 from tiphys.controllers.catalog import Options
 from tiphys.machinery.clock import SystemClock
+from tiphys.machinery.metrics import Registry
 from tiphys.net.client import HTTPClient
 from tiphys.net.dial import dial
 from tiphys.net.server import Server
@@ -118,6 +120,9 @@ class ControlPlane:
 
     def __init__(self, settings: ControlPlaneSettings) -> None:
         self._settings = settings
+        # One process, one registry: every component's metrics are served by the API server.
+        self._metrics = Registry()
+        ProcessMetrics(self._metrics, Path("/proc/self"))
 
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
@@ -179,7 +184,13 @@ class ControlPlane:
         options = Options(
             root_ca=Path(settings.pki, "ca.crt").read_text(), cluster_cidr=settings.cluster_cidr
         )
-        return Components(LocalAPI(apiserver), SystemClock(), options, settings.controllers.split(","))
+        return Components(
+            LocalAPI(apiserver),
+            SystemClock(),
+            options,
+            settings.controllers.split(","),
+            metrics=self._metrics,
+        )
 
 
 def _publish_port(path: Path, port: int) -> None:

@@ -105,7 +105,9 @@ class Runner:
         recorder: EventRecorder | None = None,
     ) -> None:
         self.controller = controller
-        self.queue: WorkQueue[str] = WorkQueue(clock)
+        self.queue: WorkQueue[str] = WorkQueue(
+            clock, metrics=informers.queue_metrics.of(controller.name.removesuffix("-controller"))
+        )
         self._informers = informers
         self._client = client or informers.client
         self._clock = clock

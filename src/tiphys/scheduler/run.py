@@ -22,6 +22,7 @@ from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.scheduler.cycle import Decision, decide
+from tiphys.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, SchedulerMetrics
 from tiphys.scheduler.plugins import interface as changes
 from tiphys.scheduler.queue import QueuedPod, SchedulingQueue
 from tiphys.scheduler.snapshot import PodInfo, Snapshot
@@ -54,6 +55,7 @@ class Scheduler:
         self._clock = clock
         self._recorder = recorder or SeriesRecorder(self._client, name, clock=clock)
         self._random = random or Random()
+        self._metrics = SchedulerMetrics(informers.metrics, name, lambda: self.queue.waiting)
         self._writes: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(WRITES_AT_ONCE)
 
@@ -121,18 +123,23 @@ class Scheduler:
     # From the queue to a node
 
     async def _schedule(self, queued: QueuedPod) -> None:
+        began = self._clock.monotonic()
         try:
             decision = decide(queued.pod, self.snapshot, self._random)
         except Exception:
             log.exception("cannot decide about pod %s", queued.pod.key)
+            self._metrics.tried(ERROR, self._clock.monotonic() - began)
             self.queue.failed(queued)
             return
+        took = self._clock.monotonic() - began
+        self._metrics.decided(took)
         if not decision.node:
+            self._metrics.tried(UNSCHEDULABLE, took)
             self.queue.unschedulable(queued, decision.rejected_by)
             await self._start(self._report(queued.pod, "Unschedulable", decision.message))
             return
         self.snapshot.place(queued.pod, decision.node)
-        await self._start(self._bind(queued, decision))
+        await self._start(self._bind(queued, decision, began))
 
     async def _start(self, writing: Coroutine[Any, Any, None]) -> None:
         """Lets a write go its way, when not too many are under way already."""
@@ -149,15 +156,17 @@ class Scheduler:
         if not task.cancelled() and task.exception() is not None:
             log.error("a write of the scheduler failed", exc_info=task.exception())
 
-    async def _bind(self, queued: QueuedPod, decision: Decision) -> None:
+    async def _bind(self, queued: QueuedPod, decision: Decision, began: float) -> None:
         pod = queued.pod
         try:
             await self._client.create_subresource(
                 PODS, meta.name(pod.obj), "binding", binding(pod, decision.node), meta.namespace(pod.obj)
             )
         except FAILURES as error:
+            self._metrics.tried(ERROR, self._clock.monotonic() - began)
             await self._binding_failed(queued, error)
             return
+        self._metrics.tried(SCHEDULED, self._clock.monotonic() - began, tries=queued.attempts)
         self.queue.done(queued)
         message = f"Successfully assigned {pod.key} to {decision.node}"
         self._recorder.record(as_pod(pod.obj), NORMAL, "Scheduled", message, action="Binding")

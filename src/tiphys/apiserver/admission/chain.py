@@ -28,6 +28,8 @@ from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 
+Step = Callable[[Attributes], Awaitable[None] | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -65,24 +67,37 @@ class Chain:
     """The plugins that are switched on, in order. Raises UnknownPlugin."""
 
     def __init__(self, *, enable: Iterable[str] = (), disable: Iterable[str] = ()) -> None:
-        chosen = [row.make() for row in enabled(enable, disable)]
-        self._mutating = [plugin.admit for plugin in chosen if hasattr(plugin, "admit")]
-        self._validating = [plugin.validate for plugin in chosen if hasattr(plugin, "validate")]
+        chosen = [(row.name, row.make()) for row in enabled(enable, disable)]
+        self._mutating = [(name, plugin.admit) for name, plugin in chosen if hasattr(plugin, "admit")]
+        self._validating = [(name, plugin.validate) for name, plugin in chosen if hasattr(plugin, "validate")]
 
     async def admit(self, attributes: Attributes) -> None:
-        await _run(self._mutating, attributes)
+        await _run("admit", self._mutating, attributes)
 
     async def validate(self, attributes: Attributes) -> None:
-        await _run(self._validating, attributes)
+        await _run("validate", self._validating, attributes)
 
 
-async def _run(
-    steps: Sequence[Callable[[Attributes], Awaitable[None] | None]], attributes: Attributes
-) -> None:
-    for step in steps:
-        waiting = step(attributes)
-        if waiting is not None:
-            await waiting
+async def _run(kind: str, steps: Sequence[tuple[str, Step]], attributes: Attributes) -> None:
+    server = attributes.call.server
+    metrics, now, operation = server.admission_metrics, server.clock.monotonic, attributes.operation
+    before = began = now()
+    rejected = "true"
+    try:
+        for name, step in steps:
+            rejected = "true"
+            try:
+                waiting = step(attributes)
+                if waiting is not None:
+                    await waiting
+                rejected = "false"
+            finally:
+                after = now()
+                metrics.plugin.observe(after - before, name, operation, rejected, kind)
+                before = after
+        rejected = "false"
+    finally:
+        metrics.step.observe(before - began, operation, rejected, kind)
 
 
 def enabled(enable: Iterable[str], disable: Iterable[str]) -> list[Row]:

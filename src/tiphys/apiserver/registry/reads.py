@@ -266,6 +266,7 @@ class Reads:
         row, namespace = call.row, call.info.namespace
         cache = self.cache_of(row)
         stream = WatchStream(sink, namespace, selection, view, row.api_version, row.kind)
+        stream.events, stream.sizes = call.server.watch_metrics.of(row)
         if row.reading is None:
             stop = cache.watch(stream)
         else:

@@ -56,7 +56,9 @@ class GarbageCollector:
         scheme: Scheme | None = None,
     ) -> None:
         self.graph = Graph()
-        self.queue: WorkQueue[str] = WorkQueue(clock)
+        self.queue: WorkQueue[str] = WorkQueue(
+            clock, metrics=informers.queue_metrics.of("garbage_collector_attempt_to_delete")
+        )
         self._informers = informers
         self._client = client or informers.client
         self._clock = clock

@@ -1,0 +1,104 @@
+"""What is counted of objects, watches and admission, and what this server is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiphys.apiserver.version import VERSION
+from tiphys.machinery.metrics import BETA, STABLE, Buckets, Registry, Value, exponential
+
+if TYPE_CHECKING:
+    from tiphys.api.resource import Resource
+    from tiphys.apiserver.server import APIServer
+
+_RESOURCE = ("group", "version", "resource")
+FEATURES = {
+    "APIResponseCompression": "BETA",
+    "ComponentFlagz": "BETA",
+    "ComponentStatusz": "BETA",
+    "SizeBasedListCostEstimate": "BETA",
+    "WatchList": "BETA",
+    "StreamingCollectionEncodingToJSON": "",
+}
+"""Upstream's gates for what is served here, and their stages in v1.36 ("": it can no longer be switched off)."""
+
+
+class ObjectMetrics:
+    """How many objects are stored, looked up when somebody scrapes: of the resources that somebody has asked for."""
+
+    def __init__(self, registry: Registry, server: APIServer) -> None:
+        self._server = server
+        self._objects = registry.gauge(
+            "apiserver_resource_objects", "Objects that are stored, by kind.", ("group", "resource")
+        )
+        self._stored = registry.gauge(
+            "apiserver_storage_objects",
+            "(Deprecated since 1.34.0) Objects that are stored, by kind.",
+            ("resource",),
+            stability=STABLE,
+        )
+        build = registry.gauge(
+            "kubernetes_build_info",
+            "Always 1; its labels say what was built from what.",
+            ("major", "minor", "git_version", "git_commit", "git_tree_state", "build_date", "go_version", "compiler", "platform"),
+        )  # fmt: skip
+        build.set(
+            1,
+            *(
+                VERSION[name]
+                for name in ("major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate")
+            ),
+            *(VERSION[name] for name in ("goVersion", "compiler", "platform")),
+        )
+        features = registry.gauge(
+            "kubernetes_feature_enabled", "Which features are on.", ("name", "stage"), stability=BETA
+        )
+        for name, stage in FEATURES.items():
+            features.set(1, name, stage)
+        registry.before_scrape(self._collect)
+
+    def _collect(self) -> None:
+        self._objects.clear()
+        self._stored.clear()
+        for prefix, cache in self._server.cache.loaded.items():
+            group, resource = prefix.strip("/").split("/")[1:3]
+            group = "" if group == "core" else group
+            self._objects.set(len(cache), group, resource)
+            self._stored.set(len(cache), f"{resource}.{group}" if group else resource)
+
+
+class WatchMetrics:
+    """Events that went to watches."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._events = registry.counter("apiserver_watch_events_total", "Events sent to watches.", _RESOURCE)
+        self._sizes = registry.histogram(
+            "apiserver_watch_events_sizes",
+            "Bytes of events sent to watches.",
+            exponential(1024, 2, 8),
+            _RESOURCE,
+        )
+
+    def of(self, row: Resource) -> tuple[Value, Buckets]:
+        labels = (row.group, row.version, row.plural)
+        return self._events.labels(*labels), self._sizes.labels(*labels)
+
+
+class AdmissionMetrics:
+    """How long plugins took. `step` is that of the whole chain, changing or refusing."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.plugin = registry.histogram(
+            "apiserver_admission_controller_admission_duration_seconds",
+            "How long an admission plugin took.",
+            (0.005, 0.025, 0.1, 0.5, 1.0, 2.5),
+            ("name", "operation", "rejected", "type"),
+            stability=STABLE,
+        )
+        self.step = registry.histogram(
+            "apiserver_admission_step_admission_duration_seconds",
+            "How long all admission plugins of a step took.",
+            (0.005, 0.025, 0.1, 0.5, 1.0, 2.5),
+            ("operation", "rejected", "type"),
+            stability=STABLE,
+        )

@@ -1,0 +1,100 @@
+"""What /metrics says after some requests."""
+
+from __future__ import annotations
+
+from served import MERGE_PATCH, Client
+
+from tiphys.apiserver.server import APIServer
+from tiphys.testing.clock import FakeClock
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+async def _samples(client: Client) -> dict[str, float]:
+    answer = await client.call("GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+    lines = [line for line in answer.raw.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def _of(verb: str, scope: str, **more: str) -> str:
+    labels = {
+        "component": "apiserver", "group": "", "resource": "configmaps", "scope": scope, "subresource": "",
+        "verb": verb, "version": "v1", **more,
+    }  # fmt: skip
+    return "{" + ",".join(f'{name}="{labels[name]}"' for name in sorted(labels)) + "}"
+
+
+async def test_requests_are_counted_by_what_they_ask(client: Client, clock: FakeClock) -> None:
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    await client.create(f"{MAPS}?dryRun=All", {"metadata": {"name": "b"}})
+    await client.patch(f"{MAPS}/a", {"data": {"x": "y"}}, MERGE_PATCH)
+    await client.call("GET", f"{MAPS}/missing")
+    for _ in range(3):
+        await client.get(f"{MAPS}/a")
+    await client.get(MAPS)
+    await client.get("/api/v1/configmaps")
+    await client.call("GET", "/readyz")
+    found = await _samples(client)
+    total = "apiserver_request_total"
+    assert found[total + _of("POST", "resource", code="201", dry_run="")] == 1
+    assert found[total + _of("POST", "resource", code="201", dry_run="All")] == 1
+    assert found[total + _of("PATCH", "resource", code="200", dry_run="")] == 1
+    assert found[total + _of("GET", "resource", code="200", dry_run="")] == 3
+    assert found[total + _of("GET", "resource", code="404", dry_run="")] == 1
+    assert found[total + _of("LIST", "namespace", code="200", dry_run="")] == 1
+    assert found[total + _of("LIST", "cluster", code="200", dry_run="")] == 1
+    assert found["apiserver_request_duration_seconds_count" + _of("GET", "resource", dry_run="")] == 4
+    assert found["apiserver_request_sli_duration_seconds_count" + _of("GET", "resource")] == 4
+    assert found["apiserver_response_sizes_sum" + _of("GET", "resource")] > 300
+    health = (
+        'component="",dry_run="",group="",resource="",scope="",subresource="/readyz",verb="GET",version=""'
+    )
+    assert found[f'{total}{{code="200",{health}}}'] == 1
+    assert found['apiserver_resource_objects{group="",resource="configmaps"}'] == 1
+    assert found['apiserver_storage_objects{resource="flowschemas.flowcontrol.apiserver.k8s.io"}'] == 13
+    step = 'operation="CREATE",rejected="false",type="validate"'
+    assert found[f"apiserver_admission_step_admission_duration_seconds_count{{{step}}}"] > 0
+    plugin = f'name="NamespaceLifecycle",{step}'
+    assert found[f"apiserver_admission_controller_admission_duration_seconds_count{{{plugin}}}"] > 0
+    dispatched = (
+        'apiserver_flowcontrol_dispatched_requests_total{flow_schema="exempt",priority_level="exempt"}'
+    )
+    before = found[dispatched]
+    assert (await _samples(client))[dispatched] == before + 1
+
+
+async def test_watches_are_counted_while_they_are_open(client: Client, clock: FakeClock) -> None:
+    watch = await client.watch(f"{MAPS}?watch=1&resourceVersion=1")
+    before = (await _samples(client)).get(
+        'apiserver_watch_events_total{group="",resource="configmaps",version="v1"}', 0
+    )
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    found = await _samples(client)
+    assert found["apiserver_longrunning_requests" + _of("WATCH", "namespace")] == 1
+    assert found['apiserver_watch_events_total{group="",resource="configmaps",version="v1"}'] == before + 1
+    await clock.advance(100)
+    watch.leave()
+    found = await _samples(client)
+    assert found["apiserver_longrunning_requests" + _of("WATCH", "namespace")] == 0
+    assert found["apiserver_request_total" + _of("WATCH", "namespace", code="200", dry_run="")] == 1
+    assert found["apiserver_request_duration_seconds_sum" + _of("WATCH", "namespace", dry_run="")] == 100
+    assert "apiserver_request_sli_duration_seconds_count" + _of("WATCH", "namespace") not in found
+
+
+async def test_clients_cannot_make_series(client: Client, server: APIServer) -> None:
+    for number in range(50):
+        await client.call("GET", f"/api/v1/nonsense{number}")
+        await client.call("GET", f"/nonsense{number}")
+        await client.call(f"VERB{number}", "/version")
+    text = (await client.call("GET", "/metrics")).raw.decode()
+    assert "nonsense" not in text
+    assert "VERB" not in text
+    assert len([line for line in text.splitlines() if line.startswith("apiserver_request_total")]) < 10
+
+
+async def test_what_this_is(client: Client) -> None:
+    found = await _samples(client)
+    [build] = [name for name in found if name.startswith("kubernetes_build_info")]
+    assert 'minor="36"' in build
+    assert found['kubernetes_feature_enabled{name="WatchList",stage="BETA"}'] == 1
