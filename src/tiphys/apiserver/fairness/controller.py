@@ -8,7 +8,7 @@ request is looked at: seats are held by what waits (writes, proxied requests) an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from tiphys.apiserver.call import Call, User
@@ -30,7 +30,7 @@ from tiphys.apiserver.fairness.queueset import (
     deal,
 )
 from tiphys.apiserver.fairness.retry_after import Dropped
-from tiphys.apiserver.inflight import MUTATING, READ_ONLY, TOO_MANY, Inflight
+from tiphys.apiserver.inflight import TOO_MANY, Inflight, kind_of
 from tiphys.apiserver.longrunning import is_long_running
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.responses import plain_error
@@ -38,7 +38,6 @@ from tiphys.machinery.clock import Clock, Timer
 from tiphys.net.http import Response
 
 Object = dict[str, Any]
-_READING = frozenset({"get", "list", "watch"})
 FLOWS_LIMIT = 10_000
 """Classifications that are remembered; then all are forgotten, which is cheaper than to know the oldest."""
 WAIT_LIMIT_SECONDS = 60.0
@@ -69,19 +68,26 @@ class Level:
 class Flow:
     """What a request was classified as; found again by the request's attributes."""
 
-    __slots__ = ("distinguisher", "hand", "headers", "level", "schema", "series")
+    __slots__ = ("distinguisher", "estimate", "hand", "headers", "kind", "level", "schema", "series")
 
-    def __init__(self, schema: Schema, distinguisher: str, level: Level, series: Series) -> None:
+    def __init__(self, schema: Schema, distinguisher: str, level: Level, series: Series, kind: int) -> None:
         self.schema = schema
         self.distinguisher = distinguisher
         self.level = level
         self.series = series
+        self.kind = kind
+        self.estimate: Callable[[Call, Level], Work] | None = None
         queuing = level.config.queuing
         self.hand = deal(hash_of(schema.name, distinguisher), queuing.queues, queuing.hand_size)
         self.headers = (
             ("x-kubernetes-pf-prioritylevel-uid", level.config.uid),
             ("x-kubernetes-pf-flowschema-uid", schema.uid),
         )
+
+
+def _one(call: Call, level: Level) -> Work:
+    del call, level
+    return ONE
 
 
 class Fairness:
@@ -109,23 +115,20 @@ class Fairness:
         """Gives the call its seat. A Response turns it away; an awaitable says later which of both it is."""
         info, user = call.info, call.user
         if info.is_resource:
-            verb = info.verb
             key: tuple[Any, ...] = (
-                user.name, user.groups, verb, info.namespace, info.resource, info.subresource, info.group
+                user.name, user.groups, info.verb, info.namespace, info.resource, info.subresource, info.group
             )  # fmt: skip
         else:
-            verb, key = "", (user.name, user.groups, info.verb, info.path)
+            key = (user.name, user.groups, info.verb, info.path)
         flow = self._flows.get(key) or self._classify(key, user, info)
-        if verb != "watch" and is_long_running(info):
+        if flow.estimate is None:
             return None
-        work = ONE if verb in ("get", "") else self._work(call, flow.level)
-        level = flow.level
-        kind = READ_ONLY if verb in _READING or (not verb and info.verb == "get") else MUTATING
-        seat = call.seat = Seat(level.queues, work, (flow, call, kind))
-        now = self._clock.monotonic()
-        others = level.queues.arrive(seat, flow.hand, now)
+        queues = flow.level.queues
+        work = flow.estimate(call, flow.level)
+        seat = call.seat = Seat(queues, work, flow, call)
+        others = queues.arrive(seat, flow.hand, self._clock.monotonic())
         if seat.state == EXECUTING:
-            self._inflight.begin(kind)
+            self._inflight.begin(flow.kind)
             if work is ONE:
                 flow.series.at_once += 1
             else:
@@ -137,30 +140,40 @@ class Fairness:
             return self._refusal(seat)
         return self._queued(seat, call)
 
-    def _work(self, call: Call, level: Level) -> Work:
+    # How much a request needs, by its verb
+
+    def _estimate(self, info: RequestInfo) -> Callable[[Call, Level], Work] | None:
+        """None: it takes no seat at all."""
+        if info.verb == "watch":
+            return self._watch_work
+        if is_long_running(info):
+            return None
+        if info.is_resource and info.verb == "list":
+            return self._list_work
+        return self._mutating_work if info.is_resource and estimates.is_mutating(info) else _one
+
+    def _list_work(self, call: Call, level: Level) -> Work:
         info = call.info
-        if info.verb == "list" or (
-            info.verb == "watch" and estimates.sends_initial_events(call.request.query)
-        ):
-            count, size = self._objects.size(info)
-            return estimates.list_work(
-                info, call.request.query, count=count, size_bytes=size, limit=level.widest
-            )
-        if estimates.is_mutating(info):
-            return estimates.mutating_work(self._objects.watches(info), limit=level.widest)
-        return ONE
+        count, size = self._objects.size(info)
+        return estimates.list_work(info, call.request.query, count=count, size_bytes=size, limit=level.widest)
+
+    def _watch_work(self, call: Call, level: Level) -> Work:
+        return self._list_work(call, level) if estimates.sends_initial_events(call.request.query) else ONE
+
+    def _mutating_work(self, call: Call, level: Level) -> Work:
+        return estimates.mutating_work(self._objects.watches(call.info), limit=level.widest)
 
     async def _queued(self, seat: Seat, call: Call) -> Response | None:
         """Waits for its turn, or until it has waited for too long; a client that goes gives its place up."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         seat.go = lambda: None if future.done() else future.set_result(None)
-        flow = seat.context[0]
+        flow = seat.flow
         series = flow.series
         series.in_queue.value += 1
         series.in_queue_seats.value += seat.seats
         assert seat.queue is not None
         series.length.observe(len(seat.queue.waiting))
-        self._inflight.waiting[seat.context[2]] += 1
+        self._inflight.waiting[flow.kind] += 1
         timer = self._clock.call_later(
             min(call.timeout_seconds / 4, WAIT_LIMIT_SECONDS), lambda: self._withdraw(seat, TIME_OUT)
         )
@@ -169,7 +182,7 @@ class Fairness:
         finally:
             timer.cancel()
             call.excused_seconds += self._clock.monotonic() - seat.arrived_at
-            self._inflight.waiting[seat.context[2]] -= 1
+            self._inflight.waiting[flow.kind] -= 1
             series.in_queue.value -= 1
             series.in_queue_seats.value -= seat.seats
         if seat.state == REJECTED:
@@ -178,8 +191,8 @@ class Fairness:
 
     def _go(self, seat: Seat) -> None:
         """A waiting seat has become one that runs."""
-        flow = seat.context[0]
-        self._inflight.begin(seat.context[2])
+        flow = seat.flow
+        self._inflight.begin(flow.kind)
         flow.series.begin(seat.seats, seat.started_at - seat.arrived_at)
         if seat.go is not None:
             seat.go()
@@ -188,12 +201,12 @@ class Fairness:
         now = self._clock.monotonic()
         for other in seat.queues.withdraw(seat, reason, now):
             self._go(other)
-        seat.context[0].series.waited_in_vain.observe(now - seat.arrived_at)
+        seat.flow.series.waited_in_vain.observe(now - seat.arrived_at)
         if seat.go is not None:
             seat.go()
 
     def _refusal(self, seat: Seat) -> Response:
-        flow = seat.context[0]
+        flow = seat.flow
         dropped = flow.level.dropped
         dropped.record(int(self._clock.now().timestamp()))
         self._metrics.rejected.inc(*flow.series.names, seat.reason)
@@ -204,7 +217,7 @@ class Fairness:
     @staticmethod
     def headers(seat: Seat) -> tuple[tuple[str, str], tuple[str, str]]:
         """What an answer says of how its request was classified."""
-        flow: Flow = seat.context[0]
+        flow: Flow = seat.flow
         return flow.headers
 
     def leave(self, seat: Seat) -> None:
@@ -212,7 +225,7 @@ class Fairness:
         if seat.state == WAITING:
             seat.go = None
             self._withdraw(seat, CANCELLED)
-            self._metrics.rejected.inc(*seat.context[0].series.names, CANCELLED)
+            self._metrics.rejected.inc(*seat.flow.series.names, CANCELLED)
             return
         if seat.state != EXECUTING or seat.leaving:
             return
@@ -225,8 +238,8 @@ class Fairness:
     def _end(self, seat: Seat) -> None:
         now = self._clock.monotonic()
         started = seat.queues.finish(seat, now)
-        flow, _, kind = seat.context
-        self._inflight.end(kind)
+        flow = seat.flow
+        self._inflight.end(flow.kind)
         flow.series.took.observe(now - seat.started_at)
         for other in started:
             self._go(other)
@@ -242,7 +255,8 @@ class Fairness:
         series = self._series.get(names)
         if series is None:
             series = self._series[names] = self._metrics.series(*names)
-        flow = self._flows[key] = Flow(schema, schema.flow(user, info), level, series)
+        flow = self._flows[key] = Flow(schema, schema.flow(user, info), level, series, kind_of(info))
+        flow.estimate = self._estimate(info)
         return flow
 
     # Configuration
@@ -324,7 +338,7 @@ class Fairness:
             series.collect()
         for level in self.levels.values():
             for seat in level.queues.running:
-                series = seat.context[0].series
+                series = seat.flow.series
                 series.executing.value += 1
                 series.executing_seats.value += seat.seats
         for name, level in self.levels.items():

@@ -83,7 +83,7 @@ def requests(fairness: Fairness, clock: Clock, *, details: bool) -> str:
 
 
 def _request(level: str, seat: Seat, queue: int, position: int, began: datetime) -> tuple[str, ...]:
-    flow = seat.context[0]
+    flow = seat.flow
     work = seat.work
     return (
         level,
@@ -100,7 +100,7 @@ def _request(level: str, seat: Seat, queue: int, position: int, began: datetime)
 
 
 def _details(seat: Seat) -> tuple[str, ...]:
-    call = seat.context[1]
+    call = seat.call
     info = call.info
     version = f"{info.group}/{info.version}" if info.group else info.version
     return (

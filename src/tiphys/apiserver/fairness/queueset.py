@@ -88,39 +88,27 @@ class Queue:
 
 
 class Seat:
-    """One request at one level. `go` is the caller's: called by whoever acts on what the queue returns."""
+    """One request at one level. `go` is the caller's: called by whoever acts on what the queue returns.
 
-    __slots__ = (
-        "arrived_at",
-        "arrived_r",
-        "context",
-        "go",
-        "leaving",
-        "queue",
-        "queues",
-        "reason",
-        "seats",
-        "started_at",
-        "state",
-        "work",
-    )
+    What only some requests need is a default of the class: most seats are made, held and given back in one turn of the loop.
+    """
 
-    arrived_at: float
-    arrived_r: float
-    leaving: bool
+    reason = ""
+    queue: Queue | None = None
+    leaving = False
     """It has been answered, and keeps its seats for the rest of its work."""
+    go: Callable[[], None] | None = None
+    arrived_at = 0.0
+    arrived_r = 0.0
+    started_at = 0.0
 
-    def __init__(self, queues: QueueSet, work: Work = ONE, context: Any = None) -> None:
+    def __init__(self, queues: QueueSet, work: Work = ONE, flow: Any = None, call: Any = None) -> None:
         self.queues = queues
         self.work = work
         self.seats = 1 if work is ONE else work.seats
         self.state = NEW
-        self.leaving = False
-        self.reason = ""
-        self.queue: Queue | None = None
-        self.started_at = 0.0
-        self.context = context
-        self.go: Callable[[], None] | None = None
+        self.flow = flow
+        self.call = call
 
 
 class Demand:
