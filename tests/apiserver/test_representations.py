@@ -34,6 +34,39 @@ async def test_a_table_of_pods_as_kubectl_asks_for_it(client: Client, clock: Fak
     assert "spec" not in row["object"]
 
 
+async def test_the_row_of_a_pod_that_is_over_says_so(client: Client) -> None:
+    await client.create(PODS, POD)
+    await client.patch(f"{PODS}/p/status", {"status": {"phase": "Succeeded"}})
+    (row,) = (await client.get(PODS, accept=TABLE))["rows"]
+    assert row["conditions"] == [
+        {
+            "type": "Completed",
+            "status": "True",
+            "reason": "Succeeded",
+            "message": "The pod has completed successfully.",
+        }
+    ]
+
+
+async def test_a_scale_is_shown_as_the_client_wants_it(client: Client) -> None:
+    deployment = "/apis/apps/v1/namespaces/default/deployments"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    await client.create(deployment, {"metadata": {"name": "d"}, "spec": spec})
+    table = await client.get(f"{deployment}/d/scale", accept=TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]] == [
+        "Name",
+        "Desired",
+        "Available",
+        "Age",
+    ]
+    assert table["rows"][0]["cells"] == ["d", 3, 0, "0s"]
+    yaml = await client.call("GET", f"{deployment}/d/scale", accept="application/yaml")
+    assert yaml.raw.startswith(b"kind: Scale\napiVersion: autoscaling/v1\n")
+    binary = await client.call("GET", f"{deployment}/d/scale", accept=PROTOBUF)
+    assert (binary.headers["content-type"], binary.raw[:4]) == (PROTOBUF, b"k8s\0")
+
+
 @pytest.mark.parametrize(
     ("include", "kind"), [("Object", "Pod"), ("Metadata", "PartialObjectMetadata"), ("None", None)]
 )

@@ -271,12 +271,31 @@ async def test_a_table_has_columns_in_its_first_event_only(client: Client) -> No
     assert two["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
 
 
-async def test_partial_metadata(client: Client) -> None:
+async def test_a_bookmark_of_a_table_is_a_table(client: Client, clock: FakeClock) -> None:
+    watch = await client.watch(f"{MAPS}?watch=1&allowWatchBookmarks=1", accept=TABLE)
+    await make(client, "a")
+    watch.events()
+    await clock.advance(61)
+    ((kind, mark),) = watch.events()
+    assert (kind, mark["kind"]) == ("BOOKMARK", "Table")
+    version = str(client.server.store.revision)
+    assert mark["metadata"]["resourceVersion"] == version
+    assert mark["rows"][0]["object"]["metadata"]["resourceVersion"] == version
+
+
+async def test_partial_metadata(client: Client, clock: FakeClock) -> None:
     watch = await client.watch(f"{MAPS}?watch=1&allowWatchBookmarks=1", accept=PARTIAL)
     await make(client, "a", x="y")
     ((_, seen),) = watch.events()
     assert (seen["kind"], seen["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
     assert seen["metadata"]["labels"] == {"x": "y"}
+    await clock.advance(61)
+    ((kind, mark),) = watch.events()
+    assert (kind, mark["kind"], mark["apiVersion"]) == (
+        "BOOKMARK",
+        "PartialObjectMetadata",
+        "meta.k8s.io/v1",
+    )
 
 
 async def test_protobuf(client: Client) -> None:

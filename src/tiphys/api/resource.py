@@ -131,6 +131,8 @@ class Table:
 
     columns: tuple[Column, ...]
     cells: Callable[[Object, datetime], list[Any]]
+    conditions: Callable[[Object], list[Object]] | None = None
+    """What a row says of its object beside the cells (TableRowCondition: that a pod is over)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,6 +285,8 @@ class APIServer:
         found = self.scheme.by_kind(version.with_kind(obj["kind"].removesuffix("List")))
         if found is not None:
             return f"{found.type}List" if found.type else None
+        if obj["kind"] == "Scale":
+            return "autoscaling/v1.Scale"
         return f"meta/v1.{obj['kind']}" if version.group in ("", "meta.k8s.io") else None
 
     async def drain(self) -> None:

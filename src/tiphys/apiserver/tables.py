@@ -30,7 +30,9 @@ class TablePrinter:
     ) -> Object:
         """A whole Table; without `headers` (later events of a watch) the columns are left out."""
         cells = self._table.cells
-        rows = [{"cells": cells(item, now), **self._object(item)} for item in objects]
+        rows = [
+            {"cells": cells(item, now), **self._conditions(item), **self._object(item)} for item in objects
+        ]
         table: Object = {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self.version}",
@@ -39,6 +41,10 @@ class TablePrinter:
             "rows": rows,
         }
         return table
+
+    def _conditions(self, item: Object) -> dict[str, Any]:
+        found = self._table.conditions(item) if self._table.conditions is not None else None
+        return {"conditions": found} if found else {}
 
     def _columns(self) -> list[Object]:
         return [

@@ -157,6 +157,13 @@ class TableView(_JSONEvents):
     def many(self, records: Sequence[Record], meta: ListMeta) -> bytes:
         return orjson.dumps(self._table(records, meta.to_dict()))
 
+    def bookmark(self, mark: Object) -> bytes:
+        """A Table as well: its one row is that of an empty object."""
+        table = self._printer.table(
+            [mark], {"resourceVersion": mark["metadata"]["resourceVersion"]}, self._now(), headers=False
+        )
+        return super().bookmark(table)
+
     def event(self, kind: str, record: Record, *, first: bool) -> bytes:
         table = self._table([record], {"resourceVersion": str(record.revision)}, headers=first)
         return orjson.dumps({"type": kind, "object": table}, option=orjson.OPT_APPEND_NEWLINE)

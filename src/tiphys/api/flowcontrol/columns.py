@@ -27,7 +27,7 @@ FLOW_SCHEMA = Table(
     (
         NAME,
         Column("PriorityLevel", description="Priority level of matching requests."),
-        Column("MatchingPrecedence", type="integer", description="Schemas with less are tried first."),
+        Column("MatchingPrecedence", description="Schemas with less are tried first."),
         Column("DistinguisherMethod", description="What tells flows apart."),
         AGE,
         Column("MissingPL", description="Whether the priority level does not exist."),

@@ -81,9 +81,9 @@ class Reads:
         stored = self._scheme.stored_row(row)
         return self._cache.resource(resource_prefix(stored.group, stored.plural))
 
-    def view(self, call: Call) -> View:
-        """How this client wants objects of this kind."""
-        row, wanted = call.row, call.representation
+    def view(self, call: Call, row: Resource | None = None) -> View:
+        """How this client wants objects of this kind, or of another kind that a subresource answers with."""
+        row, wanted = row or call.row, call.representation
         view: View
         if not wanted.transform:
             view = (

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-from tiphys.api.resource import Object, Resource
+from tiphys.api.columns import AGE, NAME, age
+from tiphys.api.resource import Column, Object, Resource, Table
 from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.negotiation import PROTOBUF, YAML
 from tiphys.apiserver.patching import Form, read_patch
-from tiphys.apiserver.records import Record
+from tiphys.apiserver.records import Record, encode_stored, with_version
 from tiphys.apiserver.registry.metadata import check_name
 from tiphys.apiserver.registry.owners import field_path, manager_of
-from tiphys.apiserver.responses import json_response
-from tiphys.machinery import errors, yaml
+from tiphys.machinery import errors
 from tiphys.machinery.apply import Target, update
 from tiphys.machinery.apply.scale import ReplicasPaths, parent_entries, scale_entries
 from tiphys.machinery.gvk import GroupKind, GroupVersionKind
-from tiphys.machinery.protobuf import encode_envelope
 from tiphys.machinery.quoting import quote
 from tiphys.machinery.selectors import label_selector_from_dict
 from tiphys.net.http import Response
@@ -33,6 +32,36 @@ _FORM = Form(
     _SCHEMA,
     Target(api_version=SCALE.api_version, kind=SCALE.kind, shape=_SCHEMA.shape, subresource="scale"),
 )
+
+
+def _cells(obj: Object, now: datetime) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    return [
+        obj["metadata"].get("name", ""),
+        spec.get("replicas") or 0,
+        status.get("replicas") or 0,
+        age(obj, now),
+    ]
+
+
+ROW = Resource(
+    group=SCALE.group,
+    version=SCALE.version,
+    kind=SCALE.kind,
+    plural="scales",
+    namespaced=True,
+    type="autoscaling/v1.Scale",
+    table=Table(
+        (
+            Column("Name", description=NAME.description),
+            Column("Desired", type="integer", description="Number of replicas that there should be."),
+            Column("Available", type="integer", description="Number of replicas that there are."),
+            AGE,
+        ),
+        _cells,
+    ),
+)
+"""How a Scale is shown."""
 
 
 async def scale(call: Call) -> Response:
@@ -108,12 +137,11 @@ def _paths(row: Resource) -> Any:
 
 
 def _show(call: Call, obj: Object) -> Response:
-    shown, wanted = _scale_of(call.row, obj), call.representation.media_type
-    if wanted == PROTOBUF:
-        return Response(200, [("content-type", PROTOBUF)], encode_envelope(_SCHEMA.struct, shown))
-    if wanted == YAML:
-        return Response(200, [("content-type", YAML)], yaml.dump(shown))
-    return json_response(shown)
+    """As the client wants to see a Scale, which is stored nowhere."""
+    shown, revision = _scale_of(call.row, obj), int(obj["metadata"]["resourceVersion"])
+    record = Record("", "", call.info.name, revision, with_version(encode_stored(shown), revision))
+    view = call.server.reads.view(call, ROW)
+    return Response(200, [("content-type", view.content_type)], view.one(record))
 
 
 def _scale_of(row: Resource, obj: Object) -> Object:

@@ -138,6 +138,19 @@ def _readiness_gates(spec: Object, status: Object) -> str:
     return f"{true}/{len(gates)}"
 
 
+_OVER = {
+    "Succeeded": "The pod has completed successfully.",
+    "Failed": "The pod failed.",
+}
+
+
+def pod_conditions(pod: Object) -> list[Object]:
+    phase = (pod.get("status") or {}).get("phase") or ""
+    if phase not in _OVER:
+        return []
+    return [{"type": "Completed", "status": "True", "reason": phase, "message": _OVER[phase]}]
+
+
 POD = Table(
     (
         NAME,
@@ -151,6 +164,7 @@ POD = Table(
         Column("Readiness Gates", priority=1, description="How many of the pod's own conditions are true."),
     ),
     pod_cells,
+    pod_conditions,
 )
 
 
