@@ -5,8 +5,11 @@ The walks run on simulated nodes; what is about containers is in test_kubectl_co
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +38,7 @@ def test_walk(walker: Walker, path: Path) -> None:
 
 ELSEWHERE = {
     # Real containers: test_kubectl_containers.py.
-    "attach", "cp", "debug", "exec", "port-forward",
+    "attach", "cp", "debug", "exec", "logs", "port-forward",
     # Below: they serve, and do not end by themselves.
     "proxy",
     # They print what they know themselves.
@@ -53,6 +56,49 @@ def subcommands(*above: str) -> list[str]:
     )
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     return [line[0] for line in lines if len(line) == 2]
+
+
+@pytest.fixture
+def served(hollow: Cluster, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Begins a command that serves, and gives the line that it says so with."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> str:
+        kubeconfig = str(hollow.home / "tiphys" / hollow.name / "kubeconfig")
+        process = subprocess.Popen(
+            [str(KUBECTL), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**hollow.environment, "KUBECONFIG": kubeconfig},
+        )
+        running.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def test_proxy_with_a_port_of_its_choice(served: Callable[..., str]) -> None:
+    said = served("proxy", "--port=0", "--disable-filter=true")
+    port = int(said.rpartition(":")[2])
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/") as answer:
+        assert json.load(answer)["versions"] == ["v1"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/namespaces?watch=1") as answer:
+        assert json.loads(answer.readline())["type"] == "ADDED"
+
+
+def test_proxy_on_a_unix_socket(served: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    assert served("proxy", f"--unix-socket={path}", "--disable-filter=true").endswith(str(path))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"GET /api/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b" 200 OK" in answer.splitlines()[0]
+    assert b'"versions":' in answer
 
 
 GROUPS = (
