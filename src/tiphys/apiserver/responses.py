@@ -50,7 +50,6 @@ def finish(call: Call, response: Response) -> Response:
     if (
         response.start is None
         and response.upgrade is None
-        and not any(name == "content-encoding" for name, _ in headers)
         and "gzip" in call.request.headers.get("accept-encoding", "")
     ):
         _compress(response)
