@@ -12,6 +12,7 @@ from typing import Any
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.fairness import dumps
 from tiphys.apiserver.fairness.controller import Fairness
+from tiphys.apiserver.flags import shown
 from tiphys.apiserver.responses import json_response, text_response
 from tiphys.apiserver.version import GIT_VERSION, VERSION
 from tiphys.machinery import errors
@@ -121,7 +122,7 @@ def serve_status(call: Call) -> Response:
 
 def serve_flags(call: Call) -> Response:
     version = _structured(call, "Flagz")
-    flags = call.server.settings.flags()
+    flags = shown(call.server.settings)
     if version:
         return _object("Flagz", version, {"flags": flags})
     lines = [f"{name}={value}" for name, value in sorted(flags.items())]

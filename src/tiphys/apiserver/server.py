@@ -7,22 +7,18 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.api.types import TYPES
+from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.aggregation.aggregator import Aggregator
-from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.authentication import TokenReader
-from tiphys.apiserver.authentication.bootstrap_tokens import BootstrapTokens
-from tiphys.apiserver.authentication.request_header import RequestHeaders
-from tiphys.apiserver.authorization.chain import Authorizers
-from tiphys.apiserver.authorization.default_roles import defaults
-from tiphys.apiserver.authorization.node import NodeAuthorizer
+from tiphys.apiserver.authentication import setup as authentication
+from tiphys.apiserver.authorization.modes import authorizers
 from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
@@ -44,6 +40,7 @@ from tiphys.apiserver.request_metrics import RequestMetrics
 from tiphys.apiserver.responses import failure
 from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
 from tiphys.apiserver.service_dialer import Connect, ServiceDialer
+from tiphys.apiserver.settings import Settings
 from tiphys.apiserver.version import GIT_VERSION
 from tiphys.apiserver.webhooks.client import Webhooks
 from tiphys.machinery import errors
@@ -64,45 +61,6 @@ BODY_LIMIT_BYTES = 3 << 20
 INTERNAL = User("system:apiserver", ("system:masters",))
 KubeletClient = Callable[[str, str, int], HTTPClient]
 """(node name, host, port) → a client for that node's kubelet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What differs from cluster to cluster."""
-
-    signing_key_pem: bytes
-    issuer: str = "https://kubernetes.default.svc.cluster.local"
-    service_cidr: str = "10.96.0.0/16"
-    advertised: str = "127.0.0.1:6443"
-    front_proxy: FrontProxy | None = None
-    """How other API servers know this one."""
-    client_ca: bytes = b""
-    """PEM of the authority of client certificates, for other API servers to accept them too."""
-    fairness: bool = True
-    max_requests_inflight: int = 400
-    max_mutating_requests_inflight: int = 200
-    """With fairness, both together are the seats that priority levels share."""
-    request_timeout_seconds: float = 60.0
-    min_request_timeout_seconds: float = 1800.0
-    """The shortest time after which a watch is ended that does not say how long it wants to last."""
-    shutdown_delay_seconds: float = 0.0
-    """How long requests are still taken after /readyz has begun to say that the server is going."""
-    cors_allowed_origins: tuple[str, ...] = ()
-
-    def flags(self) -> dict[str, str]:
-        """These settings under the names of kube-apiserver's flags, without secrets (for /flagz)."""
-        return {
-            "cors-allowed-origins": f"[{','.join(self.cors_allowed_origins)}]",
-            "enable-priority-and-fairness": "true" if self.fairness else "false",
-            "max-mutating-requests-inflight": str(self.max_mutating_requests_inflight),
-            "max-requests-inflight": str(self.max_requests_inflight),
-            "min-request-timeout": f"{self.min_request_timeout_seconds:g}",
-            "profiling": "false",
-            "request-timeout": f"{self.request_timeout_seconds:g}s",
-            "service-account-issuer": f"[{self.issuer}]",
-            "service-cluster-ip-range": self.service_cidr,
-            "shutdown-delay-duration": f"{self.shutdown_delay_seconds:g}s",
-        }
 
 
 class APIServer:
@@ -139,23 +97,21 @@ class APIServer:
             watch_seconds=settings.min_request_timeout_seconds,
         )
         self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
+        self.writes.chain = Chain(
+            enable=settings.enable_admission_plugins, disable=settings.disable_admission_plugins
+        )
         self.allocators = Allocators(
             lambda: self.writes.cache("", "services"), settings.service_cidr, clock=self.clock, random=chosen
         )
         self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
         self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
-        self.token_readers: list[TokenReader] = [
-            self.tokens,
-            BootstrapTokens(lambda: self.writes.cache("", "secrets"), self.clock.now),
-        ]
-        self.request_headers: RequestHeaders | None = None
+        self.token_readers: list[TokenReader] = authentication.token_readers(self, settings)
+        self.request_headers = authentication.request_headers(settings)
         """Whose word about users is believed; None: nobody's."""
-        self.anonymous_paths: frozenset[str] | None = None
+        self.anonymous_paths: frozenset[str] | None = None if settings.anonymous_auth else frozenset()
         """Where those without credentials are let in; None: everywhere, as far as roles allow."""
         self.rbac = RBAC(self.writes.cache)
-        self.authorizer = Authorizers(
-            (NodeAuthorizer(self.writes.cache, lambda: defaults().rules_of("system:node")), self.rbac)
-        )
+        self.authorizer = authorizers(settings.authorization_mode, self.writes.cache, self.rbac)
         self.service_dialer = ServiceDialer(self.writes.cache, connect)
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)

@@ -27,6 +27,12 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--api-port", type=_port, metavar="PORT", help="port on 127.0.0.1; 0: any free one")
     sub.add_argument(
+        "--apiserver-arg",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a flag of kube-apiserver; may be given several times, and holds until others are given",
+    )
+    sub.add_argument(
         "--no-install", action="store_true", help="install no system packages; list what is missing"
     )
 
@@ -56,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         datastore=options.datastore,
         runtime=options.runtime,
         api_port=options.api_port,
+        apiserver_args=options.apiserver_arg,
         install=not options.no_install,
     )
     has_context = up(wanted, home(), os.environ, tell)

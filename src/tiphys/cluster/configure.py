@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tiphys.apiserver import flags
+from tiphys.apiserver.settings import Settings
 from tiphys.cluster import layout as places
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.locks import exclusive
@@ -23,6 +25,7 @@ class Wanted:
     datastore: str | None = None
     runtime: str | None = None
     api_port: int | None = None
+    apiserver_args: list[str] | None = None
     install: bool = True
 
 
@@ -62,6 +65,12 @@ def _check(config: ClusterConfig) -> None:
         raise ClusterError(
             "several nodes with containers are not there yet", "use --nodes 1, or --runtime simulated"
         )
+    try:
+        flags.apply(Settings(b""), config.apiserver_args)
+    except flags.FlagError as error:
+        raise ClusterError(
+            f"--apiserver-arg: {error}", "they are kube-apiserver's flags, as NAME=VALUE"
+        ) from None
     if config.nodes < 1:
         raise ClusterError("a cluster needs at least one node", "use --nodes 1")
 
@@ -75,6 +84,7 @@ def _new_config(wanted: Wanted, home: Path) -> ClusterConfig:
         runtime=wanted.runtime or "containerd",
         api_port=_choose_port(wanted.api_port, others),
         index=places.free_index(home),
+        apiserver_args=wanted.apiserver_args or [],
     )
 
 
@@ -131,4 +141,5 @@ def _kept_config(wanted: Wanted, config: ClusterConfig, layout: Layout) -> Clust
                 "leave the option out, or start anew with down --purge",
             )
     nodes = config.nodes if wanted.nodes is None else wanted.nodes
-    return replace(config, nodes=nodes, api_port=wanted.api_port or config.api_port)
+    arguments = config.apiserver_args if wanted.apiserver_args is None else wanted.apiserver_args
+    return replace(config, nodes=nodes, api_port=wanted.api_port or config.api_port, apiserver_args=arguments)

@@ -18,12 +18,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tiphys.apiserver import flags
 from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
-from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer, Settings
+from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer
 from tiphys.apiserver.service_dialer import Connect
+from tiphys.apiserver.settings import ConfigurationError, Settings
 from tiphys.cluster.blueprint import FRONT_PROXY, SEGMENT_PORT
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
@@ -128,22 +130,25 @@ class ControlPlane:
         settings = self._settings
         store = open_store(settings)
         signing_key = Path(settings.pki, "service-account.key").read_bytes()
-        apiserver = APIServer(
-            store,
+        server_settings = flags.apply(
             Settings(
                 signing_key,
                 service_cidr=settings.service_cidr,
                 front_proxy=front_proxy(settings),
                 client_ca=Path(settings.pki, "ca.crt").read_bytes(),
-                **settings.apiserver,
             ),
+            settings.apiserver_args,
+        )
+        apiserver = APIServer(
+            store,
+            server_settings,
             metrics=self._metrics,
             kubelet_client=kubelet_clients(settings),
             connect=cluster_connect(settings),
         )
         listener = Server(
             apiserver.handle,
-            ssl_context=self._server_context(),
+            ssl_context=self._server_context(server_settings.requestheader_client_ca_file),
             body_limit_bytes=BODY_LIMIT_BYTES,
             on_too_large=too_large,
         )
@@ -164,9 +169,10 @@ class ControlPlane:
         await listener.shutdown(grace_seconds=2.0)
         await store.close()
 
-    def _server_context(self) -> ssl.SSLContext:
+    def _server_context(self, proxies_ca: str) -> ssl.SSLContext:
         pki = self._settings.pki
-        return server_context(f"{pki}/apiserver.crt", f"{pki}/apiserver.key", f"{pki}/ca.crt")
+        authorities = (f"{pki}/ca.crt", proxies_ca) if proxies_ca else (f"{pki}/ca.crt",)
+        return server_context(f"{pki}/apiserver.crt", f"{pki}/apiserver.key", *authorities)
 
     async def _listen(self, listener: Server) -> int:
         settings = self._settings
@@ -217,7 +223,7 @@ def main() -> None:
 
     try:
         uvloop.run(_main(settings))
-    except StoreError as error:
+    except (StoreError, ConfigurationError, flags.FlagError) as error:
         sys.exit(f"tiphys: {error}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,7 @@ class ControlPlaneSettings:
     service_cidr: str = "10.96.0.0/16"
     cluster_cidr: str = "10.91.0.0/16"
     controllers: str = "*"
-    apiserver: dict[str, Any] = field(default_factory=dict)
-    """More of `apiserver.server.Settings`, by name: limits, time-outs, fairness, allowed origins."""
+    apiserver_args: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """The file's content."""

@@ -19,9 +19,9 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_origin, get_type_hints
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -46,6 +46,8 @@ class ClusterConfig:
     api_port: int
     index: int
     """Which of this machine's clusters it is: makes its segment's addresses its own."""
+    apiserver_args: list[str] = field(default_factory=list)
+    """kube-apiserver's flags, as name=value."""
 
     @property
     def segment_prefix(self) -> str:
@@ -176,7 +178,9 @@ def read_config(layout: Layout) -> ClusterConfig:
     try:
         config = ClusterConfig(**json.loads(layout.config.read_text()))
         wrong = [
-            each.name for each in fields(config) if type(getattr(config, each.name)) is not _TYPES[each.name]
+            each.name
+            for each in fields(config)
+            if type(getattr(config, each.name)) is not (get_origin(_TYPES[each.name]) or _TYPES[each.name])
         ]
         if wrong:
             raise ValueError(f"{wrong[0]} is {getattr(config, wrong[0])!r}")

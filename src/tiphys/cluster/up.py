@@ -174,6 +174,7 @@ def _control_plane(layout: Layout, config: ClusterConfig, machines: _Machines) -
         segment_address=config.segment_address if machines.segment_namespace else "",
         service_cidr=blueprint.SERVICE_CIDR,
         cluster_cidr=blueprint.cluster_cidr(config),
+        apiserver_args=config.apiserver_args,
     )
 
 

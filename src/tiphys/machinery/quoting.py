@@ -3,6 +3,7 @@
 The rules are those of Go's `strconv.Quote` (`%q`), `fmt` (`%v` of a float) and `encoding/json.Marshal`.
 """
 
+import re
 from typing import Any
 
 _SHORT_ESCAPES = {
@@ -114,6 +115,21 @@ def go_type(value: Any) -> str:
     if value is None:
         return "<nil>"
     return "[]interface {}" if isinstance(value, list) else "map[string]interface {}"
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration as Go writes it: "1m30s", "500ms", "0". ValueError when it is none."""
+    if text in ("0", "+0", "-0"):
+        return 0.0
+    unsigned = text.removeprefix("-").removeprefix("+")
+    if not unsigned or not re.fullmatch(f"(?:{_DURATION.pattern})+", unsigned):
+        raise ValueError(f"time: invalid duration {quote(text)}")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(unsigned))
+    return -seconds if text.startswith("-") else seconds
 
 
 def format_duration(seconds: float) -> str:

@@ -14,17 +14,17 @@ HTTP_ALPN = ("h2", "http/1.1")
 def server_context(
     cert_file: str,
     key_file: str,
-    client_ca_file: str | None = None,
+    *client_ca_files: str,
     alpn: Sequence[str] = HTTP_ALPN,
 ) -> ssl.SSLContext:
-    """For a server. With `client_ca_file`, a client may show a certificate, which that CA must have signed.
+    """For a server. With `client_ca_files`, a client may show a certificate, which one of those CAs must have signed.
 
     Loading a new certificate into the same context (`load_cert_chain`) changes it for connections made from then on.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(cert_file, key_file)
-    if client_ca_file is not None:
+    for client_ca_file in client_ca_files:
         context.load_verify_locations(client_ca_file)
         context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(list(alpn))

@@ -18,7 +18,8 @@ from tiphys.apiserver.bootstrap import NAMESPACES, bootstrap
 from tiphys.apiserver.call import User
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
-from tiphys.apiserver.server import BODY_LIMIT_BYTES, Settings
+from tiphys.apiserver.server import BODY_LIMIT_BYTES
+from tiphys.apiserver.settings import Settings
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.cluster.components import Components
 from tiphys.cluster.pki import Authority, Leaf

@@ -1,0 +1,124 @@
+"""kube-apiserver's own switches, as `tiphys up --apiserver-arg NAME=VALUE` passes them on.
+
+One row a flag: upstream's name, how its value is read, and the field of Settings that it sets. A flag that is not here is
+refused rather than ignored: nobody shall believe that something is switched on that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tiphys.apiserver.admission.chain import UnknownPlugin, enabled
+from tiphys.apiserver.settings import Settings
+from tiphys.machinery.quoting import parse_duration
+
+
+class FlagError(Exception):
+    """One line: the flag, and what is wrong with it."""
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0", "t", "f", ""):
+        raise ValueError("it must be true or false")
+    return text.lower() in ("true", "1", "t", "")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("it must not be negative")
+    return number
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    name: str
+    read: Callable[[str], Any]
+    field: str
+    repeats: bool = False
+    """Given several times, its values add up."""
+
+
+FLAGS = (
+    Flag("anonymous-auth", _boolean, "anonymous_auth"),
+    Flag("authorization-mode", _words, "authorization_mode", repeats=True),
+    Flag("cors-allowed-origins", _words, "cors_allowed_origins", repeats=True),
+    Flag("disable-admission-plugins", _words, "disable_admission_plugins", repeats=True),
+    Flag("enable-admission-plugins", _words, "enable_admission_plugins", repeats=True),
+    Flag("enable-bootstrap-token-auth", _boolean, "bootstrap_tokens"),
+    Flag("enable-priority-and-fairness", _boolean, "fairness"),
+    Flag("max-mutating-requests-inflight", _count, "max_mutating_requests_inflight"),
+    Flag("max-requests-inflight", _count, "max_requests_inflight"),
+    Flag("min-request-timeout", float, "min_request_timeout_seconds"),
+    Flag("request-timeout", parse_duration, "request_timeout_seconds"),
+    Flag("requestheader-allowed-names", _words, "requestheader_allowed_names", repeats=True),
+    Flag("requestheader-client-ca-file", str, "requestheader_client_ca_file"),
+    Flag("requestheader-extra-headers-prefix", _words, "requestheader_extra_headers_prefix", repeats=True),
+    Flag("requestheader-group-headers", _words, "requestheader_group_headers", repeats=True),
+    Flag("requestheader-uid-headers", _words, "requestheader_uid_headers", repeats=True),
+    Flag("requestheader-username-headers", _words, "requestheader_username_headers", repeats=True),
+    Flag("service-account-issuer", str, "issuer"),
+    Flag("shutdown-delay-duration", parse_duration, "shutdown_delay_seconds"),
+    Flag("token-auth-file", str, "token_auth_file"),
+)
+
+_BY_NAME = {flag.name: flag for flag in FLAGS}
+
+
+def apply(settings: Settings, arguments: Sequence[str]) -> Settings:
+    """The settings after `name=value` arguments (leading dashes are allowed). Raises FlagError."""
+    changes: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        flag = _BY_NAME.get(name)
+        if flag is None:
+            raise FlagError(f"unknown flag: --{name}")
+        if not equals and flag.read is not _boolean:
+            raise FlagError(f"flag needs an argument: --{name}")
+        try:
+            found = flag.read(value)
+        except ValueError as error:
+            raise FlagError(f'invalid argument "{value}" for "--{name}" flag: {error}') from None
+        if flag.repeats and flag.field in changes:
+            found = (*changes[flag.field], *found)
+        changes[flag.field] = found
+    changed = replace(settings, **changes)
+    try:
+        enabled(changed.enable_admission_plugins, changed.disable_admission_plugins)
+    except UnknownPlugin as error:
+        raise FlagError(str(error)) from None
+    _check_modes(changed.authorization_mode)
+    return changed
+
+
+MODES = ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny")
+
+
+def _check_modes(modes: tuple[str, ...]) -> None:
+    for mode in modes:
+        if mode not in MODES:
+            raise FlagError(f'authorization-mode "{mode}" is not a valid mode; there are: {", ".join(MODES)}')
+    if len(set(modes)) != len(modes):
+        raise FlagError(f"authorization-mode {modes} has mode specified more than once")
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings under the names of the flags (for /flagz)."""
+    return {flag.name: _text(getattr(settings, flag.field)) for flag in FLAGS} | {
+        "profiling": "false",
+        "service-cluster-ip-range": settings.service_cidr,
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{','.join(value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

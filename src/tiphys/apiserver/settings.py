@@ -1,0 +1,48 @@
+"""What an API server is told at its start. `flags.py` has the names by which kube-apiserver calls most of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tiphys.apiserver.aggregation.identity import FrontProxy
+
+
+class ConfigurationError(Exception):
+    """A setting or a file that the server will not start with: one line that says which, where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs from cluster to cluster."""
+
+    signing_key_pem: bytes
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    service_cidr: str = "10.96.0.0/16"
+    advertised: str = "127.0.0.1:6443"
+    front_proxy: FrontProxy | None = None
+    """How other API servers know this one."""
+    client_ca: bytes = b""
+    """PEM of the authority of client certificates, for other API servers to accept them too."""
+    fairness: bool = True
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """With fairness, both together are the seats that priority levels share."""
+    request_timeout_seconds: float = 60.0
+    min_request_timeout_seconds: float = 1800.0
+    """The shortest time after which a watch is ended that does not say how long it wants to last."""
+    shutdown_delay_seconds: float = 0.0
+    """How long requests are still taken after /readyz has begun to say that the server is going."""
+    cors_allowed_origins: tuple[str, ...] = ()
+    anonymous_auth: bool = True
+    bootstrap_tokens: bool = True
+    token_auth_file: str = ""
+    requestheader_client_ca_file: str = ""
+    """The authority of proxies that may speak for users; empty: nobody may."""
+    requestheader_allowed_names: tuple[str, ...] = ()
+    requestheader_username_headers: tuple[str, ...] = ("X-Remote-User",)
+    requestheader_uid_headers: tuple[str, ...] = ("X-Remote-Uid",)
+    requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
+    requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
+    authorization_mode: tuple[str, ...] = ("Node", "RBAC")
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
