@@ -97,8 +97,6 @@ _BODIES: dict[tuple[str, str], Object] = {
         "spec": {
             "group": "example.com",
             "version": "v1",
-            "service": {"name": "s", "namespace": "default"},
-            "insecureSkipTLSVerify": True,
             "groupPriorityMinimum": 100,
             "versionPriority": 100,
         }

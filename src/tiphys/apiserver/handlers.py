@@ -35,7 +35,7 @@ def serve(call: Call) -> Response | Awaitable[Response]:
     if row.namespaced and info.name and not info.namespace and info.verb in _NAMED:
         raise errors.generic_server_response(404, call.request.method)
     if call.subresource is not None:
-        if info.verb not in call.subresource.verbs:
+        if info.verb not in call.subresource.verbs and info.subresource != "proxy":
             raise not_allowed(call)
         own = SUBRESOURCES.get((row.group, row.plural, info.subresource)) or SUBRESOURCES.get(
             ("", "", info.subresource)

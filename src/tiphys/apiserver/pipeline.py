@@ -55,7 +55,7 @@ def find_resource(call: Call) -> None:
             raise errors.not_found(row.group_resource, info.name)
         if call.subresource is None or (len(info.parts) > 3 and info.subresource != "proxy"):
             raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
-    if not info.verb:
+    if not info.verb and info.subresource != "proxy":
         raise errors.generic_server_response(405, call.request.method)
     if row.plural == "namespaces" and not row.namespaced:
         info.namespace = ""
@@ -65,7 +65,9 @@ def find_resource(call: Call) -> None:
 
 
 def negotiate(call: Call) -> None:
-    """What the client wants to read; streams and logs choose for themselves."""
+    """What the client wants to read; streams and logs choose for themselves, and what is passed on is chosen by who answers it."""
+    if call.info.subresource == "proxy":
+        return
     body = (
         call.subresource.kind if call.subresource is not None else None
     )  # a Scale has protobuf, whatever it is of

@@ -93,6 +93,10 @@ class ServiceDialer:
         ready = ready_endpoints(self.slices(namespace, name), port_name)
         if not ready:
             raise NoEndpoints(f'no endpoints available for service "{name}"')
+        return self.one_of(ready)
+
+    def one_of(self, ready: Sequence[Endpoint]) -> Endpoint:
+        """They take turns."""
         return ready[next(self._turn) % len(ready)]
 
     async def connect(self, host: str, port: int) -> socket.socket:

@@ -8,10 +8,11 @@ from tiphys.api.resource import Object
 def api_service(new: Object, old: Object | None) -> None:
     if old is not None or (new.get("spec") or {}).get("service") is not None:
         return
+    created = new["metadata"].get("creationTimestamp")
     available = {
         "type": "Available",
         "status": "True",
-        "lastTransitionTime": new["metadata"].get("creationTimestamp"),
+        **({"lastTransitionTime": created} if created else {}),
         "reason": "Local",
         "message": "Local APIServices are always available",
     }

@@ -12,7 +12,7 @@ from typing import Literal
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.aggregation.identity import AGGREGATOR, identity_headers
-from tiphys.apiserver.aggregation.proxy import describe
+from tiphys.apiserver.relay import describe
 from tiphys.apiserver.service_dialer import (
     ServiceDialer,
     ServiceNotFound,

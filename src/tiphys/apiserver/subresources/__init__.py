@@ -15,6 +15,7 @@ from tiphys.apiserver.subresources.ephemeral_containers import ephemeral_contain
 from tiphys.apiserver.subresources.eviction import evict
 from tiphys.apiserver.subresources.finalize import finalize_namespace
 from tiphys.apiserver.subresources.kubelet_streams import attach, execute, port_forward, read_log
+from tiphys.apiserver.subresources.proxying import proxy_node, proxy_pod, proxy_service
 from tiphys.apiserver.subresources.reviews import (
     access_review,
     local_access_review,
@@ -38,6 +39,9 @@ SUBRESOURCES: dict[tuple[str, str, str], Handler] = {
     ("", "pods", "attach"): attach,
     ("", "pods", "portforward"): port_forward,
     ("", "pods", "ephemeralcontainers"): ephemeral_containers,
+    ("", "pods", "proxy"): proxy_pod,
+    ("", "services", "proxy"): proxy_service,
+    ("", "nodes", "proxy"): proxy_node,
     ("", "namespaces", "finalize"): finalize_namespace,
     ("", "serviceaccounts", "token"): create_token,
 }
