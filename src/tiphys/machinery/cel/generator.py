@@ -97,12 +97,21 @@ class Generator(LoopWriter):
     def select(self, node: Select) -> str:
         if node.qualified is not None:
             return self.value(node.qualified)
-        operand = self.value(node.operand)
+        operand = self.subscripted(node.operand)
         self.charge(1)
         key = self.name(node.property)
         if node.optional:
             return f"select_optional({operand}, {key})"
         return self.converted(node.type, f"{operand}[{key}]")
+
+    def subscripted(self, node: Node) -> str:
+        """What is indexed in Python, which warns of a literal there."""
+        code = self.value(node)
+        if not (code[:1].isdigit() or code.startswith("(-") or code in ("None", "True", "False")):
+            return code
+        name = self.fresh("t")
+        self.line(f"{name} = {code}")
+        return name
 
     def presence(self, node: Presence) -> str:
         operand, key = self.value(node.operand), self.name(node.property)

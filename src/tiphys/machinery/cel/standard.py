@@ -23,6 +23,7 @@ from tiphys.machinery.cel.charges import (
 )
 from tiphys.machinery.cel.declarations import Overload, function
 from tiphys.machinery.cel.equality import contains, equals, has_key
+from tiphys.machinery.cel.errors import no_such_overload
 from tiphys.machinery.cel.regex import matches
 from tiphys.machinery.cel.types import of_value
 from tiphys.machinery.cel.values import NONE, SECOND, Optional, UInt
@@ -134,6 +135,13 @@ _TEXT = [
 ]
 
 
+def _time(value: Any) -> Any:
+    """A time as it is. To the checker a null passes for one, but there is no time in it."""
+    if value is None:
+        raise no_such_overload()
+    return value
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -165,10 +173,10 @@ _CONVERSIONS = [
     function("string(duration) -> string", times.duration_text),
     function("bytes(bytes) -> bytes", _same, code="{0}"),
     function("bytes(string) -> bytes", conversions.string_to_bytes, STRING_TO_BYTES),
-    function("duration(duration) -> duration", _same, code="{0}"),
+    function("duration(duration) -> duration", _time),
     function("duration(string) -> duration", conversions.string_to_duration),
     function("duration(int) -> duration", conversions.int_to_duration),
-    function("timestamp(timestamp) -> timestamp", _same, code="{0}"),
+    function("timestamp(timestamp) -> timestamp", _time),
     function("timestamp(string) -> timestamp", conversions.string_to_timestamp),
     function("timestamp(int) -> timestamp", conversions.int_to_timestamp),
     function("dyn(A) -> dyn", _same, code="{0}"),
