@@ -40,10 +40,13 @@ def read_object(call: Call, kind: GroupVersionKind, schema: Schema) -> Object:
     elif media in _YAMLS:
         obj, source = parse_yaml(body), None
     elif media == PROTOBUF and schema.struct is not None:
-        return _read_protobuf(body, kind, schema.struct)
+        obj = _read_protobuf(body, kind, schema.struct)
+        call.note_body(obj)
+        return obj
     else:
         accepted = ACCEPTED if schema.struct is not None else ACCEPTED[:-1]
         raise errors.unsupported_media_type(accepted)
+    call.note_body(obj)
     return check_fields(call, obj, kind, schema, source=source)
 
 
@@ -60,6 +63,7 @@ def read_options_body(call: Call, name: str) -> Object:
         raise errors.unsupported_media_type(ACCEPTED)
     if isinstance(obj, dict):
         obj.pop("apiVersion", None)
+    call.note_body(obj)
     return check_fields(call, obj, GroupVersionKind("", "v1", name), schema)
 
 

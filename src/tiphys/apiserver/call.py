@@ -12,6 +12,7 @@ from tiphys.net.http import Request
 if TYPE_CHECKING:
     from tiphys.api.resource import Resource, Subresource
     from tiphys.apiserver.aggregation.remote import Remote
+    from tiphys.apiserver.audit.record import Record
     from tiphys.apiserver.server import APIServer
 
 
@@ -40,6 +41,7 @@ class Call:
     """Filled in by the steps of `pipeline.py`, in their order."""
 
     __slots__ = (
+        "audit",
         "excused_seconds",
         "impersonator",
         "info",
@@ -64,6 +66,8 @@ class Call:
         self.user: User = ANONYMOUS
         self.impersonator: User | None = None
         """Who asks in truth, when they act as `user`."""
+        self.audit: Record | None = None
+        """What the audit log tells of it, if anything."""
         self.row: Resource = None  # type: ignore[assignment]
         """Set for every resource request before a handler sees it."""
         self.subresource: Subresource | None = None
@@ -84,6 +88,16 @@ class Call:
     @property
     def dry_run(self) -> bool:
         return "All" in self.request.query.get("dryRun", ())
+
+    def note_body(self, body: Any) -> None:
+        """Shows the audit log what was sent."""
+        if self.audit is not None and self.audit.wants_request and self.audit.request_object is None:
+            self.audit.request_object = body
+
+    def annotate(self, key: str, value: str) -> None:
+        """Says something to the audit log, the first word on a key counting."""
+        if self.audit is not None:
+            self.audit.annotations.setdefault(key, value)
 
     def warn(self, text: str) -> None:
         """Adds a `Warning: 299` header to the answer; each text once."""

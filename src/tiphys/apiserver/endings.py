@@ -17,7 +17,11 @@ def end(call: Call, response: Response) -> Response:
     server = call.server
     finish(call, response)
     headers = response.headers
-    headers.append(("audit-id", call.request.headers.get("audit-id") or server.new_audit_id()))
+    if server.auditor is not None:
+        server.auditor.end(call, response)
+    record = call.audit
+    identifier = record.identifier if record is not None else call.request.headers.get("audit-id")
+    headers.append(("audit-id", identifier or server.new_audit_id()))
     if server.cross_origin is not None:
         headers += server.cross_origin.headers(call.request)
     seat = call.seat

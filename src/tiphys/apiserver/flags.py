@@ -47,6 +47,11 @@ class Flag:
 
 FLAGS = (
     Flag("anonymous-auth", _boolean, "anonymous_auth"),
+    Flag("audit-log-maxage", _count, "audit_log_max_age_days"),
+    Flag("audit-log-maxbackup", _count, "audit_log_max_backups"),
+    Flag("audit-log-maxsize", _count, "audit_log_max_megabytes"),
+    Flag("audit-log-path", str, "audit_log_path"),
+    Flag("audit-policy-file", str, "audit_policy_file"),
     Flag("authorization-mode", _words, "authorization_mode", repeats=True),
     Flag("cors-allowed-origins", _words, "cors_allowed_origins", repeats=True),
     Flag("disable-admission-plugins", _words, "disable_admission_plugins", repeats=True),

@@ -74,6 +74,7 @@ def read_patch(call: Call, form: Form) -> Patch:
     if media == APPLY:
         return _read_apply(call, form)
     body = parse_json(call.request.body)
+    call.note_body(body)
     if media != JSON_PATCH and not isinstance(body, dict):
         raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
 
@@ -168,6 +169,7 @@ def _read_apply(call: Call, form: Form) -> Patch:
     applied, repeated = read_yaml(call.request.body)
     if applied is None:
         applied = {}
+    call.note_body(applied)
     if not isinstance(applied, dict):
         raise errors.bad_request(
             "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "

@@ -29,13 +29,19 @@ Answer = Response | Awaitable[Response | None] | None
 Step = Callable[[Call], Answer]
 
 
+def audit(call: Call) -> None:
+    """Begins to write the request down, where a policy asks for it."""
+    if call.server.auditor is not None:
+        call.server.auditor.begin(call)
+
+
 def find_server(call: Call) -> None:
     """Whether another API server serves what is asked for: its paths mean what it says they mean."""
     call.remote = call.server.aggregator.remote_of(call)
 
 
 def find_resource(call: Call) -> None:
-    """Which row and subresource the path means; an unknown one is 404 before anything else is asked."""
+    """Which row and subresource the path means; to those who may not use it, an unknown one is as forbidden as a known one."""
     info = call.info
     if not info.is_resource or call.remote is not None:
         return
@@ -89,11 +95,12 @@ STEPS: tuple[Step, ...] = (
     answer_preflight,
     read_timeout,
     authenticate,
+    audit,
     impersonate,
     take_seat,
+    authorize,
     find_server,
     find_resource,
-    authorize,
     delegate,
     serve_path,
     negotiate,

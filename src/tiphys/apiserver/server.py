@@ -16,6 +16,7 @@ from tiphys.api.types import TYPES
 from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
+from tiphys.apiserver.audit.auditor import auditor
 from tiphys.apiserver.authentication import TokenReader
 from tiphys.apiserver.authentication import setup as authentication
 from tiphys.apiserver.authorization.modes import authorizers
@@ -110,6 +111,7 @@ class APIServer:
         """Whose word about users is believed; None: nobody's."""
         self.anonymous_paths: frozenset[str] | None = None if settings.anonymous_auth else frozenset()
         """Where those without credentials are let in; None: everywhere, as far as roles allow."""
+        self.auditor = auditor(settings, self.clock.now)
         self.rbac = RBAC(self.writes.cache)
         self.authorizer = authorizers(settings.authorization_mode, self.writes.cache, self.rbac)
         self.service_dialer = ServiceDialer(self.writes.cache, connect)
@@ -266,3 +268,5 @@ class APIServer:
         await self.webhooks.close()
         self.kinds.close()
         self.cache.close()
+        if self.auditor is not None:
+            self.auditor.close()

@@ -43,6 +43,11 @@ class Settings:
     requestheader_uid_headers: tuple[str, ...] = ("X-Remote-Uid",)
     requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
     requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
+    audit_policy_file: str = ""
+    audit_log_path: str = ""
+    audit_log_max_megabytes: int = 100
+    audit_log_max_backups: int = 0
+    audit_log_max_age_days: int = 0
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()

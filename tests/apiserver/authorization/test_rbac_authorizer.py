@@ -195,3 +195,15 @@ async def test_only_administrators_make_roles_of_roles(client: Client) -> None:
     role = {"metadata": {"name": "sum"}, "aggregationRule": {"clusterRoleSelectors": selectors}}
     # "*" on every resource includes the verb escalate, which is asked first.
     assert (await eve(client).call("POST", f"{RBAC}/clusterroles", role)).status == 201
+
+
+async def test_what_one_may_not_use_is_forbidden_whether_it_exists_or_not(client: Client) -> None:
+    assert (await eve(client).call("GET", "/apis/nope.example.com/v1/things")).status == 403
+    assert (await client.call("GET", "/apis/nope.example.com/v1/things")).status == 404
+
+
+async def test_a_namespace_is_in_itself(client: Client) -> None:
+    """`view` in a namespace lets one get the namespace, too."""
+    await bind(client, [rule("get", "namespaces")])
+    assert (await eve(client).call("GET", "/api/v1/namespaces/default")).status == 200
+    assert (await eve(client).call("GET", "/api/v1/namespaces/kube-system")).status == 403

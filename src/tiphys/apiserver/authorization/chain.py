@@ -98,6 +98,9 @@ async def authorize_create(call: Call) -> None:
 
 
 def _enforce(call: Call, decision: Decision) -> None:
+    if call.audit is not None:
+        call.annotate("authorization.k8s.io/decision", "allow" if decision.allowed else "forbid")
+        call.annotate("authorization.k8s.io/reason", decision.reason)
     if not decision.allowed:
         raise refusal(call.user, call.info, decision.reason)
 
