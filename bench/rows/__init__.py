@@ -1,6 +1,6 @@
 """All rows, in the order in which they are printed: one file for each noun, one function for each figure."""
 
-from bench.rows import control_plane, nodes, pods, requests, starts, store, testing
+from bench.rows import control_plane, custom_resources, nodes, pods, requests, starts, store, testing
 
 ROWS = [
     *starts.ROWS,
@@ -8,6 +8,7 @@ ROWS = [
     *nodes.ROWS,
     *pods.ROWS,
     *requests.ROWS,
+    *custom_resources.ROWS,
     *store.ROWS,
     *testing.ROWS,
 ]

@@ -19,9 +19,10 @@ from tiphys.apiserver.cache import DELETED, Event, ResourceCache, resource_prefi
 from tiphys.apiserver.customresources.conversion import WebhookConverter
 from tiphys.apiserver.customresources.reading import Converter, VersionReading
 from tiphys.apiserver.customresources.rows import Kind, VersionSchema, kind_of
-from tiphys.apiserver.customresources.status import is_served, is_terminating
+from tiphys.apiserver.customresources.status import is_served, is_terminating, waits_for_names
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.metadata import random_uid
+from tiphys.machinery.gvk import GroupVersion
 
 if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
@@ -38,8 +39,11 @@ class Entry:
     group: str
     accepted: Object
     digest: bytes
+    versions: tuple[str, ...] = ()
+    """Those that shall be served."""
     kind: Kind | None = None
     terminating: bool = False
+    waits_for_names: bool = False
 
 
 class Kinds:
@@ -76,8 +80,19 @@ class Kinds:
             entry.accepted for name, entry in self._entries.items() if entry.group == group and name != but
         )
 
-    def others(self, group: str, *, but: str) -> list[str]:
-        return [name for name, entry in self._entries.items() if entry.group == group and name != but]
+    def waiting(self, group: str) -> list[str]:
+        """Definitions of a group that did not get all the names that they want."""
+        return [
+            name for name, entry in self._entries.items() if entry.waits_for_names and entry.group == group
+        ]
+
+    def group_versions(self) -> set[GroupVersion]:
+        """Every group version that a definition wants to be served in."""
+        return {
+            GroupVersion(entry.group, version)
+            for entry in self._entries.values()
+            for version in entry.versions
+        }
 
     def kind(self, name: str) -> Kind | None:
         entry = self._entries.get(name)
@@ -91,6 +106,8 @@ class Kinds:
         digest = _digest([spec, accepted])
         before = self._entries.get(name)
         entry = Entry(spec["group"], accepted, digest, terminating=is_terminating(definition))
+        entry.versions = tuple(each["name"] for each in spec["versions"] if each.get("served"))
+        entry.waits_for_names = waits_for_names(definition)
         self._entries[name] = entry
         if not is_served(definition):
             self._replace(before, None)

@@ -115,8 +115,9 @@ class Lifecycle:
 
     def _free_names(self, name: str) -> None:
         """Other definitions of the group may have waited for a name of this one."""
-        for other in self._kinds.others(name.partition(".")[2], but=name):
-            self._add(other)
+        for other in self._kinds.waiting(name.partition(".")[2]):
+            if other != name:
+                self._add(other)
 
     async def _write(self, name: str, change: Callable[[Object], Object]) -> bool:
         """False: it is gone, or somebody else writes it all the time (then its events bring it back)."""

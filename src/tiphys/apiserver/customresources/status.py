@@ -159,6 +159,11 @@ def is_served(definition: Object) -> bool:
     return meta.is_condition_true(meta.conditions(definition), ESTABLISHED)
 
 
+def waits_for_names(definition: Object) -> bool:
+    condition = meta.find_condition(meta.conditions(definition), NAMES_ACCEPTED)
+    return condition is not None and condition["status"] != "True"
+
+
 def is_terminating(definition: Object) -> bool:
     return meta.is_condition_true(meta.conditions(definition), TERMINATING)
 
