@@ -20,20 +20,20 @@ def test_walk(cluster: Cluster, namespace: str, tmp_path: Path, path: Path) -> N
     Walker(cluster, namespace, tmp_path).walk(load(path))
 
 
-@pytest.mark.parametrize("target", ["pod/web", "service/web", "deployment/web"])
-def test_port_forward(cluster: Cluster, namespace: str, target: str) -> None:
+@pytest.mark.parametrize("kind", ["pod", "service", "deployment"])
+def test_port_forward(cluster: Cluster, namespace: str, kind: str) -> None:
     at = ("-n", namespace)
-    if target.startswith("deployment"):
+    if kind == "deployment":
         cluster.kubectl("create", "deployment", "web", "--image=busybox", *at, "--", "sh", "-c", SERVER)
         cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s", *at)
     else:
         cluster.kubectl("run", "web", "--image=busybox", "--port=8080", *at, "--", "sh", "-c", SERVER)
         cluster.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=60s", *at)
         cluster.kubectl("expose", "pod", "web", "--port=80", "--target-port=8080", *at)
-    port = "80" if target.startswith("service") else "8080"
+    port = "80" if kind == "service" else "8080"
     kubeconfig = str(cluster.home / "tiphys" / cluster.name / "kubeconfig")
     with subprocess.Popen(
-        [str(KUBECTL), "port-forward", target, f":{port}", *at],
+        [str(KUBECTL), "port-forward", f"{kind}/web", f":{port}", *at],
         stdout=subprocess.PIPE,
         text=True,
         env={**cluster.environment, "KUBECONFIG": kubeconfig},
