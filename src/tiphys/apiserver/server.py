@@ -114,6 +114,7 @@ class APIServer:
         self.auditor = auditor(settings, self.clock.now)
         self.rbac = RBAC(self.writes.cache)
         self.authorizer = authorizers(settings.authorization_mode, self.writes.cache, self.rbac)
+        self.metrics = metrics or Registry()
         self.service_dialer = ServiceDialer(self.writes.cache, connect)
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)
@@ -123,7 +124,6 @@ class APIServer:
         self.kinds = Kinds(self)
         self.component_checks: dict[str, Callable[[], str]] = {}
         self.started = False
-        self.metrics = metrics or Registry()
         self._compactor: asyncio.Task[None] | None = None
         self._make_outer_steps(settings)
 

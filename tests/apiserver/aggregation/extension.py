@@ -201,7 +201,10 @@ async def extension_server(home: Path, names: tuple[str, ...]) -> AsyncIterator[
     )
     extension = Extension(front_proxy, own.certificate_file.read_bytes())
     context = server_context(
-        str(own.certificate("server")), str(own.key("server")), str(proxy.certificate_file), ("http/1.1",)
+        str(own.certificate("server")),
+        str(own.key("server")),
+        str(proxy.certificate_file),
+        alpn=("http/1.1",),
     )
     server = Server(extension.handle, ssl_context=context)
     extension.port = (await server.listen(host="127.0.0.1", port=0)).port

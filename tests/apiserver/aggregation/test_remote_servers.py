@@ -127,6 +127,10 @@ async def test_what_is_missing_is_said_in_upstreams_words(world: World) -> None:
     assert await world.settled("MissingEndpoints") == (
         'endpointslices for service/wardle in "default" have no addresses with port name "api"'
     )
+    told = world.server.metrics.render().decode()
+    assert f'aggregator_unavailable_apiservice{{name="{NAME}"}} 1' in told
+    assert 'aggregator_unavailable_apiservice{name="v1.apps"} 0' in told
+    assert f'aggregator_unavailable_apiservice_total{{name="{NAME}",reason="ServiceNotFound"}} 1' in told
     slice_ready = {"endpoints": [{"addresses": ["10.91.0.9"], "conditions": {"ready": True}}]}
     await world.client.patch(f"{SLICES}/wardle-1", slice_ready)
     assert await world.settled("Passed") == "all checks passed"

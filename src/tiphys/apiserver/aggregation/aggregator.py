@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tiphys.apiserver.aggregation.availability import LOCAL, Finding, with_finding
+from tiphys.apiserver.aggregation.metrics import AvailabilityMetrics
 from tiphys.apiserver.aggregation.priorities import Priority, service_name
 from tiphys.apiserver.aggregation.registration import Registration
 from tiphys.apiserver.aggregation.remote import Remote
@@ -41,6 +42,7 @@ class Aggregator:
         self.services = APIServices(server.writes.cache(GROUP, PLURAL))
         self.services.on_change(self._service_changed)
         self.registration = Registration(server)
+        self._metrics = AvailabilityMetrics(server.metrics, self.services)
         self._stops = [server.writes.cache(*each).watch(_Behind(self)) for each in _BEHIND]
 
     @property
@@ -145,6 +147,7 @@ class Aggregator:
             return
         row = server.scheme.by_resource(GROUP, "v1", PLURAL)
         assert row is not None
+        self._metrics.found(service_name(version), finding)
         call = server.internal_call(row, "", service_name(version), subresource="status")
         try:
             await server.writes.update(
