@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 Config = dict[str, Any]
 _SECTIONS = ("clusters", "users", "contexts")
 LOCK_SECONDS = 2.0
@@ -57,6 +55,8 @@ def default_path(environment: Mapping[str, str]) -> Path:
 
 def load(path: Path) -> Config:
     """The file as a dict. KubeconfigError when it cannot be read or is no kubeconfig."""
+    import yaml  # who only makes one needs none
+
     try:
         config = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -153,6 +153,8 @@ def remove(existing: Config, name: str) -> Config:
 
 def save(path: Path, config: Config) -> None:
     """Replaces the file in one step, readable only by its owner: a reader never sees half of it."""
+    import yaml
+
     # A symbolic link (a dotfile manager's) stays a link: what it points to is replaced.
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -17,7 +17,6 @@ from tiphys.api.resource import Object
 from tiphys.machinery import meta
 from tiphys.machinery.errors import Path
 from tiphys.machinery.quoting import quote
-from tiphys.machinery.structural import non_structural_reasons
 
 ESTABLISHED, NAMES_ACCEPTED, NON_STRUCTURAL, APPROVAL = (
     "Established",
@@ -129,6 +128,8 @@ def _non_structural(conditions: Sequence[Object], spec: Object, now: datetime) -
         if meta.find_condition(conditions, NON_STRUCTURAL) is None:
             return conditions
         return meta.remove_condition(conditions, NON_STRUCTURAL)
+    from tiphys.machinery.structural import non_structural_reasons
+
     reasons: list[str] = []
     for position, version in enumerate(spec["versions"]):
         schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
