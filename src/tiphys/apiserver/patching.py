@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tiphys.api.resource import Object, Schema
+from tiphys.api.resource import Object
 from tiphys.api.types import schema_of
-from tiphys.apiserver.bodies import canonical, content_type, expect_kind, parse_json, read_yaml
+from tiphys.apiserver.bodies import content_type, expect_kind, parse_json, read_yaml
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.options import IGNORE, STRICT, WARN, field_validation
+from tiphys.apiserver.patch_results import Form, Said, applied_object, patched
 from tiphys.apiserver.requests import query_bool
 from tiphys.machinery import errors
-from tiphys.machinery.apply import Target, apply
-from tiphys.machinery.gvk import GroupKind, GroupVersionKind
+from tiphys.machinery.apply import apply
 from tiphys.machinery.patches.errors import PatchError, json_kind, patch_status
 from tiphys.machinery.patches.json_patch import apply_json_patch
 from tiphys.machinery.patches.merge_patch import apply_merge_patch
 from tiphys.machinery.patches.strategic import apply_strategic_patch
-from tiphys.machinery.quoting import go_json, go_print
-from tiphys.machinery.schema import DecodeError
 from tiphys.machinery.schema.checking import repeated_names
 
 JSON_PATCH = "application/json-patch+json"
@@ -29,20 +26,7 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 _OPERATION = frozenset({"op", "path", "from", "value"})
-_MISMATCH = re.compile(
-    r"json: cannot unmarshal (\w+)(?: [^ ]+)? into Go (?:struct field [^ ]+|value) of type ([^ ]+)"
-)
-_GO_KINDS = {"array": "slice", "number": "int64", "object": "map"}
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What is patched: the object itself, or what a subresource shows of it."""
-
-    kind: GroupVersionKind
-    schema: Schema
-    target: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +61,12 @@ def read_patch(call: Call, form: Form) -> Patch:
     call.note_body(body)
     if media != JSON_PATCH and not isinstance(body, dict):
         raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
-
     complaints = [] if field_validation(call) == IGNORE else _complaints(call.request.body, body, media)
+    said = Said(complaints, body if media == STRATEGIC else None)
 
     def change(old: Object) -> Object:
-        owners = old["metadata"].get("managedFields")
-        new = _patched(old, body, media, form)
-        metadata = new.get("metadata") if isinstance(new, dict) else None
-        untouched = owners and isinstance(metadata, dict) and metadata.get("managedFields") is owners
-        if untouched and metadata is not None:  # then nobody need look at them again
-            new = {**new, "metadata": {key: each for key, each in metadata.items() if each is not owners}}
-        checked = _checked(call, new, form, complaints, body if media == STRATEGIC else None)
-        if untouched:
-            checked["metadata"]["managedFields"] = owners
-        return checked
+        new = expect_kind(_patched(old, body, media, form), form.kind)
+        return patched(call, form, (old, new), said)
 
     return Patch(change)
 
@@ -106,51 +82,11 @@ def _complaints(source: bytes, body: Any, media: str) -> list[str]:
     return [f"json patch {complaint}" for complaint in found]
 
 
-def _checked(call: Call, new: Any, form: Form, complaints: list[str], strategic: Object | None) -> Object:
-    """The object after a patch, in canonical form. Raises 422 in the words that upstream has for patches."""
-    obj = expect_kind(new, form.kind)
-    mode = field_validation(call)
-    try:
-        result = form.schema.check(obj)
-    except DecodeError as error:
-        detail = str(error) if strategic is None else _from_unstructured(str(error))
-        raise _invalid_patch(obj, strategic, detail) from None
-    if mode != IGNORE and (complaints or result.complaints):
-        found = [*complaints, *result.complaints]
-        if mode == STRICT:
-            raise _invalid_patch(obj, strategic, f"strict decoding error: {', '.join(found)}")
-        for complaint in found:
-            call.warn(complaint)
-    return canonical(result, obj, form.kind)
-
-
-def _invalid_patch(patched: Object, strategic: Object | None, detail: str) -> errors.StatusError:
-    """Upstream shows a strategic merge patch itself, of the others what they make of the object."""
-    shown = go_json(patched) if strategic is None else go_print(strategic)
-    return errors.invalid(
-        GroupKind("", ""), "", [errors.FieldError.invalid(errors.Path("patch"), shown, detail)]
-    )
-
-
-def _from_unstructured(complaint: str) -> str:
-    """A wrong type in the words of the converter that upstream sends strategic patches through."""
-    match = _MISMATCH.fullmatch(complaint)
-    if match is None:
-        return complaint
-    found, wanted = match.groups()
-    kind = _GO_KINDS.get(found, found)
-    if wanted.startswith("[]"):
-        return f"cannot restore slice from {kind}"
-    if wanted.startswith("map["):
-        return f"cannot restore map from {kind}"
-    return f"cannot restore struct from: {kind}" if "." in wanted else f"unrecognized type: {wanted}"
-
-
 def _patched(old: Object, body: Any, media: str, form: Form) -> Object:
     try:
         if media == JSON_PATCH:
-            patched: Object = apply_json_patch(old, body)
-            return patched
+            found: Object = apply_json_patch(old, body)
+            return found
         if media == MERGE_PATCH:
             return apply_merge_patch(old, body)
         return apply_strategic_patch(old, body, form.schema.patch)
@@ -180,7 +116,7 @@ def _read_apply(call: Call, form: Form) -> Patch:
         new = apply(form.target, live, applied, manager, force=force, now=call.server.clock.now())
         if repeated:
             _complain(call, repeated)
-        return new if new is live else _typed(form, new)
+        return new if new is live else applied_object(form, live, new)
 
     return Patch(change, lambda: change(None))
 
@@ -191,24 +127,3 @@ def _complain(call: Call, repeated: list[str]) -> None:
         raise errors.bad_request(f"error strict decoding YAML: {text}")
     if field_validation(call) == WARN:
         call.warn(text)
-
-
-def _typed(form: Form, obj: Object) -> Object:
-    """An object after an apply in canonical form. Its owners are ours: nobody need look at them again."""
-    metadata = obj["metadata"]
-    owners = metadata.pop("managedFields", None)
-    try:
-        result = form.schema.check(obj)
-    except DecodeError as error:
-        name = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
-        version = form.kind.group_version
-        # Upstream has no reason for it, hence 500.
-        raise errors.StatusError(
-            500,
-            "",
-            f"failed to convert new object ({name}; {form.kind}) to proper version ({version}): {error}",
-        ) from None
-    typed = result.object
-    if owners is not None:
-        typed["metadata"]["managedFields"] = owners
-    return typed

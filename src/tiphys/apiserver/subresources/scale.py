@@ -13,7 +13,8 @@ from tiphys.api.resource import Column, Object, Resource, Table
 from tiphys.api.types import schema_named
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.patching import Form, read_patch
+from tiphys.apiserver.patch_results import Form
+from tiphys.apiserver.patching import read_patch
 from tiphys.apiserver.records import Record, encode_stored, with_version
 from tiphys.apiserver.registry.metadata import check_name
 from tiphys.apiserver.registry.owners import field_path, manager_of

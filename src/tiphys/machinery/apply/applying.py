@@ -99,7 +99,7 @@ def _claim(target: Target, applied: Object) -> _Claim:
     """The fields that are applied. StatusError: the object does not fit its schema."""
     reader = FieldReader()
     try:
-        fields = reader.read(target.shape, applied)
+        fields = reader.read_object(target.shape, applied)
     except ValueError:
         raise _unfit("patch", applied, validate(target.shape, applied)) from None
     if reader.is_odd:

@@ -147,13 +147,19 @@ def _canonical(element: str) -> str:
 
 def ordered(level: FieldSet) -> FieldSet:
     """One level (not what is below it) in upstream's order."""
-    names = list(level)
-    if len(names) < 2:
+    if len(level) < 2:
         return level
+    names = tuple(level)
+    wanted = _in_order(names)
+    return level if wanted is names or wanted == names else {name: level[name] for name in wanted}
+
+
+@lru_cache(maxsize=4096)  # the same fields are there again and again
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
     wanted = sorted(names)
     if wanted[-1] >= "g":  # not only `.` and `f:`, whose order is that of their text
         wanted = sorted(names, key=_order)
-    return level if wanted == names else {name: level[name] for name in wanted}
+    return tuple(wanted)
 
 
 @lru_cache(maxsize=8192)

@@ -113,8 +113,9 @@ class Granular(Shape):
         return plain_type(self.item) if self.item is not None and not self.fields else None
 
     @cached_property
-    def flat(self) -> dict[tuple[Any, ...], dict[str, Any]]:
-        """What objects set in which nothing is nested, by their names and the types of their values: few forms, many objects."""
+    def flat(self) -> dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any]]]:
+        """What objects set in which nothing is nested, by their names and the types of their values: few forms, many
+        objects. As an object, and as an element of a list."""
         return {}
 
     @cached_property

@@ -8,7 +8,10 @@ lists that came into being, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from tiphys.machinery.apply.fieldset import MEMBER, FieldSet, ordered
 from tiphys.machinery.apply.shapes import (
@@ -41,6 +44,13 @@ def fields_of(shape: Shape, value: Any) -> FieldSet:
     return FieldReader().read(shape, value)
 
 
+@lru_cache(maxsize=128)
+def _read_part(shape: Shape, source: bytes) -> tuple[FieldSet, bool, bool]:
+    """What a part of an object sets, and what FieldReader notes about it."""
+    reader = FieldReader()
+    return reader.read(shape, orjson.loads(source)), reader.has_nulls, reader.is_odd
+
+
 class FieldReader:
     """Reads what a value sets, and notes on the way whether it needs a closer look."""
 
@@ -70,6 +80,29 @@ class FieldReader:
             self.is_odd = True
         return {}
 
+    def read_object(self, shape: Shape, obj: dict[str, Any]) -> FieldSet:
+        """As `read`, of a whole object: what somebody applies again and again is remembered by its large parts."""
+        if not isinstance(shape, Granular) or shape.item is not None:
+            return self.read(shape, obj)
+        small: dict[str, Any] = {}
+        large: dict[str, Any] = {}
+        for name, value in obj.items():
+            declared = shape.fields.get(name)
+            is_large = declared is not None and name != "metadata" and type(value) is dict and bool(value)
+            (large if is_large else small)[name] = value
+        fields = dict(self._read_fields(shape, small))
+        for name, value in large.items():
+            element, child, _, _ = shape.fields[name]
+            try:
+                below, has_nulls, is_odd = _read_part(child, orjson.dumps(value))
+            except TypeError:  # nested too deeply to be written
+                below, has_nulls, is_odd = self.read(child, value), self.has_nulls, self.is_odd
+            self.has_nulls |= has_nulls
+            self.is_odd |= is_odd
+            if below or child.atomic:
+                fields[element] = below
+        return ordered(fields)
+
     def _read_map(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
         plain_item = shape.plain_item
         if plain_item is not None:
@@ -78,20 +111,21 @@ class FieldReader:
             return self._read_fields(shape, value)
         if shape.item is not None:
             return self._read_fields(shape, value)
+        return self._read_object(shape, value)[0]
+
+    def _read_object(self, shape: Granular, value: dict[str, Any]) -> tuple[FieldSet, FieldSet]:
+        """What an object of declared fields sets, and the same as an element of a list."""
         form = (*value, *map(type, value.values()))
         known = shape.flat.get(form)
         if known is not None:
             return known
-        odd = self.is_odd
+        odd, self.is_odd = self.is_odd, False
         fields = self._read_fields(shape, value)
-        if (
-            len(shape.flat) < _FLAT_FORMS
-            and not odd
-            and not self.is_odd
-            and _PLAIN.issuperset(form[len(value) :])
-        ):
-            shape.flat[form] = fields
-        return fields
+        found = fields, {MEMBER: {}, **fields} if fields else {}
+        if not self.is_odd and len(shape.flat) < _FLAT_FORMS and _PLAIN.issuperset(form[len(value) :]):
+            shape.flat[form] = found
+        self.is_odd |= odd
+        return found
 
     def _read_fields(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
         fields: FieldSet = {}
@@ -120,15 +154,21 @@ class FieldReader:
 
     def _read_list(self, shape: KeyedList, value: list[Any]) -> FieldSet:
         fields: FieldSet = {}
+        inner = shape.item
         for item in value:
             element = shape.element_of(item)
             if element in fields:  # not to be told from each other: owned as one
                 self.is_odd = True
                 fields[element] = {}
             else:
-                below = self.read(shape.item, item)
-                fields[element] = {MEMBER: {}, **below} if below else {}
+                fields[element] = self._read_element(inner, item)
         return ordered(fields)
+
+    def _read_element(self, shape: Shape, item: Any) -> FieldSet:
+        if isinstance(shape, Granular) and shape.item is None and type(item) is dict:
+            return self._read_object(shape, item)[1]
+        below = self.read(shape, item)
+        return {MEMBER: {}, **below} if below else {}
 
     def _read_set(self, shape: ValueSet, value: list[Any]) -> FieldSet:
         fields: FieldSet = {shape.element_of(item): {} for item in value}
