@@ -17,13 +17,13 @@ $(DEV): requirements-dev.lock requirements.lock requirements-programs.lock
 	cp requirements.lock $(VENV)/.tiphys-lock
 	cp requirements-dev.lock $(DEV)
 
-check: $(DEV)  ## format, lint, types, who imports whom, the shape of the code
+check: $(DEV)  ## format, lint, types, who imports whom, the shape of the code, flow.md
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > .import-linter.out || { cat .import-linter.out; exit 1; }
 	rm -f .import-linter.out
-	$(BIN)/python -m pytest -q tests/test_tidy.py
+	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_flow_docs.py
 
 unit: $(DEV)  ## every test that needs no containers
 	$(BIN)/python -m pytest -q -m "not real"

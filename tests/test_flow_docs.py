@@ -47,7 +47,8 @@ def test_the_steps_are_the_pipelines_in_its_order() -> None:
 
     (hop,) = [line for line in re.split(r"\n\d+\. ", TEXT) if "pipeline.STEPS" in line]
     named = [word for word in re.findall(r"`(\w+)`", hop) if word in {step.__name__ for step in STEPS}]
-    assert named == [step.__name__ for step in STEPS]
+    steps = [step.__name__ for step in STEPS]
+    assert named == steps, f"name the steps of hop 2 of docs/flow.md in this order: {steps}"
 
 
 @pytest.mark.parametrize("path", re.findall(r"`(api/[\w/.]+\.types)`", TEXT))
