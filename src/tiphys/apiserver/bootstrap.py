@@ -36,7 +36,7 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
         await server.upkeep.maintain()
     await _ensure(server, "", "v1", "services", _service(server), "default")
     await server.aggregator.registration.sync()
-    config = authentication_config(server.front_proxy, server.client_ca)
+    config = authentication_config(server.settings)
     if config:
         await _replace(
             server, "", "configmaps", {"metadata": {"name": CONFIG_MAP}, "data": config}, "kube-system"

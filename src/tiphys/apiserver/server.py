@@ -86,7 +86,6 @@ class APIServer:
         self.kubelet_client = kubelet_client
         self.advertised = settings.advertised
         self.front_proxy = settings.front_proxy
-        self.client_ca = settings.client_ca
         self.cache = WatchCache(store, self.clock)
         # Generated names must differ, not be secret: asking the kernel for each letter costs more than all the rest of a name.
         chosen = names or random.Random(os.urandom(32))

@@ -5,6 +5,7 @@ import asyncio
 import base64
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from extension import (
 from served import Client, Object, running
 
 from tiphys.api.scheme import built_in
+from tiphys.apiserver.aggregation.identity import authentication_config
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery.meta import conditions, find_condition
 from tiphys.net.client import HTTPClient, HTTPClientError
@@ -451,6 +453,23 @@ async def test_others_find_in_a_config_map_whom_to_believe(world: World) -> None
         "requestheader-uid-headers": '["X-Remote-Uid"]',
         "requestheader-username-headers": '["X-Remote-User"]',
     }
+
+
+def test_proxies_of_others_are_believed_beside_our_own(world: World, tmp_path: Path) -> None:
+    others = tmp_path / "others.crt"
+    others.write_text("OTHERS")
+    settings = replace(
+        world.server.settings,
+        requestheader_client_ca_file=str(others),
+        requestheader_allowed_names=("gate",),
+        requestheader_group_headers=("X-Groups",),
+    )
+    data = authentication_config(settings)
+    assert data["requestheader-allowed-names"] == '["front-proxy-client", "gate"]'
+    assert data["requestheader-client-ca-file"] == f"{world.extension.front_proxy.authority.decode()}OTHERS"
+    assert data["requestheader-group-headers"] == '["X-Remote-Group", "X-Groups"]'
+    anybody = replace(settings, requestheader_allowed_names=())
+    assert authentication_config(anybody)["requestheader-allowed-names"] == "[]"
 
 
 def admin() -> Any:

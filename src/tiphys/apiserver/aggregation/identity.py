@@ -9,12 +9,18 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.call import User
 from tiphys.net.tls import client_context
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.settings import Settings
 
 USER, GROUP, UID, EXTRA = "X-Remote-User", "X-Remote-Group", "X-Remote-Uid", "X-Remote-Extra-"
 CONFIG_MAP = "extension-apiserver-authentication"
@@ -80,22 +86,31 @@ def is_identity_header(name: str) -> bool:
 _CLAIMS = frozenset({USER.lower(), GROUP.lower(), UID.lower()})
 
 
-def authentication_config(front_proxy: FrontProxy | None, client_ca: bytes) -> dict[str, str]:
-    """The data of the ConfigMap in kube-system that extension servers read at their start."""
+def authentication_config(settings: Settings) -> dict[str, str]:
+    """The data of the ConfigMap in kube-system that extension servers read at their start: whom this server believes, and
+    that it is itself one of those whom they shall believe."""
     data = {}
-    if client_ca:
-        data["client-ca-file"] = client_ca.decode()
-    if front_proxy is not None:
-        data |= {
-            "requestheader-allowed-names": _list(front_proxy.name),
-            "requestheader-client-ca-file": front_proxy.authority.decode(),
-            "requestheader-extra-headers-prefix": _list(EXTRA),
-            "requestheader-group-headers": _list(GROUP),
-            "requestheader-uid-headers": _list(UID),
-            "requestheader-username-headers": _list(USER),
-        }
-    return data
+    front_proxy, others = settings.front_proxy, settings.requestheader_client_ca_file
+    if settings.client_ca:
+        data["client-ca-file"] = settings.client_ca.decode()
+    if front_proxy is None and not others:
+        return data
+    authorities = [front_proxy.authority.decode()] if front_proxy else []
+    allowed = [front_proxy.name] if front_proxy else []
+    if others:
+        authorities.append(Path(others).read_text())
+        # No name at all means any.
+        named = settings.requestheader_allowed_names
+        allowed = [*allowed, *(name for name in named if name not in allowed)] if named else []
+    return data | {
+        "requestheader-allowed-names": json.dumps(allowed),
+        "requestheader-client-ca-file": "".join(dict.fromkeys(authorities)),
+        "requestheader-extra-headers-prefix": _with(EXTRA, settings.requestheader_extra_headers_prefix),
+        "requestheader-group-headers": _with(GROUP, settings.requestheader_group_headers),
+        "requestheader-uid-headers": _with(UID, settings.requestheader_uid_headers),
+        "requestheader-username-headers": _with(USER, settings.requestheader_username_headers),
+    }
 
 
-def _list(name: str) -> str:
-    return json.dumps([name])
+def _with(own: str, others: Sequence[str]) -> str:
+    return json.dumps(list(dict.fromkeys([own, *others])))
