@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 from definitions import DEFINITIONS, GROUP, TABS, define, definition, redefine, tab, version
-from served import Client, Object, Watch
+from served import Answer, Client, Object, Watch
 from webhook_server import Webhook, certificate, webhook
 
 SECOND = TABS.replace("/v1/", "/v2/")
@@ -346,6 +346,33 @@ async def test_a_webhook_behind_a_service(client: Client, hook: Webhook) -> None
     outside = {"type": "ExternalName", "externalName": "localhost"}
     await client.create(services, {"metadata": {"name": "hook"}, "spec": outside})
     assert (await client.get(f"{SECOND}/a"))["spec"]["size"] == 3
+
+
+async def test_owners_of_fields_are_told_apart_in_their_own_versions(client: Client, hook: Webhook) -> None:
+    """What one owns in v1 as `replicas` is what another would take in v2 as `size`."""
+    await define(client, converting(hook))
+
+    async def apply(manager: str, target: str, wanted: Object, *, force: bool = False) -> Answer:
+        query = f"?fieldManager={manager}&force={str(force).lower()}"
+        return await client.call(
+            "PATCH", f"{target}/a{query}", wanted, content_type="application/apply-patch+yaml"
+        )
+
+    first = await apply("one", TABS, tab("a", replicas=1))
+    assert first.status == 201, first.body
+    second = {**tab("a", version="v2"), "spec": {"size": 2}}
+    fight = await apply("two", SECOND, second)
+    assert fight.status == 409, fight.body
+    assert fight.body["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
+    won = await apply("two", SECOND, second, force=True)
+    assert won.body["spec"]["size"] == 2
+    owners = {
+        each["manager"]: sorted(each["fieldsV1"]["f:spec"])
+        for each in (await client.get(f"{TABS}/a"))["metadata"]["managedFields"]
+    }
+    assert owners == {"one": ["f:cronSpec"], "two": ["f:size"]}
+    again = await client.patch(f"{TABS}/a", {"spec": {"image": "other"}})
+    assert again["spec"]["replicas"] == 2
 
 
 def webhook_of(wanted: Object) -> Object:

@@ -7,7 +7,7 @@ functions the row names. docs/add-a-kind.md is the checklist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,6 +80,17 @@ class Reading(Protocol):
 
     async def write(self, obj: Object) -> Object:
         """An object of this version, which stays as it is, in the version to be stored. Raises StatusError."""
+
+    def in_version(self, obj: Object, api_version: str) -> Object:
+        """An object as it is in another version: for who owns its fields there. Raises Unconverted."""
+
+
+class Unconverted(Exception):
+    """A webhook must be asked before this can go on: await `resolve` (which raises StatusError), and try again."""
+
+    def __init__(self, resolve: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("the object must be converted first")
+        self.resolve = resolve
 
 
 @dataclass(frozen=True, slots=True)

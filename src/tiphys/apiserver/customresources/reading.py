@@ -7,12 +7,17 @@ found, convert, prune in the version wanted. Nothing is defaulted after a conver
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
-from tiphys.api.resource import Object
+import orjson
+
+from tiphys.api.resource import Object, Unconverted
 from tiphys.apiserver.customresources.rows import VersionSchema
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.schema import DecodeError
+
+_REMEMBERED = 64
 
 
 class Converter(Protocol):
@@ -36,6 +41,8 @@ class VersionReading:
         self._api_version = api_version
         self._stored_api_version = stored_api_version
         self._converter = converter
+        self._converted: dict[tuple[bytes, str], Object] = {}
+        """What `in_version` was asked for lately."""
 
     def read(self, obj: Object) -> Object | None:
         if obj["apiVersion"] == self._api_version:
@@ -57,6 +64,23 @@ class VersionReading:
         else:
             converted = {**obj, "apiVersion": self._stored_api_version}
         return self._prune(converted)
+
+    def in_version(self, obj: Object, api_version: str) -> Object:
+        if obj["apiVersion"] == api_version:
+            return obj
+        if self._converter is None:
+            return {**obj, "apiVersion": api_version}
+        key = (orjson.dumps(obj), api_version)
+        found = self._converted.get(key)
+        if found is None:
+            raise Unconverted(partial(self._resolve, obj, key))
+        return found
+
+    async def _resolve(self, obj: Object, key: tuple[bytes, str]) -> None:
+        assert self._converter is not None
+        self._converted[key] = (await self._converter.convert([obj], key[1]))[0]
+        while len(self._converted) > _REMEMBERED:
+            del self._converted[next(iter(self._converted))]
 
     def _settle(self, obj: Object) -> Object:
         """An object with the fields that its own version has today, and their defaults."""

@@ -58,7 +58,7 @@ class Owners:
             except ValueError:
                 return None
             if other is not None and row.reading is not None and other.group_resource == row.group_resource:
-                return {**obj, "apiVersion": api_version} if obj else obj, schema_of(other).shape
+                return row.reading.in_version(obj, api_version) if obj else obj, schema_of(other).shape
             if other is None or self._scheme.stored_row(other) is not stored:
                 return None
             if obj:  # there is nothing yet of an object that is created

@@ -8,11 +8,11 @@ begins again from the new state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from tiphys.api.resource import Object, Resource, Rules, Validate
+from tiphys.api.resource import Object, Resource, Rules, Unconverted, Validate
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.admission.chain import Chain
@@ -156,7 +156,7 @@ class Writes:
         row, info = call.row, call.info
         for _ in range(CONFLICT_TRIES):
             record = self.cache_of(row).get(info.namespace, info.name)
-            with suppress(Conflict):  # a client that named a state is refused the next time round
+            try:
                 if record is None:
                     return await self._create_at(call, create, owned=owned), True
                 record = translated(row, record) or await translate_one(row, record)
@@ -165,6 +165,10 @@ class Writes:
                 new = change(convert_from_stored(row, after))
                 self._check_identity(row, new, old)
                 return await self._update_once(call, record, new, old, owned=owned, reviewed=reviewed), False
+            except Conflict:
+                continue  # a client that named a state is refused the next time round
+            except Unconverted as missing:
+                await missing.resolve()
         raise errors.conflict(row.group_resource, info.name)
 
     async def _create_at(self, call: Call, create: Callable[[], Object] | None, *, owned: bool) -> Record:
