@@ -19,7 +19,7 @@ from tiphys.apiserver.registry.metadata import check_name
 from tiphys.apiserver.registry.paging import read_options
 from tiphys.apiserver.selection import read_selection
 from tiphys.apiserver.subresources import SUBRESOURCES, VIRTUAL
-from tiphys.apiserver.views import ListMeta
+from tiphys.apiserver.views import ListMeta, many
 from tiphys.machinery import errors
 from tiphys.net.http import Response
 
@@ -179,7 +179,7 @@ async def _delete_collection(call: Call) -> Response:
                 raise
     view = reads.view(call)
     revision = call.server.cache.revision
-    return Response(200, [("content-type", view.content_type)], view.many(gone, ListMeta(revision)))
+    return Response(200, [("content-type", view.content_type)], many(view, gone, ListMeta(revision)))
 
 
 _GENERIC: dict[str, Handler] = {

@@ -6,7 +6,7 @@ requests with equal views share what was made of an event (`key` says which are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,9 +17,12 @@ from tiphys.api.resource import Resource
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.tables import TablePrinter
 from tiphys.machinery import yaml
-from tiphys.machinery.protobuf import watch_frame
+from tiphys.machinery.protobuf import list_envelope, watch_frame
+from tiphys.net.exchange import SLICE_BYTES
 
 Object = dict[str, Any]
+AT_ONCE = 64
+"""Records of a list that are made into bytes before others have their turn: a millisecond or two of the slowest view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,24 @@ class View(Protocol):
 
     def one(self, record: Record) -> bytes: ...
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes | Sequence[bytes]: ...
+    def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        """A whole list, made of a few records at a time."""
 
     def event(self, kind: str, record: Record, *, first: bool) -> bytes: ...
 
     def bookmark(self, mark: Object) -> bytes: ...
 
     def error(self, status: Object) -> bytes: ...
+
+
+def many(view: View, records: Sequence[Record], meta: ListMeta) -> bytes | Sequence[bytes]:
+    """A whole list; in pieces when it is large, for large joins cost more than many small writes."""
+    return joined(list(view.parts(records, meta)))
+
+
+def joined(pieces: list[bytes]) -> bytes | Sequence[bytes]:
+    """What is small enough for one write as one."""
+    return b"".join(pieces) if sum(map(len, pieces)) <= SLICE_BYTES else pieces
 
 
 class _JSONEvents:
@@ -76,24 +90,21 @@ class JSONView(_JSONEvents):
     def one(self, record: Record) -> bytes:
         return record.data
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes | Sequence[bytes]:
-        return list_pieces(
-            self.row.list_kind, self.row.api_version, meta, [self.one(record) for record in records]
-        )
+    def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        return self._parts(self.row.list_kind, self.row.api_version, records, meta)
+
+    def _parts(
+        self, kind: str, api_version: str, records: Sequence[Record], meta: ListMeta
+    ) -> Iterator[bytes]:
+        head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": meta.to_dict()})
+        yield head[:-1] + b',"items":['
+        for first in range(0, len(records), AT_ONCE):
+            part = b",".join([self.one(record) for record in records[first : first + AT_ONCE]])
+            yield b"," + part if first else part
+        yield b"]}\n"
 
     def event(self, kind: str, record: Record, *, first: bool) -> bytes:
         return b'{"type":"%b","object":%b}\n' % (kind.encode(), self.one(record))
-
-
-def list_pieces(kind: str, api_version: str, meta: ListMeta, items: list[bytes]) -> list[bytes]:
-    """A list as pieces of bytes that are never joined here: large joins cost more than many small writes."""
-    head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": meta.to_dict()})
-    pieces = [head[:-1] + b',"items":[']
-    for first in range(0, len(items), 64):
-        pieces.append(b",".join(items[first : first + 64]))
-        pieces.append(b",")
-    pieces[-1] = b"]}\n" if items else pieces[-1] + b"]}\n"
-    return pieces
 
 
 class ConvertedView(JSONView):
@@ -129,9 +140,8 @@ class MetadataView(JSONView):
     def mark(self, mark: Object) -> Object:
         return {**mark, "kind": "PartialObjectMetadata", "apiVersion": self._api_version}
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> Sequence[bytes]:
-        items = [self.one(record) for record in records]
-        return list_pieces("PartialObjectMetadataList", self._api_version, meta, items)
+    def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        return self._parts("PartialObjectMetadataList", self._api_version, records, meta)
 
 
 class TableView(_JSONEvents):
@@ -154,8 +164,14 @@ class TableView(_JSONEvents):
     def one(self, record: Record) -> bytes:
         return orjson.dumps(self._table([record], {"resourceVersion": str(record.revision)}))
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes:
-        return orjson.dumps(self._table(records, meta.to_dict()))
+    def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        empty = orjson.dumps(self._table([], meta.to_dict()))
+        yield empty.removesuffix(b"]}")
+        for first in range(0, len(records), AT_ONCE):
+            rows = self._table(records[first : first + AT_ONCE], {}, headers=False)["rows"]
+            part = orjson.dumps(rows)[1:-1]
+            yield b"," + part if first else part
+        yield b"]}"
 
     def bookmark(self, mark: Object) -> bytes:
         """A Table as well: its one row is that of an empty object."""
@@ -181,9 +197,8 @@ class YAMLView(_JSONEvents):
     def one(self, record: Record) -> bytes:
         return yaml.dump(orjson.loads(self._inner.one(record)))
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes:
-        whole = self._inner.many(records, meta)
-        return yaml.dump(orjson.loads(whole if isinstance(whole, bytes) else b"".join(whole)))
+    def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        yield yaml.dump(orjson.loads(b"".join(self._inner.parts(records, meta))))
 
     def event(self, kind: str, record: Record, *, first: bool) -> bytes:
         return b"---\n" + yaml.dump(orjson.loads(self._inner.event(kind, record, first=first)))
@@ -202,9 +217,16 @@ class ProtobufView:
     def one(self, record: Record) -> bytes:
         return self._encode(orjson.loads(self._inner.one(record)))
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes:
-        whole = self._inner.many(records, meta)
-        return self._encode(orjson.loads(whole if isinstance(whole, bytes) else b"".join(whole)))
+    def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        inner = self._inner
+        if not isinstance(inner, JSONView):
+            yield self._encode(orjson.loads(b"".join(inner.parts(records, meta))))
+            return
+        items: list[bytes] = []
+        for first in range(0, len(records), AT_ONCE):
+            items += [self.one(record) for record in records[first : first + AT_ONCE]]
+            yield b""  # the length of the whole comes first: nothing can be sent yet, but others may have their turn
+        yield from list_envelope(self._encode(orjson.loads(b"".join(inner.parts((), meta)))), items)
 
     def event(self, kind: str, record: Record, *, first: bool) -> bytes:
         return watch_frame(kind, self.one(record))

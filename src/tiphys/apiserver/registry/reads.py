@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, TypeAlias
@@ -40,6 +41,8 @@ from tiphys.apiserver.views import (
     TableView,
     View,
     YAMLView,
+    joined,
+    many,
 )
 from tiphys.apiserver.watch import Bookmarks, WatchStream
 from tiphys.machinery import errors
@@ -51,6 +54,7 @@ from tiphys.store.interface import FutureRevision
 WATCH_SECONDS = 1800.0
 """A watch without timeoutSeconds ends somewhere between this and twice as much, so that not all come back at once."""
 _SCAN = 500
+PACED_FROM = 200
 Selected: TypeAlias = tuple[Sequence[Record], ListMeta]
 Selecting: TypeAlias = Generator[Sequence[Record], Sequence[Record], Selected]
 """The way of a list: it yields records as they are stored, and is sent them in the version that is asked for."""
@@ -129,12 +133,23 @@ class Reads:
         found = self.select(call, options, selection)
         return self._show(call, found) if isinstance(found, tuple) else self._show_later(call, found)
 
-    def _show(self, call: Call, found: Selected) -> Response:
+    def _show(self, call: Call, found: Selected) -> Response | Awaitable[Response]:
         view = self.view(call)
-        return Response(200, [("content-type", view.content_type)], view.many(*found))
+        if len(found[0]) > PACED_FROM:
+            return self._show_paced(view, found)
+        return Response(200, [("content-type", view.content_type)], many(view, *found))
+
+    async def _show_paced(self, view: View, found: Selected) -> Response:
+        """A long list is made a part in each turn of the loop, so that nobody waits for all of it."""
+        pieces = []
+        for part in view.parts(*found):
+            pieces.append(part)
+            await asyncio.sleep(0)
+        return Response(200, [("content-type", view.content_type)], joined(pieces))
 
     async def _show_later(self, call: Call, found: Awaitable[Selected]) -> Response:
-        return self._show(call, await found)
+        shown = self._show(call, await found)
+        return shown if isinstance(shown, Response) else await shown
 
     def _check_known(self, options: ListOptions) -> None:
         newest = self._cache.revision

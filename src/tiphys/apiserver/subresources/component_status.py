@@ -5,7 +5,7 @@ from __future__ import annotations
 from tiphys.api.resource import Object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.records import Record, encode_stored, with_version
-from tiphys.apiserver.views import ListMeta
+from tiphys.apiserver.views import ListMeta, many
 from tiphys.machinery import errors
 from tiphys.net.http import Response
 
@@ -18,7 +18,7 @@ async def component_status(call: Call) -> Response:
     view = call.server.reads.view(call)
     headers = [("content-type", view.content_type)]
     if call.info.verb == "list":
-        return Response(200, headers, view.many(records, ListMeta(0)))
+        return Response(200, headers, many(view, records, ListMeta(0)))
     for record in records:
         if record.name == call.info.name:
             return Response(200, headers, view.one(record))

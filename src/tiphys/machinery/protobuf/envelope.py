@@ -6,17 +6,27 @@ with the enveloped object inside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiphys.machinery.protobuf.decoder import decode
 from tiphys.machinery.protobuf.encoder import encode
-from tiphys.machinery.protobuf.wire import BYTES, content_of, sized, small_message, tag, truncated
+from tiphys.machinery.protobuf.wire import (
+    BYTES,
+    content_of,
+    sized,
+    small_message,
+    tag,
+    truncated,
+    write_varint,
+)
 from tiphys.machinery.schema.errors import DecodeError
 from tiphys.machinery.schema.model import Struct
 
 PREFIX = b"k8s\0"
 _LENGTH_BYTES = 4
+_ITEMS = 2
+"""The number of `items` in every list; `metadata` comes first."""
 
 
 def decode_envelope(
@@ -41,6 +51,16 @@ def encode_envelope(struct: Struct, obj: dict[str, Any]) -> bytes:
     return PREFIX + _write_unknown(obj.get("apiVersion", ""), obj.get("kind", ""), encode(struct, obj))
 
 
+def list_envelope(empty: bytes, items: Sequence[bytes]) -> list[bytes]:
+    """The envelope of a list in pieces, from that of the same list without items and those of the items."""
+    api_version, kind, metadata = _read_unknown(empty)
+    raws = [metadata]
+    for item in items:
+        raw = _read_unknown(item)[2]
+        raws += (tag(_ITEMS, BYTES) + write_varint(len(raw)), raw)
+    return [PREFIX + _unknown_head(api_version, kind, sum(map(len, raws))), *raws, _UNKNOWN_TAIL]
+
+
 def watch_frame(kind: str, enveloped: bytes) -> bytes:
     """One event of a watch: `kind` is "ADDED", "MODIFIED", "DELETED", "BOOKMARK" or "ERROR"."""
     raw_extension = tag(1, BYTES) + sized(enveloped)
@@ -62,15 +82,14 @@ def _read_unknown(data: bytes) -> tuple[str, str, bytes]:
 
 
 def _write_unknown(api_version: str, kind: str, raw: bytes) -> bytes:
+    return _unknown_head(api_version, kind, len(raw)) + raw + _UNKNOWN_TAIL
+
+
+def _unknown_head(api_version: str, kind: str, size_bytes: int) -> bytes:
+    """What comes before the bytes of the object."""
     type_meta = tag(1, BYTES) + sized(api_version.encode()) + tag(2, BYTES) + sized(kind.encode())
-    # Content encoding and type are empty: plain protobuf. Upstream writes them too.
-    return (
-        tag(1, BYTES)
-        + sized(type_meta)
-        + tag(2, BYTES)
-        + sized(raw)
-        + tag(3, BYTES)
-        + b"\0"
-        + tag(4, BYTES)
-        + b"\0"
-    )
+    return tag(1, BYTES) + sized(type_meta) + tag(2, BYTES) + write_varint(size_bytes)
+
+
+# Content encoding and type are empty: plain protobuf. Upstream writes them too.
+_UNKNOWN_TAIL = tag(3, BYTES) + b"\0" + tag(4, BYTES) + b"\0"

@@ -1,0 +1,71 @@
+"""Long lists are made a part at a time: they say the same as ever, and others have their turn meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+import pytest
+from served import PROTOBUF, Client
+
+from tiphys.api.types import TYPES
+from tiphys.apiserver.registry.reads import PACED_FROM
+from tiphys.machinery.protobuf import decode_envelope, encode_envelope
+from tiphys.net.http import Response
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+COUNT = PACED_FROM + 77
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+NAMES = [f"m-{number:04d}" for number in range(COUNT)]
+
+
+@pytest.fixture
+async def filled(client: Client) -> Client:
+    for name in NAMES:
+        await client.create(MAPS, {"metadata": {"name": name}, "data": {"x": "y"}})
+    return client
+
+
+async def test_every_form_says_the_same(filled: Client) -> None:
+    plain = await filled.get(MAPS)
+    assert [item["metadata"]["name"] for item in plain["items"]] == NAMES
+    some = await filled.get(f"{MAPS}?limit=3")
+    assert some["items"] == plain["items"][:3]
+    table = await filled.get(MAPS, accept=TABLE)
+    assert [row["cells"][0] for row in table["rows"]] == NAMES
+    few = await filled.get(f"{MAPS}?limit=3", accept=TABLE)
+    assert few["rows"] == table["rows"][:3]
+    assert few["columnDefinitions"] == table["columnDefinitions"]
+    metadata = await filled.get(MAPS, accept=METADATA)
+    assert [item["metadata"] for item in metadata["items"]] == [item["metadata"] for item in plain["items"]]
+
+
+@pytest.mark.parametrize("query", ["", "?limit=0", "?limit=5", "?labelSelector=none=such"])
+async def test_protobuf_is_byte_for_byte_what_it_is_at_once(filled: Client, query: str) -> None:
+    plain = await filled.get(MAPS + query)
+    binary = await filled.call("GET", MAPS + query, accept=PROTOBUF)
+    assert binary.raw == encode_envelope(TYPES.struct("core/v1.ConfigMapList"), plain)
+    _, decoded = decode_envelope(binary.raw, lambda version, kind: TYPES.struct("core/v1.ConfigMapList"))
+    assert len(decoded.get("items") or ()) == len(plain["items"])
+
+
+@pytest.mark.parametrize("accept", ["application/json", TABLE, METADATA, PROTOBUF])
+async def test_others_have_their_turn(filled: Client, accept: str) -> None:
+    listing = asyncio.ensure_future(
+        cast(Awaitable[Response], filled.server.handle(filled.request("GET", MAPS, accept=accept)))
+    )
+    turns = 0
+    while not listing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > COUNT // 64
+    assert (await listing).status == 200
+
+
+async def test_short_lists_need_no_task(client: Client) -> None:
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    answer = client.server.handle(client.request("GET", MAPS))
+    assert isinstance(answer, Response)
+    assert isinstance(answer.body, bytes)
