@@ -10,7 +10,7 @@ import hashlib
 from functools import cached_property
 
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.responses import GZIP_FROM_BYTES
+from tiphys.apiserver.packing import GZIP_FROM_BYTES
 from tiphys.net.http import Response
 
 _PIECE = 64 << 10

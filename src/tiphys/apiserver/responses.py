@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.packing import GZIP_FROM_BYTES, Packer, takes_gzip
 from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Response
 
 _JSON = ("content-type", "application/json")
 _CACHE = ("cache-control", "no-cache, private")
-GZIP_FROM_BYTES = 128 << 10
-"""Smaller answers are not worth compressing (upstream's threshold)."""
-_PIECE = 64 << 10
 
 
 def json_response(value: Mapping[str, Any], status: int = 200) -> Response:
@@ -47,11 +44,7 @@ def finish(call: Call, response: Response) -> Response:
         headers.append(_CACHE)
     for warning in call.warnings:
         headers.append(("warning", f"299 - {_quoted(warning)}"))
-    if (
-        response.start is None
-        and response.upgrade is None
-        and "gzip" in call.request.headers.get("accept-encoding", "")
-    ):
+    if response.start is None and response.upgrade is None and takes_gzip(call.request):
         _compress(response)
     return response
 
@@ -69,10 +62,10 @@ def _compress(response: Response) -> None:
         pieces = list(body)
     else:
         return
-    is_done = any(name == "content-encoding" for name, _ in response.headers)
-    if response.status != 200 or is_done or sum(map(len, pieces)) < GZIP_FROM_BYTES:
+    if response.status != 200 or sum(map(len, pieces)) < GZIP_FROM_BYTES:
         return
-    compressed = gzip.compress(b"".join(pieces), compresslevel=1)
-    response.body = [compressed[at : at + _PIECE] for at in range(0, len(compressed), _PIECE)]
-    response.headers.append(("content-encoding", "gzip"))
-    response.headers.append(("vary", "Accept-Encoding"))
+    if any(name == "content-encoding" for name, _ in response.headers):
+        return
+    packer = Packer()
+    response.body = [packed for piece in pieces for packed in packer.feed(piece)] + packer.end()
+    response.headers += packer.headers

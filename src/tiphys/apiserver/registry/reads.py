@@ -13,6 +13,7 @@ from tiphys.apiserver.cache import Compacted, Event, ResourceCache, WatchCache, 
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.endings import give_back
 from tiphys.apiserver.negotiation import JSON, YAML
+from tiphys.apiserver.packing import Packer, takes_gzip
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.feeds import Feeds
 from tiphys.apiserver.registry.paging import (
@@ -136,16 +137,21 @@ class Reads:
     def _show(self, call: Call, found: Selected) -> Response | Awaitable[Response]:
         view = self.view(call)
         if len(found[0]) > PACED_FROM:
-            return self._show_paced(view, found)
+            return self._show_paced(call, view, found)
         return Response(200, [("content-type", view.content_type)], many(view, *found))
 
-    async def _show_paced(self, view: View, found: Selected) -> Response:
-        """A long list is made a part in each turn of the loop, so that nobody waits for all of it."""
-        pieces = []
+    async def _show_paced(self, call: Call, view: View, found: Selected) -> Response:
+        """A long list is made, and compressed, a part in each turn of the loop, so that nobody waits for all of it."""
+        headers = [("content-type", view.content_type)]
+        packer = Packer() if takes_gzip(call.request) else None
+        pieces: list[bytes] = []
         for part in view.parts(*found):
-            pieces.append(part)
+            pieces += (part,) if packer is None else packer.feed(part)
             await asyncio.sleep(0)
-        return Response(200, [("content-type", view.content_type)], joined(pieces))
+        if packer is not None:
+            pieces += packer.end()
+            headers += packer.headers
+        return Response(200, headers, joined(pieces))
 
     async def _show_later(self, call: Call, found: Awaitable[Selected]) -> Response:
         shown = self._show(call, await found)

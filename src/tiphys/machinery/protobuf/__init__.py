@@ -7,6 +7,20 @@ Objects are the plain JSON dicts of everywhere else: a time is a string, bytes a
 
 from tiphys.machinery.protobuf.decoder import decode
 from tiphys.machinery.protobuf.encoder import encode
-from tiphys.machinery.protobuf.envelope import decode_envelope, encode_envelope, list_envelope, watch_frame
+from tiphys.machinery.protobuf.envelope import (
+    decode_envelope,
+    encode_envelope,
+    list_envelope,
+    list_item,
+    watch_frame,
+)
 
-__all__ = ["decode", "decode_envelope", "encode", "encode_envelope", "list_envelope", "watch_frame"]
+__all__ = [
+    "decode",
+    "decode_envelope",
+    "encode",
+    "encode_envelope",
+    "list_envelope",
+    "list_item",
+    "watch_frame",
+]

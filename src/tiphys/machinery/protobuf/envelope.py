@@ -25,8 +25,7 @@ from tiphys.machinery.schema.model import Struct
 
 PREFIX = b"k8s\0"
 _LENGTH_BYTES = 4
-_ITEMS = 2
-"""The number of `items` in every list; `metadata` comes first."""
+_ITEM_TAG = tag(2, BYTES)  # of `items` in every list; `metadata` comes first
 
 
 def decode_envelope(
@@ -51,14 +50,16 @@ def encode_envelope(struct: Struct, obj: dict[str, Any]) -> bytes:
     return PREFIX + _write_unknown(obj.get("apiVersion", ""), obj.get("kind", ""), encode(struct, obj))
 
 
-def list_envelope(empty: bytes, items: Sequence[bytes]) -> list[bytes]:
-    """The envelope of a list in pieces, from that of the same list without items and those of the items."""
+def list_item(enveloped: bytes) -> bytes:
+    """An object as one of a list's items."""
+    return _ITEM_TAG + sized(_read_unknown(enveloped)[2])
+
+
+def list_envelope(empty: bytes, items: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """What comes before and behind the items (made by `list_item`) of a list; `empty`: the envelope of the list without them."""
     api_version, kind, metadata = _read_unknown(empty)
-    raws = [metadata]
-    for item in items:
-        raw = _read_unknown(item)[2]
-        raws += (tag(_ITEMS, BYTES) + write_varint(len(raw)), raw)
-    return [PREFIX + _unknown_head(api_version, kind, sum(map(len, raws))), *raws, _UNKNOWN_TAIL]
+    size_bytes = len(metadata) + sum(map(len, items))
+    return PREFIX + _unknown_head(api_version, kind, size_bytes) + metadata, _UNKNOWN_TAIL
 
 
 def watch_frame(kind: str, enveloped: bytes) -> bytes:
