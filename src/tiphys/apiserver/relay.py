@@ -6,6 +6,7 @@ upstream's (apimachinery `util/proxy` UpgradeAwareHandler).
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -95,6 +96,8 @@ class _Body(AsyncIterator[bytes]):
     def __init__(self, answer: StreamedResponse, stack: AsyncExitStack) -> None:
         self._answer = answer
         self._stack = stack
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
 
     async def __anext__(self) -> bytes:
         try:
@@ -107,7 +110,13 @@ class _Body(AsyncIterator[bytes]):
         return piece
 
     async def aclose(self) -> None:
+        self._ended = True
         await self._stack.aclose()
+
+    def __del__(self) -> None:
+        # A client may go before the first piece is asked for: then nobody was there to end the exchange.
+        if not self._ended:
+            self._loop.create_task(self._stack.aclose())
 
 
 def is_upgrade(headers: dict[str, str]) -> bool:

@@ -262,6 +262,15 @@ async def test_a_watch_is_carried_event_by_event_and_ends_with_its_client(world:
     await listener.shutdown(grace_seconds=0)
 
 
+async def test_an_answer_that_nobody_begins_to_read_ends_there_too(world: World) -> None:
+    await world.ready()
+    response = await world.client.respond(world.client.request("GET", f"{FLUNDERS}?watch=1"))
+    assert response.status == 200
+    (sink,) = world.extension.watchers
+    del response
+    await world.is_so(lambda: sink.closed)
+
+
 async def test_an_answer_that_is_cut_off_there_is_cut_off_here(world: World) -> None:
     await world.ready()
     listener = Server(world.server.handle)
