@@ -21,6 +21,47 @@ from tiphys.machinery.cel import (
 )
 from tiphys.machinery.cel.equality import equals
 
+PIECES = [
+    "",
+    "(",
+    ")",
+    "[",
+    "]",
+    ".",
+    "?.",
+    "[?",
+    ",",
+    "'",
+    "self",
+    "null",
+    "-",
+    "1u",
+    "b'a'",
+    "{",
+    "}",
+    ":",
+    "|| ",
+    "0x",
+]
+PIECES += [
+    ".map(x, x)",
+    ".all(self, self)",
+    "has(self.n)",
+    "optional.of(",
+    ".orValue(",
+    "9223372036854775808",
+    "1e999",
+]
+PIECES += [
+    "dyn(",
+    "type(",
+    "duration('1s')",
+    "timestamp(0)",
+    "quantity('1k')",
+    "cel.bind(",
+    "semver('1.0.0')",
+    "self.any",
+]
 SELF = object_type("Object", {"n": INT, "s": STRING, "l": list_of(INT), "m": map_of(STRING, INT), "any": DYN})
 TYPED = Environment({"self": SELF, "i": INT})
 DYNAMIC = Environment({"self": DYN, "i": DYN})
@@ -69,6 +110,18 @@ def test_types_that_are_known_change_no_value(text: str) -> None:
 @given(st.text(max_size=40) | st.text("()[]{}.?:&|!-+*/%<>=,'\"\\abrux019 \n", max_size=40))
 def test_any_text_is_an_expression_or_a_compile_error(text: str) -> None:
     outcome(TYPED, text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(expressions, st.data())
+def test_a_damaged_expression_is_an_expression_or_a_compile_error(text: str, data: st.DataObject) -> None:
+    """Closer to what people write than any text: this reaches what checks types, and what evaluates."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text)))
+        length = data.draw(st.integers(0, 3))
+        text = text[:place] + data.draw(st.sampled_from(PIECES)) + text[place + length :]
+    outcome(TYPED, text)
+    outcome(DYNAMIC, text)
 
 
 TERMS = st.sampled_from(["t", "f", "1/0 > 0", "e.missing", "e.x", "has(e.x)", "true", "false"])

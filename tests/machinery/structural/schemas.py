@@ -18,7 +18,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 BOUNDS = st.integers(0, 4)
-PATTERNS = st.sampled_from(["^a", "b$", "^[a-z]*$", r"^\d+$", "(", ""])
+PATTERNS = st.sampled_from(["^a", "b$", "^[a-z]*$", r"^\d+$", r"^(a|\w)[^b\s]{1,3}", r"\pL", "(", ""])
 FORMATS = st.sampled_from(["date", "ipv4", "duration", "int32", "unheard-of"])
 
 

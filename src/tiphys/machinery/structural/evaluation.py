@@ -108,14 +108,29 @@ def evaluate(
     return evaluation.errors
 
 
+Where = Path | tuple[Any, Callable[[Path, Any], Path], Any]
+"""A path, or the one above and a step from there: most paths are never shown, so they are made when one is."""
+
+
+def _path(where: Where) -> Path:
+    if isinstance(where, Path):
+        return where
+    above, step, name = where
+    return step(_path(above), name)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A value that has rules: where it stands, and what was there before."""
 
     value: Any
-    path: Path
+    where: Where
     kind: str
     ratchet: Ratchet
+
+    @property
+    def path(self) -> Path:
+        return _path(self.where)
 
     def fault(self, detail: str) -> FieldError:
         """What is wrong with the evaluation itself; upstream shows the type as the value."""
@@ -128,32 +143,34 @@ class _Evaluation:
         self.budget = budget
         self.warn = warn
 
-    def visit(self, rules: Rules, new: Any, old: Any, path: Path, ratchet: Ratchet) -> None:
+    def visit(self, rules: Rules, new: Any, old: Any, where: Where, ratchet: Ratchet) -> None:
         if new is None:
             return
         if rules.has_own:
-            self.evaluate(rules, old, _Place(new, path, rules.schema.get("type") or "", ratchet))
+            self.evaluate(rules, old, _Place(new, where, rules.schema.get("type") or "", ratchet))
         if isinstance(new, list):
-            self.items(rules, new, old, path, ratchet)
+            self.items(rules, new, old, where, ratchet)
         elif isinstance(new, dict):
-            self.fields(rules, new, old, path, ratchet)
+            self.fields(rules, new, old, where, ratchet)
 
-    def items(self, rules: Rules, new: list[Any], old: Any, path: Path, ratchet: Ratchet) -> None:
+    def items(self, rules: Rules, new: list[Any], old: Any, where: Where, ratchet: Ratchet) -> None:
         if rules.items is None:
             return
         before = ItemsByKey(rules.schema, old)
         for position, item in enumerate(new):
-            here = path.index(position)
+            here = (where, Path.index, position)
             self.visit(rules.items, item, before.get(item), here, ratchet.index(position))
 
-    def fields(self, rules: Rules, new: dict[str, Any], old: Any, path: Path, ratchet: Ratchet) -> None:
+    def fields(self, rules: Rules, new: dict[str, Any], old: Any, where: Where, ratchet: Ratchet) -> None:
         before = old if isinstance(old, dict) else {}
         if rules.more is not None:
             for name, value in new.items():
-                self.visit(rules.more, value, before.get(name), path.key(name), ratchet.key(name))
+                here = (where, Path.key, name)
+                self.visit(rules.more, value, before.get(name), here, ratchet.key(name))
         for name, below in rules.fields.items():
             if name in new:
-                self.visit(below, new[name], before.get(name), path.child(name), ratchet.key(name))
+                here = (where, Path.child, name)
+                self.visit(below, new[name], before.get(name), here, ratchet.key(name))
 
     def evaluate(self, rules: Rules, old: Any, place: _Place) -> None:
         if self.budget <= 0:
@@ -199,7 +216,7 @@ class _Evaluation:
 
     def report(self, compiled: Compiled, bindings: Mapping[str, Any], place: _Place) -> None:
         if compiled.field_path is not None:
-            place = replace(place, path=place.path.child(compiled.field_path.text))
+            place = replace(place, where=place.path.child(compiled.field_path.text))
         forgiven = not compiled.uses_old_self and place.ratchet.forgives()
         message = self.message(compiled, bindings, place, forgiven=forgiven) or compiled.default_message
         value = OMITTED if place.kind in ("object", "array") else place.value

@@ -18,6 +18,7 @@ from tiphys.machinery.schema.gate import strict_schema
 from tiphys.machinery.structural import formats
 from tiphys.machinery.structural.correlation import Schema
 from tiphys.machinery.structural.pruning import is_embedded, item_schema, properties_of
+from tiphys.machinery.structural.rust_patterns import as_rust
 
 JSONSchema = dict[str, Any]
 Passes = Callable[[Any], bool]
@@ -134,14 +135,22 @@ def _has_fields(schema: Schema) -> bool:
 
 def value_gate(schema: Schema) -> Passes:
     """Holds for values in which `values.validate` finds no fault."""
-    translation = _Values()
+    try:
+        return _value_gate(schema, rust=True)
+    except ValueError:  # a pattern that is too large for Rust, or of a kind that nobody thought of
+        return _value_gate(schema, rust=False)
+
+
+def _value_gate(schema: Schema, *, rust: bool) -> Passes:
+    translation = _Values(rust=rust)
     return _compile(translation.part(schema, exact=False), translation.callbacks)
 
 
 class _Values:
-    """Translates what a schema demands of values. Patterns are RE2's, so Python matches them."""
+    """Translates what a schema demands of values. Python matches the patterns that Rust would read in another way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rust: bool) -> None:
+        self.rust = rust
         self.callbacks: dict[str, Callable[[str], bool]] = {}
         self.named: dict[tuple[str, str], str] = {}
 
@@ -215,9 +224,11 @@ class _Values:
             wanted.append(self.callback("format", schema["format"], accepts))
         if pattern:
             try:
-                wanted.append(self.callback("pattern", pattern, compile_pattern(pattern).matches))
+                matches = compile_pattern(pattern).matches
             except PatternError:
                 raise _UnsureError from None
+            same = as_rust(pattern) if self.rust else None
+            wanted.append({"pattern": same} if same else self.callback("pattern", pattern, matches))
         if len(wanted) == 1:
             made |= wanted[0]
         else:

@@ -31,6 +31,30 @@ class ListTypes:
         return not (self.type or self.fields or self.more or self.items)
 
     def errors(self, value: Any, path: Path) -> list[FieldError]:
+        return [] if self._unique(value) else self._errors(value, path)
+
+    def _unique(self, value: Any) -> bool:
+        """The fast half. False: look closer."""
+        if isinstance(value, dict):
+            if self.more is not None and not all(map(self.more._unique, value.values())):
+                return False
+            fields = self.fields
+            return all(fields[name]._unique(value[name]) for name in fields if name in value)
+        if not isinstance(value, list):
+            return True
+        if self.items is not None and not all(map(self.items._unique, value)):
+            return False
+        try:
+            if self.type == "set":
+                return len(set(value)) == len(value)
+            if self.type == "map":
+                # 1, 1.0 and True are equal here, so that they are looked at again.
+                return len({tuple(map(item.get, self.keys)) for item in value}) == len(value)
+        except (TypeError, AttributeError):  # not hashable, or no object
+            return False
+        return True
+
+    def _errors(self, value: Any, path: Path) -> list[FieldError]:
         if isinstance(value, dict):
             return self._field_errors(value, path)
         return self._item_errors(value, path) if isinstance(value, list) else []
@@ -39,10 +63,10 @@ class ListTypes:
         found: list[FieldError] = []
         if self.more is not None:
             for name, item in value.items():
-                found += self.more.errors(item, path.key(name))
+                found += self.more._errors(item, path.key(name))
         for name, below in self.fields.items():
             if name in value:
-                found += below.errors(value[name], path.child(name))
+                found += below._errors(value[name], path.child(name))
         return found
 
     def _item_errors(self, value: list[Any], path: Path) -> list[FieldError]:
@@ -53,7 +77,7 @@ class ListTypes:
             found = self._map_errors(value, path)
         if self.items is not None:
             for position, item in enumerate(value):
-                found += self.items.errors(item, path.index(position))
+                found += self.items._errors(item, path.index(position))
         return found
 
     def _map_errors(self, value: list[Any], path: Path) -> list[FieldError]:
