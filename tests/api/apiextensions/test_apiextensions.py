@@ -44,6 +44,7 @@ def test_a_version_that_was_stored_is_remembered(written):
     assert new["status"]["storedVersions"] == ["v1", "v2"]
 
 
+OLD = {**V1, "name": "v1beta1", "storage": False}
 COLUMN = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
@@ -68,8 +69,8 @@ COLUMN = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestam
         (
             definition({**V1, "additionalPrinterColumns": [{"name": "A", "type": "text", "jsonPath": "a"}]}),
             [
-                'spec.versions[0].additionalPrinterColumns[0].type: Invalid value: "text": must be one of integer,number,string,boolean,date',
-                'spec.versions[0].additionalPrinterColumns[0].jsonPath: Invalid value: "a": must be a simple json path starting with .',
+                'spec.additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string',
+                'spec.additionalPrinterColumns[0].JSONPath: Invalid value: "a": must be a simple json path starting with .',
             ],
         ),
         (
@@ -88,7 +89,41 @@ COLUMN = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestam
                 }
             ),
             [
-                'spec.versions[0].subresources.scale.specReplicasPath: Invalid value: ".replicas": should be a json path under .spec'
+                'spec.subresources.scale.specReplicasPath: Invalid value: ".replicas": should be a json path under .spec'
+            ],
+        ),
+        (
+            definition({**V1, "deprecated": True, "deprecationWarning": ""}),
+            ['spec.versions[0].deprecationWarning: Invalid value: "": must not be an empty string'],
+        ),
+        (
+            definition({**V1, "deprecated": True, "deprecationWarning": "é\t"}),
+            [
+                'spec.versions[0].deprecationWarning: Invalid value: "é\\t": must only contain printable UTF-8 characters; non-printable character found at index 2'
+            ],
+        ),
+        (
+            definition(
+                conversion={
+                    "strategy": "Webhook",
+                    "webhook": {
+                        "clientConfig": {"url": "https://a.example"},
+                        "conversionReviewVersions": ["v9", "v9"],
+                    },
+                }
+            ),
+            [
+                'spec.conversion.conversionReviewVersions[1]: Invalid value: "v9": duplicate version',
+                'spec.conversion.conversionReviewVersions: Invalid value: ["v9","v9"]: must include at least one of v1, v1beta1',
+            ],
+        ),
+        (
+            definition(
+                {**V1, "additionalPrinterColumns": [COLUMN]},
+                {**OLD, "additionalPrinterColumns": [{**COLUMN, "format": "time"}]},
+            ),
+            [
+                'spec.versions[1].additionalPrinterColumns[0].format: Invalid value: "time": must be one of byte,date,date-time,double,float,int32,int64,password'
             ],
         ),
         (
@@ -97,19 +132,85 @@ COLUMN = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestam
         ),
         (
             definition(conversion={"strategy": "None", "webhook": {"conversionReviewVersions": ["v1"]}}),
-            ["spec.conversion.webhook: Forbidden: should not be set when strategy is not set to Webhook"],
+            [
+                "spec.conversion.conversionReviewVersions: Forbidden: should not be set when strategy is not set to Webhook"
+            ],
         ),
         (
             definition(conversion={"strategy": "Webhook"}),
             [
-                "spec.conversion.webhook.clientConfig: Required value: required when strategy is set to Webhook",
-                "spec.conversion.webhook.conversionReviewVersions: Required value",
+                "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+                "spec.conversion.conversionReviewVersions: Required value",
             ],
         ),
     ],
 )
 def test_definitions(refusals, fields, messages):
     assert refusals(KIND, fields, name=NAME) == messages
+
+
+FIELDS = {"size": {"type": "integer"}, "crew": {"type": "array", "items": {"type": "string"}}}
+FIELDS |= {f"f{number}": {"type": "string"} for number in range(9)}
+SPEC = {"type": "object", "properties": FIELDS}
+LISTED = {"openAPIV3Schema": {"type": "object", "properties": {"spec": SPEC, "metadata": {"type": "object"}}}}
+ALLOWED = "Enum string fields and strings with formats are allowed."
+
+
+def selectable(*paths):
+    return [{"jsonPath": path} for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("paths", "messages"),
+    [
+        ([".spec.size", ".spec.f1"], []),
+        ([""], ["spec.selectableFields[0].jsonPath: Required value"]),
+        (
+            [".spec.none"],
+            [
+                'spec.selectableFields[0].jsonPath: Invalid value: ".spec.none": is an invalid path: does not refer to a valid field'
+            ],
+        ),
+        (
+            [".spec['size']"],
+            [
+                "spec.selectableFields[0].jsonPath: Invalid value: \".spec['size']\": is an invalid path: array notation is not allowed"
+            ],
+        ),
+        (
+            [".spec.crew"],
+            [
+                'spec.selectableFields[0].jsonPath: Invalid value: ".spec.crew": must point to a field of type string, boolean or integer. '
+                + ALLOWED
+            ],
+        ),
+        (
+            [".metadata"],
+            [
+                'spec.selectableFields[0].jsonPath: Invalid value: ".metadata": must not point to fields in metadata',
+                'spec.selectableFields[0].jsonPath: Invalid value: ".metadata": must point to a field of type string, boolean or integer. '
+                + ALLOWED,
+            ],
+        ),
+        (
+            [".spec.size", ".spec.size"],
+            ['spec.selectableFields[1].jsonPath: Duplicate value: ".spec.size"'],
+        ),
+        (
+            [f".spec.f{number}" for number in range(9)],
+            ["spec.selectableFields: Too many: 9: must have at most 8 items"],
+        ),
+    ],
+)
+def test_fields_that_may_be_selected(refusals, paths, messages):
+    fields = definition({**V1, "schema": LISTED, "selectableFields": selectable(*paths)})
+    assert refusals(KIND, fields, name=NAME) == messages
+
+
+def test_fields_that_one_version_alone_selects(refusals):
+    version = {**OLD, "schema": LISTED, "selectableFields": selectable(".spec.crew")}
+    (found,) = refusals(KIND, definition({**V1, "schema": LISTED}, version), name=NAME)
+    assert found.startswith("spec.versions[1].selectableFields[0].jsonPath: Invalid value")
 
 
 @pytest.mark.parametrize("versions", [(V1, {**V1, "name": "v2"}), ({**V1, "storage": False},)])

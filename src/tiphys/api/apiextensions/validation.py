@@ -21,8 +21,8 @@ _NAMES = _SPEC.child("names")
 _VERSIONS = _SPEC.child("versions")
 _STORED = Path("status", "storedVersions")
 _PROTECTED_GROUPS = ("k8s.io", "kubernetes.io")
-_COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
-_COLUMN_FORMATS = ("int32", "int64", "float", "double", "byte", "date", "date-time", "password")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 _REVIEW_VERSIONS = ("v1", "v1beta1")
 _DEPRECATION_WARNING_LIMIT_BYTES = 256
 _BADLY_APPROVED = (
@@ -43,7 +43,11 @@ def custom_resource_definition(new: Object, old: Object | None) -> Errors:
     errors += _versions(spec.get("versions") or [])
     errors += _schemas(spec, None if old is None else old.get("spec") or {})
     errors += _names(spec.get("names") or {}, _NAMES)
-    errors += _conversion(spec.get("conversion") or {}, _SPEC.child("conversion"))
+    errors += _conversion(
+        spec.get("conversion") or {},
+        _SPEC.child("conversion"),
+        None if old is None else (old.get("spec") or {}).get("conversion"),
+    )
     if spec.get("preserveUnknownFields"):
         here = _SPEC.child("preserveUnknownFields")
         detail = "must be set to false in order to create or update custom resource definitions"
@@ -114,7 +118,12 @@ def _versions(versions: list[Object]) -> Errors:
             errors.append(FieldError.invalid(here.child("name"), name, ",".join(faults)))
         unique = unique and name not in seen
         seen.add(name)
-        errors += _version(version, here)
+        errors += _deprecation(version, here)
+        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
+            errors.append(
+                FieldError.required(here.child("schema", "openAPIV3Schema"), "schemas are required")
+            )
+    errors += _per_version(versions)
     if not unique:
         errors.append(FieldError.invalid(_VERSIONS, versions, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
@@ -123,17 +132,42 @@ def _versions(versions: list[Object]) -> Errors:
     return errors
 
 
-def _version(version: Object, path: Path) -> Errors:
-    errors = _deprecation(version, path)
-    if (version.get("schema") or {}).get("openAPIV3Schema") is None:
-        here = path.child("schema", "openAPIV3Schema")
-        errors.append(FieldError.required(here, "schemas are required"))
-    for position, column in enumerate(version.get("additionalPrinterColumns") or ()):
-        errors += _column(column, path.child("additionalPrinterColumns").index(position))
-    subresources = version.get("subresources") or {}
-    if subresources.get("scale") is not None:
-        errors += _scale(subresources["scale"], path.child("subresources", "scale"))
+def _per_version(versions: list[Object]) -> Errors:
+    """What upstream moves to the top when all versions have the same, and complains of there."""
+    errors: Errors = []
+    for field, check in (
+        ("subresources", _subresources),
+        ("additionalPrinterColumns", _columns),
+        ("selectableFields", _selectable),
+    ):
+        wanted = [version.get(field) for version in versions]
+        if all(each == wanted[0] for each in wanted):
+            errors += check(versions[0], _SPEC.child(field))
+            continue
+        for position, version in enumerate(versions):
+            errors += check(version, _VERSIONS.index(position).child(field))
     return errors
+
+
+def _subresources(version: Object, path: Path) -> Errors:
+    scale = (version.get("subresources") or {}).get("scale")
+    return [] if scale is None else _scale(scale, path.child("scale"))
+
+
+def _columns(version: Object, path: Path) -> Errors:
+    errors: Errors = []
+    for position, column in enumerate(version.get("additionalPrinterColumns") or ()):
+        errors += _column(column, path.index(position))
+    return errors
+
+
+def _selectable(version: Object, path: Path) -> Errors:
+    fields, schema = version.get("selectableFields"), (version.get("schema") or {}).get("openAPIV3Schema")
+    if not fields or schema is None:
+        return []
+    from tiphys.machinery.structural import selectable_errors
+
+    return selectable_errors(fields, schema, path)
 
 
 def _schemas(spec: Object, old_spec: Object | None) -> Errors:
@@ -148,15 +182,19 @@ def _deprecation(version: Object, path: Path) -> Errors:
     warning, here = version.get("deprecationWarning"), path.child("deprecationWarning")
     if warning is None:
         return []
-    errors: Errors = []
     if not version.get("deprecated"):
-        errors.append(FieldError.invalid(here, warning, "can only be set for deprecated versions"))
-    if not warning.strip():
-        errors.append(FieldError.invalid(here, warning, "must not be empty"))
+        return [FieldError.invalid(here, warning, "can only be set for deprecated versions")]
+    faults = []
     if len(warning.encode()) > _DEPRECATION_WARNING_LIMIT_BYTES:
-        detail = f"must be <= {_DEPRECATION_WARNING_LIMIT_BYTES} characters long"
-        errors.append(FieldError.invalid(here, warning, detail))
-    return errors
+        faults.append(f"must be <= {_DEPRECATION_WARNING_LIMIT_BYTES} characters long")
+    if not warning:
+        faults.append("must not be an empty string")
+    odd = next((place for place, character in enumerate(warning) if not character.isprintable()), None)
+    if odd is not None:
+        position = len(warning[:odd].encode())
+        detail = f"non-printable character found at index {position}"
+        faults.append(f"must only contain printable UTF-8 characters; {detail}")
+    return [FieldError.invalid(here, warning, fault) for fault in faults]
 
 
 def _column(column: Object, path: Path) -> Errors:
@@ -173,7 +211,7 @@ def _column(column: Object, path: Path) -> Errors:
     if form and form not in _COLUMN_FORMATS:
         detail = f"must be one of {','.join(_COLUMN_FORMATS)}"
         errors.append(FieldError.invalid(path.child("format"), form, detail))
-    return errors + _json_path(column.get("jsonPath") or "", path.child("jsonPath"))
+    return errors + _json_path(column.get("jsonPath") or "", path.child("JSONPath"))
 
 
 def _json_path(text: str, path: Path) -> Errors:
@@ -193,11 +231,15 @@ def _scale(scale: Object, path: Path) -> Errors:
         text, here = scale.get(field) or "", path.child(field)
         if not text:
             errors.append(FieldError.required(here))
+        elif not text.startswith("."):
+            errors += _json_path(text, here)
         elif not text.startswith(root):
             detail = f"should be a json path under {root[:-1]}"
             errors.append(FieldError.invalid(here, text, detail))
     text, here = scale.get("labelSelectorPath"), path.child("labelSelectorPath")
-    if text and not text.startswith((".spec.", ".status.")):
+    if text and not text.startswith("."):
+        errors += _json_path(text, here)
+    elif text and not text.startswith((".spec.", ".status.")):
         detail = "should be a json path under either .spec or .status"
         errors.append(FieldError.invalid(here, text, detail))
     return errors
@@ -208,22 +250,22 @@ def _scale(scale: Object, path: Path) -> Errors:
 
 def _names(wanted: Object, path: Path) -> Errors:
     plural, singular, kind = (wanted.get(field) or "" for field in ("plural", "singular", "kind"))
-    errors = [] if plural else [FieldError.required(path.child("plural"))]
+    required = ("plural", "singular", "kind", "listKind")
+    errors = [FieldError.required(path.child(field)) for field in required if not wanted.get(field)]
     errors += _label(plural, path.child("plural")) if plural else []
     errors += _label(singular, path.child("singular")) if singular else []
     for field, value in (("kind", kind), ("listKind", wanted.get("listKind") or "")):
-        here = path.child(field)
-        if not value:
-            errors.append(FieldError.required(here))
-        elif faults := names.dns1035_label(value.lower()):
+        faults = names.dns1035_label(value.lower()) if value else []
+        if faults:
             detail = f"may have mixed case, but should otherwise match: {','.join(faults)}"
-            errors.append(FieldError.invalid(here, value, detail))
+            errors.append(FieldError.invalid(path.child(field), value, detail))
+    for position, value in enumerate(wanted.get("shortNames") or ()):
+        errors += _label(value, path.child("shortNames").index(position))
     if kind and kind == wanted.get("listKind"):
         detail = "kind and listKind may not be the same"
         errors.append(FieldError.invalid(path.child("listKind"), kind, detail))
-    for field in ("shortNames", "categories"):
-        for position, value in enumerate(wanted.get(field) or ()):
-            errors += _label(value, path.child(field).index(position))
+    for position, value in enumerate(wanted.get("categories") or ()):
+        errors += _label(value, path.child("categories").index(position))
     return errors
 
 
@@ -235,36 +277,43 @@ def _label(value: str, path: Path) -> Errors:
 # Conversion
 
 
-def _conversion(conversion: Object, path: Path) -> Errors:
+def _conversion(conversion: Object, path: Path, old: Object | None) -> Errors:
     strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook")
     if not strategy:
         return [FieldError.required(path.child("strategy"))]
     errors = one_of(strategy, ("None", "Webhook"), path.child("strategy"))
-    here = path.child("webhook")
+    # Upstream validates its internal form, which has the fields of the webhook at this level.
+    config, here = (webhook or {}).get("clientConfig"), path.child("webhookClientConfig")
+    reviews, place = (webhook or {}).get("conversionReviewVersions"), path.child("conversionReviewVersions")
     if strategy != "Webhook":
-        if webhook is not None:
-            detail = "should not be set when strategy is not set to Webhook"
-            errors.append(FieldError.forbidden(here, detail))
-        return errors
-    webhook = webhook or {}
-    config, place = webhook.get("clientConfig"), here.child("clientConfig")
+        detail = "should not be set when strategy is not set to Webhook"
+        unwanted = [each for each, value in ((here, config), (place, reviews)) if value]
+        return errors + [FieldError.forbidden(each, detail) for each in unwanted]
     if config is None:
         detail = "required when strategy is set to Webhook"
-        errors.append(FieldError.required(place, detail))
+        errors.append(FieldError.required(here, detail))
     else:
-        errors += client_config(config, place)
-    return errors + _review_versions(
-        webhook.get("conversionReviewVersions") or [], here.child("conversionReviewVersions")
-    )
+        errors += client_config(config, here)
+    known = old is None or not _reviews(old) or not set(_REVIEW_VERSIONS).isdisjoint(_reviews(old))
+    return errors + _review_versions(reviews or [], place, known_is_required=known)
 
 
-def _review_versions(versions: list[str], path: Path) -> Errors:
+def _reviews(conversion: Object) -> list[str]:
+    return (conversion.get("webhook") or {}).get("conversionReviewVersions") or []
+
+
+def _review_versions(versions: list[str], path: Path, *, known_is_required: bool) -> Errors:
     if not versions:
         return [FieldError.required(path)]
     errors: Errors = []
+    seen: set[str] = set()
     for position, version in enumerate(versions):
+        if version in seen:
+            errors.append(FieldError.invalid(path.index(position), version, "duplicate version"))
+            continue
+        seen.add(version)
         errors += by_rule(names.dns1035_label, version, path.index(position))
-    if not set(_REVIEW_VERSIONS) & set(versions):
+    if known_is_required and seen.isdisjoint(_REVIEW_VERSIONS):
         detail = f"must include at least one of {', '.join(_REVIEW_VERSIONS)}"
         errors.append(FieldError.invalid(path, versions, detail))
     return errors
@@ -280,6 +329,9 @@ def _stored_versions(new: Object, spec: Object) -> Errors:
         return [FieldError.invalid(_STORED, stored, "must have at least one stored version")]
     versions = {each.get("name"): each for each in spec.get("versions") or ()}
     errors: Errors = []
+    current = next((name for name, each in versions.items() if each.get("storage")), None)
+    if current is not None and current not in stored:
+        errors.append(FieldError.invalid(_STORED, stored, f"must have the storage version {current}"))
     for position, name in enumerate(stored):
         if name not in versions:
             detail = "missing from spec.versions; " + (
@@ -288,9 +340,6 @@ def _stored_versions(new: Object, spec: Object) -> Errors:
                 f"{name} and removes {name} from status.storedVersions"
             )
             errors.append(FieldError.invalid(_STORED.index(position), name, detail))
-    current = next((name for name, each in versions.items() if each.get("storage")), None)
-    if current is not None and current not in stored:
-        errors.append(FieldError.invalid(_STORED, stored, f"must have the storage version {current}"))
     return errors
 
 

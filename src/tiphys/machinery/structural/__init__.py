@@ -6,7 +6,7 @@ For the definition itself: `structurality`, `definitions`; for clients: `openapi
 """
 
 from tiphys.machinery.structural.definitions import non_structural_reasons, schema_errors
-from tiphys.machinery.structural.fieldpaths import FieldPathError, resolve
+from tiphys.machinery.structural.fieldpaths import FieldPathError, resolve, selectable_errors
 from tiphys.machinery.structural.openapi import openapi
 from tiphys.machinery.structural.schema import StructuralSchema
 
@@ -17,4 +17,5 @@ __all__ = [
     "openapi",
     "resolve",
     "schema_errors",
+    "selectable_errors",
 ]

@@ -158,18 +158,18 @@ class _Evaluation:
             return
         before = ItemsByKey(rules.schema, old)
         for position, item in enumerate(new):
-            here = (where, Path.index, position)
+            here: Where = (where, Path.index, position)
             self.visit(rules.items, item, before.get(item), here, ratchet.index(position))
 
     def fields(self, rules: Rules, new: dict[str, Any], old: Any, where: Where, ratchet: Ratchet) -> None:
         before = old if isinstance(old, dict) else {}
         if rules.more is not None:
             for name, value in new.items():
-                here = (where, Path.key, name)
-                self.visit(rules.more, value, before.get(name), here, ratchet.key(name))
+                inside: Where = (where, Path.key, name)
+                self.visit(rules.more, value, before.get(name), inside, ratchet.key(name))
         for name, below in rules.fields.items():
             if name in new:
-                here = (where, Path.child, name)
+                here: Where = (where, Path.child, name)
                 self.visit(below, new[name], before.get(name), here, ratchet.key(name))
 
     def evaluate(self, rules: Rules, old: Any, place: _Place) -> None:

@@ -6,9 +6,10 @@ Upstream's `cel.ValidFieldPath`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from tiphys.machinery.errors import Path
+from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.structural.correlation import Schema
 from tiphys.machinery.structural.pruning import properties_of
 
@@ -27,6 +28,14 @@ _ESCAPES = {
 }
 _NOT_A_FIELD = "does not refer to a valid field"
 _ENDED = "unexpected end of JSON path"
+
+
+SELECTABLE_LIMIT = 8
+_SELECTABLE_TYPES = ("string", "boolean", "integer")
+_NOT_SELECTABLE = (
+    "must point to a field of type string, boolean or integer. "
+    "Enum string fields and strings with formats are allowed."
+)
 
 
 class FieldPathError(ValueError):
@@ -50,6 +59,32 @@ def resolve(text: str, schema: Schema, *, arrays: bool = True) -> tuple[Path, Sc
         if token == "[" and (closing := _next(tokens)) != "]":
             raise FieldPathError(f"expected ] but got {closing}")
     return path, schema
+
+
+def selectable_errors(fields: Sequence[Mapping[str, Any]], schema: Schema, path: Path) -> list[FieldError]:
+    """What is wrong with the `selectableFields` of a version."""
+    errors: list[FieldError] = []
+    seen: set[Path] = set()
+    for position, field in enumerate(fields):
+        here, text = path.index(position).child("jsonPath"), field.get("jsonPath")
+        if not text:
+            errors.append(FieldError.required(here))
+            continue
+        try:
+            place, found = resolve(text, schema, arrays=False)
+        except FieldPathError as error:
+            errors.append(FieldError.invalid(here, text, f"is an invalid path: {error}"))
+            continue
+        if str(place).partition(".")[0] == "metadata":
+            errors.append(FieldError.invalid(here, text, "must not point to fields in metadata"))
+        if found.get("type") not in _SELECTABLE_TYPES:
+            errors.append(FieldError.invalid(here, text, _NOT_SELECTABLE))
+        if place in seen:
+            errors.append(FieldError.duplicate(here, text))
+        seen.add(place)
+    if len(seen) > SELECTABLE_LIMIT:
+        errors.append(FieldError.too_many(path, len(seen), SELECTABLE_LIMIT))
+    return errors
 
 
 def _next(tokens: Iterator[str]) -> str:
