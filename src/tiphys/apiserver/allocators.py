@@ -1,7 +1,7 @@
 """Cluster IPs and node ports: handed out to Services when they are written, each to one Service at a time.
 
-What is taken is read from the Services themselves; only what was given to a write that is still on its way is remembered
-here. So there is nothing to repair after a crash.
+What is taken is read from the Services themselves (and from IPAddress objects that others made: `ip_addresses.py`); only what
+was given to a write that is still on its way is remembered here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.cache import ResourceCache
-from tiphys.machinery import errors
+from tiphys.apiserver.ip_addresses import IPAddresses
+from tiphys.machinery import errors, meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.gvk import GroupKind
@@ -62,21 +63,39 @@ class _Pool:
         self._pending.difference_update(numbers)
 
 
+def _pool_of(network: IPv4Network, random: Random) -> _Pool:
+    """All but the network's own and its broadcast address."""
+    size = network.num_addresses - 2
+    # min(max(16, size / 16), 256) addresses are kept for those who choose (KEP-3070).
+    return _Pool(int(network.network_address) + 1, size, min(max(16, size // 16), 256), random)
+
+
 class Allocators:
     """Called by the registry for every Service that is written."""
 
     def __init__(
-        self, services: Callable[[], ResourceCache], service_cidr: str, *, clock: Clock, random: Random
+        self,
+        services: Callable[[], ResourceCache],
+        addresses: IPAddresses,
+        *,
+        clock: Clock,
+        random: Random,
     ) -> None:
         self._services = services
+        self._objects = addresses
         self._clock = clock
-        network = IPv4Network(service_cidr)
-        self.network = network
-        size = network.num_addresses - 2
-        # min(max(16, size / 16), 256) addresses are kept for those who choose (KEP-3070).
-        self._addresses = _Pool(int(network.network_address) + 1, size, min(max(16, size // 16), 256), random)
+        self._random = random
+        self._networks: dict[IPv4Network, _Pool] = {}
         static_ports = min(max(16, len(NODE_PORTS) // 32), 128)
         self._ports = _Pool(NODE_PORTS.start, len(NODE_PORTS), static_ports, random)
+
+    def _pools(self) -> list[_Pool]:
+        """One for each network that addresses may come from now."""
+        networks = self._objects.networks()
+        for network in networks:
+            if network not in self._networks:
+                self._networks[network] = _pool_of(network, self._random)
+        return [self._networks[network] for network in networks]
 
     @staticmethod
     def serves(row: Resource) -> bool:
@@ -93,8 +112,10 @@ class Allocators:
         _keep(service, old)
         return self._allocate(service, old)
 
-    def on_delete(self, row: Resource, service: Object) -> None:
-        """Nothing to do: the address is free because the Service is gone."""
+    async def written(self, row: Resource, before: Object | None, after: Object | None) -> None:
+        """The Service stands in the store, or is gone from it: IPAddress objects follow."""
+        if self.serves(row):
+            await self._objects.follow(before, after)
 
     def _allocate(self, service: Object, old: Object | None) -> Callable[[], None]:
         addresses: list[int] = []
@@ -103,17 +124,20 @@ class Allocators:
             self._allocate_address(service, old, addresses)
             self._allocate_ports(service, old, ports)
         except BaseException:
-            self._addresses.settle(addresses)
-            self._ports.settle(ports)
+            self._settle(addresses, ports)
             raise
 
         def settle() -> None:
-            self._addresses.settle(addresses)
-            self._ports.settle(ports)
+            self._settle(addresses, ports)
 
         # For a write of which the end is not seen, because its client went away.
         self._clock.call_later(SETTLE_SECONDS, settle)
         return settle
+
+    def _settle(self, addresses: list[int], ports: list[int]) -> None:
+        for pool in self._networks.values():
+            pool.settle(addresses)
+        self._ports.settle(ports)
 
     def _used(self, but: str) -> tuple[set[int], set[int]]:
         addresses: set[int] = set()
@@ -141,10 +165,12 @@ class Allocators:
             spec["clusterIPs"] = [wanted]
             return
         used, _ = self._used(service["metadata"].get("uid", ""))
+        used |= self._objects.taken((meta.namespace(service), meta.name(service)))
         if wanted:
             number = self._check_address(service, wanted, used)
         else:
-            free = self._addresses.take(used)
+            taken_now = (pool.take(used) for pool in self._pools())
+            free = next((number for number in taken_now if number is not None), None)
             if free is None:
                 raise errors.internal_error("failed to allocate a serviceIP: range is full")
             number = free
@@ -164,10 +190,11 @@ class Allocators:
             raise _invalid(
                 service, path, [wanted], "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
             ) from None
-        if not self._addresses.contains(number):
+        pool = next((pool for pool in self._pools() if pool.contains(number)), None)
+        if pool is None:
             detail = f"failed to allocate IP {wanted}: the provided network does not match the current range"
             raise _invalid(service, _SPEC.child("clusterIPs"), [wanted], detail)
-        if not self._addresses.reserve(number, used):
+        if not pool.reserve(number, used):
             raise _invalid(
                 service,
                 _SPEC.child("clusterIPs"),

@@ -10,6 +10,7 @@ from typing import Any
 from tiphys.apiserver.aggregation.identity import CONFIG_MAP, authentication_config
 from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.server import APIServer
+from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError, is_already_exists
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -34,7 +35,9 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
         )
     if server.upkeep is not None:
         await server.upkeep.maintain()
+    await _ensure_service_network(server)
     await _ensure(server, "", "v1", "services", _service(server), "default")
+    await server.addresses.repair()
     await server.aggregator.registration.sync()
     config = authentication_config(server.settings)
     if config:
@@ -61,8 +64,28 @@ async def _ensure(
             raise
 
 
+async def _ensure_service_network(server: APIServer) -> None:
+    """The ServiceCIDR of the server's own network. It is ready from the start: the first Services cannot wait."""
+    group, plural = "networking.k8s.io", "servicecidrs"
+    spec = {"cidrs": [str(server.service_network)]}
+    await _ensure(server, group, "v1", plural, {"metadata": {"name": "kubernetes"}, "spec": spec})
+    row = server.scheme.by_resource(group, "v1", plural)
+    assert row is not None
+    call = server.internal_call(row, "", "kubernetes", subresource="status")
+
+    def ready(old: dict[str, Any]) -> dict[str, Any]:
+        if meta.find_condition(meta.conditions(old), "Ready") is not None:
+            return old
+        message = "Kubernetes default Service CIDR is ready"
+        condition = {"type": "Ready", "status": "True", "reason": "", "message": message}
+        condition["lastTransitionTime"] = meta.format_time(server.clock.now())
+        return {**old, "status": {"conditions": [condition]}}
+
+    await server.writes.update(call, ready)
+
+
 def _service(server: APIServer) -> dict[str, Any]:
-    address = str(server.allocators.network.network_address + 1)
+    address = str(server.service_network.network_address + 1)
     return {
         "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {

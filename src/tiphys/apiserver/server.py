@@ -7,6 +7,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from ipaddress import IPv4Network
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from tiphys.apiserver.fairness.metrics import FairnessMetrics
 from tiphys.apiserver.fairness.upkeep import Upkeep
 from tiphys.apiserver.health import HealthMetrics
 from tiphys.apiserver.inflight import Gate, Inflight, InflightLimits
+from tiphys.apiserver.ip_addresses import IPAddresses
 from tiphys.apiserver.object_metrics import AdmissionMetrics, ObjectMetrics, WatchMetrics
 from tiphys.apiserver.openapi.library import Library
 from tiphys.apiserver.pipeline import handle
@@ -100,8 +102,10 @@ class APIServer:
         self.writes.chain = Chain(
             enable=settings.enable_admission_plugins, disable=settings.disable_admission_plugins
         )
+        self.service_network = IPv4Network(settings.service_cidr)
+        self.addresses = IPAddresses(self, self.service_network)
         self.allocators = Allocators(
-            lambda: self.writes.cache("", "services"), settings.service_cidr, clock=self.clock, random=chosen
+            lambda: self.writes.cache("", "services"), self.addresses, clock=self.clock, random=chosen
         )
         self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
         self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)

@@ -49,6 +49,7 @@ CATALOG = (
     Entry("replicaset-controller", "replicaset", "replicaset-controller"),
     Entry("replicationcontroller-controller", "replicationcontroller", "replication-controller"),
     Entry("disruption-controller", "disruption", "disruption-controller"),
+    Entry("service-cidr-controller", "servicecidrs", "service-cidrs-controller"),
     Entry("serviceaccount-controller", "serviceaccount", "service-account-controller"),
     Entry("root-ca-certificate-publisher-controller", "root_ca_publisher", "root-ca-cert-publisher"),
     Entry("node-ipam-controller", "node_ipam", "node-controller"),

@@ -318,7 +318,7 @@ class Writes:
         if call.dry_run:
             return record
         revision = await self._store.write(record.key, None, expected=record.revision)
-        call.server.allocators.on_delete(call.row, last)
+        await call.server.allocators.written(call.row, last, None)
         # A kind with a `reading` is not converted back: its records are shown as they are.
         stored = last if call.row.reading is not None else convert_to_stored(call.row, last)
         data = with_version(encode_stored(stored), revision)
@@ -349,6 +349,7 @@ class Writes:
                 key, namespace, name, revision, with_version(value, revision) if revision else value
             )
         revision = await self._store.write(key, value, expected=record.revision if record else 0)
+        await call.server.allocators.written(row, record.object if record else None, obj)
         written = cache.records.get(key)
         if written is not None and written.revision == revision:
             return written
