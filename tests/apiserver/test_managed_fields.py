@@ -303,6 +303,53 @@ async def test_namespaces_and_certificates(client: Client) -> None:
     assert set(owned["f:status"]) == {"f:conditions"}
 
 
+# Admission
+
+
+class Meddling:
+    """An admission chain that does something to the owners after the others."""
+
+    def __init__(self, chain: Any, owners: Any) -> None:
+        self._chain = chain
+        self._owners = owners
+
+    async def admit(self, attributes: Any) -> None:
+        await self._chain.admit(attributes)
+        attributes.object["metadata"]["managedFields"] = self._owners
+        attributes.object["data"] = {"b": "1"}
+
+    async def validate(self, attributes: Any) -> None:
+        await self._chain.validate(attributes)
+
+
+async def test_admission_that_spoils_the_owners(client: Client) -> None:
+    writes = client.server.writes
+    writes.chain = Meddling(writes.chain, [{"operation": "Guess"}])  # type: ignore[assignment]
+    answer = await client.call("POST", MAPS, config_map(a="1"), user_agent=KUBECTL)
+    assert answer.warnings == (
+        '299 - ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated '
+        'mutating admission controller; please fix your requests: operation must be `Apply` or `Update`"',
+    )
+    # The owners are those from before, and nobody owns what admission has made of the object.
+    assert fields(answer.body, "kubectl") == {"f:data": {".": {}, "f:a": {}}}
+    assert answer.body["data"] == {"b": "1"}
+
+
+async def test_admission_may_change_the_owners(client: Client) -> None:
+    writes = client.server.writes
+    entry = {
+        "manager": "m",
+        "operation": "Update",
+        "apiVersion": "v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:data": {}},
+    }
+    writes.chain = Meddling(writes.chain, [entry])  # type: ignore[assignment]
+    answer = await client.call("POST", MAPS, config_map(a="1"), user_agent=KUBECTL)
+    assert (answer.warnings, entries(answer.body)) == ((), [entry])
+    assert entries(await client.get(f"{MAPS}/a")) == [entry]
+
+
 # Versions
 
 

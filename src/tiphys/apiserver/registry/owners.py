@@ -16,8 +16,14 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery.apply import Shape, Target, manager_name, update
 from tiphys.machinery.apply.fieldset import FieldPath, FieldSet, from_paths
+from tiphys.machinery.apply.managers import Entry, ManagedFieldsError, parse_entries
 from tiphys.machinery.apply.target import ANY_ELEMENT, Convert
 from tiphys.machinery.gvk import GroupVersionResource, parse_api_version
+
+_SPOILED = (
+    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating "
+    "admission controller; please fix your requests: {}"
+)
 
 
 class Owners:
@@ -74,6 +80,22 @@ class Owners:
             new["metadata"].pop("managedFields", None)
         else:
             new["metadata"]["managedFields"] = entries
+
+
+def check_admitted(call: Call, obj: Object, before: list[Entry] | None) -> None:
+    """Takes the owners back when admission (a webhook that does not know them) has left none that make sense."""
+    metadata = obj["metadata"]
+    after = metadata.get("managedFields")
+    if after is before or after is None:
+        return
+    try:
+        parse_entries(after)
+    except ManagedFieldsError as error:
+        if before is None:
+            del metadata["managedFields"]
+        else:
+            metadata["managedFields"] = before
+        call.warn(_SPOILED.format(error))
 
 
 def manager_of(call: Call) -> str:

@@ -29,7 +29,7 @@ from tiphys.apiserver.registry.deletion import (
     is_finished,
     plan_deletion,
 )
-from tiphys.apiserver.registry.owners import Owners
+from tiphys.apiserver.registry.owners import Owners, check_admitted
 from tiphys.apiserver.registry.translation import translate_one, translated
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
@@ -126,7 +126,7 @@ class Writes:
         if not owned:
             self.owners.keep(call, obj, None, now)
         attributes = self._attributes(call, CREATE, obj, None)
-        await self.chain.admit(attributes)
+        await self._admit(call, attributes, obj)
         if row.group == RBAC_GROUP:
             await check_escalation(call, obj, None)
         if row.prepare is not None:
@@ -216,7 +216,7 @@ class Writes:
             self.owners.keep(call, new, old, self._clock.now())
         attributes = self._attributes(call, UPDATE, new, old)
         if not reviewed:
-            await self.chain.admit(attributes)
+            await self._admit(call, attributes, new)
         if row.group == RBAC_GROUP:
             await check_escalation(call, new, old)
         own = _rules_of(row, call.info.subresource)
@@ -236,6 +236,11 @@ class Writes:
             if is_finished(row, new):
                 return await self._remove(call, record, new)
             return await self._commit(call, new, record)
+
+    async def _admit(self, call: Call, attributes: Attributes, obj: Object) -> None:
+        owners = obj["metadata"].get("managedFields")
+        await self.chain.admit(attributes)
+        check_admitted(call, obj, owners)
 
     @staticmethod
     def _keep_status(row: Resource, new: Object, old: Object) -> None:
