@@ -24,6 +24,7 @@ NOT_NEEDED = (
     "google.protobuf",
     "yaml",
     "hypothesis",
+    "ngh2",
 )
 
 

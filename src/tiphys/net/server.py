@@ -14,13 +14,15 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tiphys.net.deadline import Deadline
 from tiphys.net.h1 import H1Connection
-from tiphys.net.h2 import H2Connection
 from tiphys.net.http import Address, Connection, Handler
 from tiphys.net.service import ErrorHook, Limits, Service, TooLargeHook
+
+if TYPE_CHECKING:
+    from tiphys.net.h2 import H2Connection
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BACKLOG = 2048
@@ -178,7 +180,7 @@ class Greeter(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.end()
         info = _describe(self._transport, http2=http2)
-        successor = (H2Connection if http2 else H1Connection)(self._service, info)
+        successor = _speaker(http2=http2)(self._service, info)
         self._transport.set_protocol(successor)
         successor.connection_made(self._transport)
         self._service.discard(self)
@@ -192,6 +194,15 @@ class Greeter(asyncio.Protocol):
         self._transport.abort()
 
     kill = begin_shutdown
+
+
+def _speaker(*, http2: bool) -> type[H1Connection | H2Connection]:
+    """The protocol of a connection. HTTP/2 and its library are imported when the first client speaks it: not all servers meet one."""
+    if not http2:
+        return H1Connection
+    from tiphys.net.h2 import H2Connection
+
+    return H2Connection
 
 
 def _describe(transport: asyncio.Transport, *, http2: bool) -> Connection:
