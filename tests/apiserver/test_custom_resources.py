@@ -22,7 +22,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 async def test_a_kind_is_served_once_it_is_established(client: Client) -> None:
     made = await client.create(DEFINITIONS, definition())
     assert made["status"]["storedVersions"] == ["v1"]
-    assert (await client.call("GET", TABS)).status == 404
+    # How soon is not promised: it may be served already.
     await settle()
     found = await client.get(f"{DEFINITIONS}/crontabs.{GROUP}")
     assert conditions(found) == {
@@ -37,6 +37,16 @@ async def test_a_kind_is_served_once_it_is_established(client: Client) -> None:
     }
     listed = await client.get(TABS)
     assert (listed["kind"], listed["apiVersion"], listed["items"]) == ("CronTabList", f"{GROUP}/v1", [])
+
+
+async def test_a_kind_whose_names_are_taken_is_not_served(client: Client) -> None:
+    await define(client)
+    found = await define(client, definition(plural="tabs"))
+    assert conditions(found) == {
+        "NamesAccepted": ("False", "ListKindConflict"),
+        "Established": ("False", "NotAccepted"),
+    }
+    assert (await client.call("GET", TABS.replace("crontabs", "tabs"))).status == 404
 
 
 async def test_create_read_update_and_delete(client: Client) -> None:
