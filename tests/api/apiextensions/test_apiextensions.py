@@ -127,6 +127,22 @@ COLUMN = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestam
             ],
         ),
         (
+            definition(
+                preserveUnknownFields=True,
+                conversion={
+                    "strategy": "Webhook",
+                    "webhook": {
+                        "clientConfig": {"url": "https://a.example"},
+                        "conversionReviewVersions": ["v1"],
+                    },
+                },
+            ),
+            [
+                'spec.conversion.strategy: Invalid value: "Webhook": must be None if spec.preserveUnknownFields is true',
+                "spec.preserveUnknownFields: Invalid value: true: must be set to false in order to create or update custom resource definitions",
+            ],
+        ),
+        (
             named(listKind="Ship"),
             ['spec.names.listKind: Invalid value: "Ship": kind and listKind may not be the same'],
         ),

@@ -413,3 +413,25 @@ def test_the_cost_of_an_unchanged_rule_is_not_held_against_it() -> None:
         f"{RULE}.rule: Forbidden: estimated rule cost exceeds budget by factor of 3.6x {ADVICE}"
     ]
     assert wrong(obj(a=costly), old=obj(a=costly)) == []
+
+
+def test_the_root_of_a_schema_with_a_status_is_an_object() -> None:
+    detail = (
+        'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+    )
+    status: dict[str, Any] = {"subresources": {"status": {}}}
+    first = {"name": "v1", "schema": {"openAPIV3Schema": {"type": "array"}}}
+    second = {"name": "v2", "schema": {"openAPIV3Schema": {"type": "object"}}}
+    for versions, place in (
+        ([first | status], "spec.validation"),
+        # All versions have one schema, so that the status of any of them counts.
+        ([first, first | status | {"name": "v2"}], "spec.validation"),
+        ([first | status, second], "spec.versions[0].schema"),
+    ):
+        found = [str(each) for each in schema_errors({"versions": versions}, None, object_meta=OBJECT_META)]
+        assert f'{place}.openAPIV3Schema.type: Invalid value: "array": {detail}' in found
+    found = [
+        str(each)
+        for each in schema_errors({"versions": [first, second | status]}, None, object_meta=OBJECT_META)
+    ]
+    assert not any(detail in each for each in found)

@@ -43,6 +43,9 @@ def custom_resource_definition(new: Object, old: Object | None) -> Errors:
     errors += _versions(spec.get("versions") or [])
     errors += _schemas(spec, None if old is None else old.get("spec") or {})
     errors += _names(spec.get("names") or {}, _NAMES)
+    if spec.get("preserveUnknownFields") and (spec.get("conversion") or {}).get("strategy") == "Webhook":
+        detail = "must be None if spec.preserveUnknownFields is true"
+        errors.append(FieldError.invalid(_SPEC.child("conversion", "strategy"), "Webhook", detail))
     errors += _conversion(
         spec.get("conversion") or {},
         _SPEC.child("conversion"),

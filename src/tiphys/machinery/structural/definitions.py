@@ -102,16 +102,17 @@ def schema_errors(
     options = _options(old_spec)
     old = {each.get("name"): each for each in (old_spec or {}).get("versions") or ()}
     errors: Errors = []
+    shared = bool(versions) and _is_shared(versions)
+    with_status = [((each.get("subresources") or {}).get("status")) is not None for each in versions]
     for position, (version, schema) in enumerate(zip(versions, schemas, strict=True)):
         if schema is None:
             continue
         before = old.get(version.get("name"))
         unchanged = before is not None and same(version.get("schema"), before.get("schema"))
-        shared = _is_shared(versions)
         path = (
             Path("spec", "validation") if shared else Path("spec", "versions").index(position).child("schema")
         )
-        has_status = ((version.get("subresources") or {}).get("status")) is not None
+        has_status = any(with_status) if shared else with_status[position]
         checking = _Definition(options, object_meta, suppress_cost=unchanged, has_status=has_status)
         errors += checking.errors(schema, path.child("openAPIV3Schema"))
         if shared:
@@ -177,7 +178,7 @@ def _root_errors(schema: Schema, path: Path) -> Errors:
         if name == "Type":
             if value != "object":
                 detail = (
-                    r"only \"object\" is allowed as the type at the root of the schema "
+                    'only "object" is allowed as the type at the root of the schema '
                     "if the status subresource is enabled"
                 )
                 return [FieldError.invalid(Path(f"{path}.type"), value, detail)]
