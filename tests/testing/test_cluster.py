@@ -1,5 +1,6 @@
 """A control plane for tests, as its users have it: in a thread and in a process."""
 
+import gc
 import json
 import os
 import select
@@ -359,6 +360,16 @@ class TestLife:
         assert not directory.exists()
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(f"{port}/version")
+
+    def test_the_test_s_garbage_collector_is_as_it_was(self, unstarted: Cluster) -> None:
+        with unstarted:
+            assert gc.isenabled()
+        gc.disable()
+        try:
+            with unstarted:
+                assert not gc.isenabled()
+        finally:
+            gc.enable()
 
     def test_it_can_be_used_again(self, unstarted: Cluster) -> None:
         for _ in range(2):

@@ -14,19 +14,21 @@ import os
 import shutil
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import uvloop
-
-from tiphys.testing.control_plane import ControlPlane
 from tiphys.testing.links import error_text
 from tiphys.testing.plan import Plan
+
+if TYPE_CHECKING:
+    from tiphys.testing.control_plane import ControlPlane
 
 LINE_BYTES = 1 << 30
 
 
 async def serve(plan: Plan, answers: int) -> None:
     """Until standard input ends."""
+    from tiphys.testing.control_plane import ControlPlane
+
     loop = asyncio.get_running_loop()
     control_plane = ControlPlane(plan)
     try:
@@ -36,6 +38,7 @@ async def serve(plan: Plan, answers: int) -> None:
         return
     gc.collect()
     gc.freeze()
+    gc.enable()
     reader = asyncio.StreamReader(limit=LINE_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     calls: set[asyncio.Task[None]] = set()
@@ -65,6 +68,10 @@ def _tell(answers: int, answer: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    # Until it runs: of what is imported nothing is garbage, and looking costs an eighth of a start.
+    gc.disable()
+    import uvloop
+
     logging.basicConfig(
         level=os.environ.get("TIPHYS_LOG", "WARNING"),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
