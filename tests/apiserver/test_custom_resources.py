@@ -350,6 +350,42 @@ async def test_scopes(client: Client) -> None:
     assert (await client.get(f"{everywhere}/a")) == made
 
 
+async def test_metadata_has_protobuf_and_bookmarks_of_its_own(client: Client, clock: FakeClock) -> None:
+    await define(client)
+    await client.create(TABS, tab("a"))
+    partial = "as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    answer = await client.call("GET", f"{TABS}/a", accept=f"{PROTOBUF};{partial}")
+    assert (answer.status, answer.headers["content-type"]) == (200, PROTOBUF)
+    target = f"{TABS}?watch=1&allowWatchBookmarks=true"
+    watch = await client.watch(target, accept=f"application/json;{partial}")
+    binary = await client.watch(target, accept=f"{PROTOBUF};{partial}")
+    await clock.advance(61)
+    told = [(kind, obj["kind"], obj["apiVersion"]) for kind, obj in watch.events()]
+    assert told == [
+        ("ADDED", "PartialObjectMetadata", "meta.k8s.io/v1"),
+        ("BOOKMARK", "PartialObjectMetadata", "meta.k8s.io/v1"),
+    ]
+    assert b"BOOKMARK" in binary.bytes()
+
+
+async def test_nothing_is_made_in_a_namespace_that_is_not_there(client: Client) -> None:
+    await define(client)
+    refused = await client.call("POST", TABS.replace("default", "nowhere"), tab("a"))
+    assert (refused.status, refused.body["message"]) == (404, 'namespaces "nowhere" not found')
+
+
+async def test_what_is_stored_as_it_is_read_is_kept_once(client: Client) -> None:
+    await define(client, definition(version("v1"), version("v2", storage=False)))
+    await client.create(TABS, tab("a"))
+    await client.get(TABS.replace("/v1/", "/v2/"))
+    record = client.server.writes.cache(GROUP, "crontabs").get("default", "a")
+    assert record is not None
+    assert record.readings is not None
+    kept = {name: made for name, (_, made) in record.readings.items()}
+    assert kept["v1"] is None
+    assert kept["v2"] is not None
+
+
 async def test_a_built_in_kind_is_never_hidden(client: Client) -> None:
     group = "networking.k8s.io"
     approved = {"api-approved.kubernetes.io": "unapproved, a test"}

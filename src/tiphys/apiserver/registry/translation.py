@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiphys.api.resource import Object, Reading, Resource
+from tiphys.api.resource import Reading, Resource
 from tiphys.apiserver.cache import Event
 from tiphys.apiserver.records import Record
 
@@ -21,8 +21,11 @@ def translated(row: Resource, record: Record) -> Record | None:
     known = record.readings.get(row.version) if record.readings else None
     if known is not None and known[0] is reading:
         return known[1] or record
-    obj = reading.read(record.copy())
-    return None if obj is None else _keep(row, reading, record, obj)
+    source = record.copy()
+    obj = reading.read(source)
+    if obj is None:
+        return None
+    return _keep(row, reading, record, None if obj is source else record.become(obj))
 
 
 def all_translated(row: Resource, records: Sequence[Record]) -> Sequence[Record] | None:
@@ -47,7 +50,7 @@ async def translate(row: Resource, records: Sequence[Record]) -> list[Record]:
         assert reading is not None
         objects = await reading.convert([records[at].states()[1] for at in missing])
         for at, obj in zip(missing, objects, strict=True):
-            found[at] = _keep(row, reading, records[at], obj)
+            found[at] = _keep(row, reading, records[at], records[at].become(obj))
     return [made for made in found if made is not None]
 
 
@@ -56,14 +59,11 @@ async def translate_one(row: Resource, record: Record) -> Record:
     return made if made is not None else (await translate(row, [record]))[0]
 
 
-def _keep(row: Resource, reading: Reading, record: Record, obj: Object) -> Record:
-    """The record of an object, kept with the one that it was read from."""
-    data = record.become(obj)
-    made = (
-        None
-        if data == record.data
-        else Record(record.key, record.namespace, record.name, record.revision, data)
-    )
+def _keep(row: Resource, reading: Reading, record: Record, data: bytes | None) -> Record:
+    """The record with these bytes, kept with the one that it was read from. None: the same record."""
+    made = None
+    if data is not None and data != record.data:
+        made = Record(record.key, record.namespace, record.name, record.revision, data)
     if record.readings is None:
         record.readings = {}
     record.readings[row.version] = (reading, made)
