@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from served import running
 
@@ -66,7 +67,7 @@ class Secure:
 
 @contextmanager
 def secure_server(
-    home: Path, signing_key: bytes, *, front_proxy: FrontProxy | None = None
+    home: Path, signing_key: bytes, *, front_proxy: FrontProxy | None = None, **settings: Any
 ) -> Iterator[Secure]:
     authority = Authority(home / "pki", datetime.now(UTC))
     authority.ensure(
@@ -86,7 +87,7 @@ def secure_server(
             str(authority.key("apiserver")),
             str(authority.certificate_file),
         )
-        async with running(SystemClock(), signing_key, front_proxy=front_proxy) as api:
+        async with running(SystemClock(), signing_key, front_proxy=front_proxy, **settings) as api:
             listener = Server(
                 api.handle, ssl_context=context, body_limit_bytes=BODY_LIMIT_BYTES, on_too_large=too_large
             )

@@ -413,3 +413,15 @@ async def test_a_level_that_is_deleted_ends_its_requests_first(small: APIServer,
     fairness = cast(Fairness, small.gate)
     await clock.advance(11)
     assert "tenants" not in fairness.levels
+
+
+async def test_a_turn_that_comes_before_the_wait_has_begun(small: APIServer) -> None:
+    first, second = Held(small, "first"), Held(small, "second")
+    fairness = cast(Fairness, small.gate)
+    queues = fairness.levels["tenants"].queues
+    assert (len(queues.running), queues.waiting) == (1, 1)
+    fairness.leave(next(iter(queues.running)))  # in the same turn of the loop: no task has begun
+    assert (len(queues.running), queues.waiting) == (1, 0)
+    assert (await asyncio.wait_for(second.task, 5)).status == 201
+    await first.task
+    assert queues.idle

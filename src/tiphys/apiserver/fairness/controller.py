@@ -163,16 +163,20 @@ class Fairness:
     def _mutating_work(self, call: Call, level: Level) -> Work:
         return estimates.mutating_work(self._objects.watches(call.info), limit=level.widest)
 
-    async def _queued(self, seat: Seat, call: Call) -> Response | None:
-        """Waits for its turn, or until it has waited for too long; a client that goes gives its place up."""
+    def _queued(self, seat: Seat, call: Call) -> Awaitable[Response | None]:
+        # The future is there before the waiting begins: the seat's turn may come in this same turn of the loop.
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         seat.go = lambda: None if future.done() else future.set_result(None)
+        return self._wait(seat, call, future)
+
+    async def _wait(self, seat: Seat, call: Call, future: asyncio.Future[None]) -> Response | None:
+        """Until its turn has come, or it has waited for too long; a client that goes gives its place up."""
         flow = seat.flow
         series = flow.series
         series.in_queue.value += 1
         series.in_queue_seats.value += seat.seats
-        assert seat.queue is not None
-        series.length.observe(len(seat.queue.waiting))
+        if seat.queue is not None:
+            series.length.observe(len(seat.queue.waiting))
         self._inflight.waiting[flow.kind] += 1
         timer = self._clock.call_later(
             min(call.timeout_seconds / 4, WAIT_LIMIT_SECONDS), lambda: self._withdraw(seat, TIME_OUT)
@@ -198,6 +202,8 @@ class Fairness:
             seat.go()
 
     def _withdraw(self, seat: Seat, reason: str) -> None:
+        if seat.state != WAITING:
+            return
         now = self._clock.monotonic()
         for other in seat.queues.withdraw(seat, reason, now):
             self._go(other)
