@@ -67,6 +67,17 @@ async def test_a_scale_is_shown_as_the_client_wants_it(client: Client) -> None:
     assert (binary.headers["content-type"], binary.raw[:4]) == (PROTOBUF, b"k8s\0")
 
 
+async def test_deprecated_kinds_warn_of_themselves(client: Client) -> None:
+    told = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    endpoints = "/api/v1/namespaces/default/endpoints"
+    made = await client.call("POST", endpoints, {"metadata": {"name": "a"}})
+    for answer in (made, await client.call("GET", endpoints), await client.call("GET", f"{endpoints}/a")):
+        assert answer.warnings == (f'299 - "{told}"',)
+    components = await client.call("GET", "/api/v1/componentstatuses")
+    assert components.warnings == ('299 - "v1 ComponentStatus is deprecated in v1.19+"',)
+    assert (await client.call("GET", MAPS)).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("include", "kind"), [("Object", "Pod"), ("Metadata", "PartialObjectMetadata"), ("None", None)]
 )

@@ -43,6 +43,7 @@ RESOURCES = (
         table=object_columns.COMPONENT_STATUS,
         virtual=True,
         generation_on=(),
+        warnings=("v1 ComponentStatus is deprecated in v1.19+",),
     ),
     Resource(
         group="",
@@ -66,6 +67,7 @@ RESOURCES = (
         type="core/v1.Endpoints",
         defaults=services.endpoints,
         validate=service_rules.endpoints,
+        warnings=("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",),
         table=service_columns.ENDPOINTS,
         create_on_update=True,
         generation_on=(),

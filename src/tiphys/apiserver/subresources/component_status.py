@@ -13,7 +13,6 @@ _NAMES = ("controller-manager", "etcd-0", "scheduler")
 
 
 async def component_status(call: Call) -> Response:
-    call.warn("v1 ComponentStatus is deprecated in v1.19+")
     records = [_record(name, call.server.component_health(name)) for name in _NAMES]
     view = call.server.reads.view(call)
     headers = [("content-type", view.content_type)]
