@@ -13,6 +13,7 @@ from definitions import (
     redefine,
     tab,
     version,
+    with_schema,
 )
 from served import JSON_PATCH, Client, Object, no_kubelet, running, settle
 
@@ -116,6 +117,21 @@ async def test_a_kind_with_a_taken_name_waits_for_it(client: Client) -> None:
     second = await client.get(f"{DEFINITIONS}/twos.{GROUP}")
     assert conditions(second)["Established"] == ("True", "InitialNamesAccepted")
     assert (await client.get(f"/apis/{GROUP}/v1/twos"))["items"] == []
+
+
+async def test_formats_that_nobody_checks_are_warned_of(client: Client) -> None:
+    def formed(**formats: str) -> Object:
+        fields = {name: {"type": "string", "format": form} for name, form in formats.items()}
+        fields["count"] = {"type": "integer", "format": "int32"}
+        return definition(with_schema({"type": "object", "properties": fields}))
+
+    made = await client.call("POST", DEFINITIONS, formed(at="date-time", what="strange"))
+    assert made.warnings == ('299 - "unrecognized format \\"strange\\""',)
+    await settle()
+    current = await client.get(CRONTABS)
+    changed = {**current, "spec": formed(what="strange", more="stranger")["spec"]}
+    answer = await client.call("PUT", CRONTABS, changed)
+    assert answer.warnings == ('299 - "unrecognized format \\"stranger\\""',)
 
 
 # Changes

@@ -7,7 +7,7 @@ functions the row names. docs/add-a-kind.md is the checklist.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -197,6 +197,8 @@ class Resource:
     defaults: Default | None = None
     prepare: Prepare | None = None
     validate: Validate | None = None
+    advise: Callable[[Object, Object | None], Iterable[str]] | None = None
+    """(new, old or None on create) → what the client is warned of although it is allowed."""
     prepare_status: Prepare | None = None
     validate_status: Validate | None = None
     name_errors: Callable[[str], list[str]] | None = None

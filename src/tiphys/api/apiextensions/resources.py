@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.apiextensions import defaults, deletion, prepare, validation
+from tiphys.api.apiextensions import advice, defaults, deletion, prepare, validation
 from tiphys.api.resource import STATUS_ONLY, Resource
 
 RESOURCES = (
@@ -19,6 +19,7 @@ RESOURCES = (
         defaults=defaults.custom_resource_definition,
         prepare=prepare.custom_resource_definition,
         validate=validation.custom_resource_definition,
+        advise=advice.custom_resource_definition,
         validate_status=validation.status,
         holds_deletion=deletion.holds,
         mark_deleted=deletion.mark,

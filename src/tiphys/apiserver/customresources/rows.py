@@ -20,6 +20,7 @@ from tiphys.api.resource import (
 from tiphys.api.types import TYPES
 from tiphys.apiserver.customresources import scaling
 from tiphys.apiserver.customresources.columns import table_of
+from tiphys.apiserver.registry.metadata import finalizer_warnings
 from tiphys.machinery.apply.shapes import Granular
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.gvk import GroupVersionKind
@@ -149,6 +150,7 @@ def _row(
         table=table_of(version.get("additionalPrinterColumns") or ()),
         defaults=schema.default,
         validate=_validate(schema, scale),
+        advise=finalizer_warnings,
         prepare_status=_keep_metadata,
         validate_status=_validate_status(schema, scale),
         generation_on=EVERYTHING,

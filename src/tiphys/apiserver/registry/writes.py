@@ -258,8 +258,8 @@ class Writes:
             found += validate(new, old)
         if found:
             raise errors.invalid(row.group_kind, new["metadata"].get("name", ""), found)
-        if row.reading is not None and new["metadata"].get("finalizers"):
-            for warning in rules.finalizer_warnings(new, old):
+        if row.advise is not None and not call.info.subresource:
+            for warning in row.advise(new, old):
                 call.warn(warning)
 
     def _attributes(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Attributes:
