@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import pytest
 from custom_resources import OBJECT_META, structural
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,13 @@ def test_the_gate_of_values_is_never_lax(data: st.DataObject, schema: dict[str, 
         value = copied(data.draw(fitting(schema) | ANYTHING))
         if passes(value):
             assert values.validate(value, schema, path=Path("a")) == []
+
+
+@pytest.mark.parametrize("schema", [{"multipleOf": 1}, {"not": {"not": {"multipleOf": 1}}}])
+@pytest.mark.parametrize("value", [1, None, "a", 2**53, float(2**53), float(2**63), -1e30])
+def test_large_floats_are_no_multiples(schema: dict[str, Any], value: Any) -> None:
+    if value_gate(schema)(value):
+        assert values.validate(value, schema, path=Path("a")) == []
 
 
 @settings(max_examples=60, deadline=None)

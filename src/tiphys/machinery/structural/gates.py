@@ -163,7 +163,7 @@ class _Values:
         made: JSONSchema = {}
         conditions: list[JSONSchema] = []
         self._type(schema, made, exact=exact)
-        self._limits(schema, made, exact=exact)
+        self._limits(schema, made, conditions, exact=exact)
         self._text(schema, made, conditions, exact=exact)
         self._fields(schema, made, exact=exact)
         if schema.get("enum"):
@@ -195,7 +195,7 @@ class _Values:
             return
         made["type"] = [*types, "null"] if schema.get("nullable") else types
 
-    def _limits(self, schema: Schema, made: JSONSchema, *, exact: bool) -> None:
+    def _limits(self, schema: Schema, made: JSONSchema, conditions: list[JSONSchema], *, exact: bool) -> None:
         for word in ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties"):
             if schema.get(word) is not None:
                 made[word] = schema[word]
@@ -211,9 +211,11 @@ class _Values:
                 made[exclusive] = True
         factor = schema.get("multipleOf")
         if factor is not None:
-            if factor != int(factor) or factor < 1:
+            if exact or factor != int(factor) or factor < 1:
                 raise _UnsureError
             made["multipleOf"] = int(factor)
+            # Beyond this, no float is a multiple of anything.
+            conditions.append({"minimum": 1 - 2**53, "maximum": 2**53 - 1})
         if schema.get("uniqueItems"):
             raise _UnsureError
 
