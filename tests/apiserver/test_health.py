@@ -111,7 +111,9 @@ async def test_the_index(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/debug/pprof/", "/debug/pprof/heap", "/debug/flags/v", "/configz"])
 async def test_what_is_not_served(client: Client, path: str) -> None:
-    assert (await client.call("GET", path)).status == 404
+    answer = await client.call("GET", path)
+    assert (answer.status, answer.raw) == (404, b"404 page not found\n")
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert (await client.as_user("joe", "system:authenticated").call("GET", path)).status == 403
 
 
@@ -136,7 +138,7 @@ async def test_flagz(client: Client) -> None:
     text = (await client.call("GET", "/flagz", accept="*/*")).raw.decode()
     assert text.startswith("\nkube-apiserver flags\nWarning: ")
     assert (
-        "\nmax-requests-inflight=400\nmin-request-timeout=1800\nprofiling=false\nrequest-timeout=60s\n"
+        "\nmax-requests-inflight=400\nmin-request-timeout=1800\nprofiling=false\nrequest-timeout=1m0s\n"
         in text
     )
     found = await client.get("/flagz", accept="application/json;v=v1beta1;g=config.k8s.io;as=Flagz")

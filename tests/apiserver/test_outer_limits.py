@@ -80,7 +80,7 @@ async def test_so_many_at_once_and_administrators_always(plain: APIServer) -> No
         one.cancel()
     metrics = (await Client(plain).call("GET", "/metrics")).raw.decode()
     assert 'apiserver_current_inflight_requests{request_kind="mutating"} 3' in metrics
-    assert "flowcontrol" not in metrics
+    assert "apiserver_flowcontrol_" not in metrics
 
 
 async def test_no_trace_of_fairness_without_it(plain: APIServer) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import cast
+
 from served import MERGE_PATCH, Client
 
+from tiphys.apiserver.call import Call
+from tiphys.apiserver.endings import end
 from tiphys.apiserver.server import APIServer
+from tiphys.net.http import ByteStream, Request, Response
 from tiphys.testing.clock import FakeClock
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -98,3 +104,30 @@ async def test_what_this_is(client: Client) -> None:
     [build] = [name for name in found if name.startswith("kubernetes_build_info")]
     assert 'minor="36"' in build
     assert found['kubernetes_feature_enabled{name="WatchList",stage="BETA"}'] == 1
+
+
+async def test_streams_and_upgrades_are_open_until_they_end(server: APIServer) -> None:
+    async def lines() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async def upgrade(stream: ByteStream) -> None:
+        seen.append(_open(server))
+
+    seen: list[str] = []
+    target = "/api/v1/namespaces/default/pods/a/"
+    call = Call(server, Request("GET", f"{target}log"))
+    streamed = end(call, Response(200, [], lines()))
+    assert _open(server).endswith(" 1")
+    assert streamed.on_sent is not None
+    streamed.on_sent()
+    assert _open(server).endswith(" 0")
+    upgraded = end(Call(server, Request("POST", f"{target}exec")), Response(101, [], upgrade=upgrade))
+    assert upgraded.upgrade is not None
+    await upgraded.upgrade(cast(ByteStream, None))
+    assert [line.rpartition(" ")[2] for line in seen[0].splitlines()].count("1") == 1
+    assert all(line.endswith(" 0") for line in _open(server).splitlines())
+
+
+def _open(server: APIServer) -> str:
+    text = server.metrics.render().decode()
+    return "\n".join(line for line in text.splitlines() if line.startswith("apiserver_longrunning_requests{"))

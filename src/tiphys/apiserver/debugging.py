@@ -13,7 +13,7 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.fairness import dumps
 from tiphys.apiserver.fairness.controller import Fairness
 from tiphys.apiserver.flags import shown
-from tiphys.apiserver.responses import json_response, text_response
+from tiphys.apiserver.responses import json_response, plain_error, text_response
 from tiphys.apiserver.version import GIT_VERSION, VERSION
 from tiphys.machinery import errors
 from tiphys.machinery.meta import format_time
@@ -45,7 +45,7 @@ def serve_slis(call: Call) -> Response:
 def serve_fairness(call: Call, name: str) -> Response:
     fairness = call.server.gate
     if not isinstance(fairness, Fairness) or name not in _DUMPS:
-        raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
+        return plain_error("404 page not found", 404)
     return text_response(_DUMPS[name](call, fairness))
 
 

@@ -6,6 +6,8 @@ sent what it begins with.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.responses import finish
 from tiphys.net.exchange import small_body
@@ -31,6 +33,9 @@ def end(call: Call, response: Response) -> Response:
         server.request_metrics.follow(call, response)
         if seat is not None:
             _give_back_when_begun(call, response)
+        return response
+    if response.upgrade is not None or (seat is None and isinstance(response.body, AsyncIterator)):
+        server.request_metrics.follow(call, response)
         return response
     server.request_metrics.answered(call, response, server.clock.monotonic() - call.received_at)
     if seat is not None:

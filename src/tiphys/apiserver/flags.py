@@ -115,10 +115,22 @@ def _check_modes(modes: tuple[str, ...]) -> None:
 
 def shown(settings: Settings) -> dict[str, str]:
     """The settings under the names of the flags (for /flagz)."""
-    return {flag.name: _text(getattr(settings, flag.field)) for flag in FLAGS} | {
+    return {flag.name: _shown(flag, getattr(settings, flag.field)) for flag in FLAGS} | {
         "profiling": "false",
         "service-cluster-ip-range": settings.service_cidr,
     }
+
+
+def _shown(flag: Flag, value: Any) -> str:
+    return _duration(value) if flag.read is parse_duration else _text(value)
+
+
+def _duration(seconds: float) -> str:
+    """As Go writes one: 1m0s, 1h0m0.5s."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    longer = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{longer}{rest:g}s"
 
 
 def _text(value: Any) -> str:

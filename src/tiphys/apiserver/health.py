@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.responses import plain_error, text_response
-from tiphys.machinery import errors
 from tiphys.machinery.metrics import STABLE, Registry
 from tiphys.net.http import Response
 from tiphys.store.interface import StoreError
@@ -185,6 +184,6 @@ def serve_check(call: Call, name: str) -> Response:
     endpoint = call.request.path.strip("/").split("/")[0]
     check = checks(call.server, endpoint).get(name)
     if check is None:
-        raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
+        return plain_error("404 page not found", 404)
     problem = call.server.health_metrics.count(endpoint, name, check(call.server))
     return text_response("ok") if problem is None else plain_error(f"internal server error: {problem}", 500)

@@ -12,7 +12,7 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.documents import Document, respond, respond_once
 from tiphys.apiserver.health import serve_check, serve_health
 from tiphys.apiserver.negotiation import JSON, PROTOBUF, SERVED, accepted, clauses_by_weight
-from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.responses import json_response, plain_error
 from tiphys.apiserver.version import VERSION
 from tiphys.machinery import errors, yaml
 from tiphys.machinery.protobuf import encode_envelope
@@ -32,7 +32,7 @@ def serve_path(call: Call) -> Response | Awaitable[Response] | None:
     for prefix, handler in _PREFIXES:
         if path.startswith(prefix):
             return handler(call, path.removeprefix(prefix))
-    raise errors.StatusError(404, "NotFound", _NOT_FOUND, {})
+    return plain_error("404 page not found", 404)
 
 
 def _version(call: Call) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.inflight import KINDS, Inflight
 from tiphys.machinery.metrics import STABLE, Buckets, Registry, Value, exponential
-from tiphys.net.http import Response, Sink
+from tiphys.net.http import ByteStream, Response, Sink
 
 _SECONDS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
@@ -167,11 +169,35 @@ class RequestMetrics:
         self._ended.inc(*self._labels(call), str(status))
 
     def follow(self, call: Call, response: Response) -> None:
-        """Has a watch counted as open until it ends, and as answered then."""
-        start = response.start
-        assert start is not None
+        """Has what stays open (a watch, an upgraded connection, a stream of logs) counted until it ends, and as answered then."""
         gauge = self._long.labels(*self._labels(call))
         clock = call.server.clock
+
+        def ended() -> None:
+            gauge.value -= 1
+            self.answered(call, response, clock.monotonic() - call.received_at)
+
+        if response.start is not None:
+            self._follow_pushed(response, gauge, ended)
+        elif response.upgrade is not None:
+            upgrade = response.upgrade
+
+            async def upgraded(stream: ByteStream) -> None:
+                gauge.value += 1
+                try:
+                    await upgrade(stream)
+                finally:
+                    ended()
+
+            response.upgrade = upgraded
+        else:
+            gauge.value += 1
+            response.on_sent = ended
+
+    @staticmethod
+    def _follow_pushed(response: Response, gauge: Value, ended: Callable[[], None]) -> None:
+        start = response.start
+        assert start is not None
 
         def started(sink: Sink) -> None:
             gauge.value += 1
@@ -179,8 +205,7 @@ class RequestMetrics:
             inner = sink.on_close
 
             def closed() -> None:
-                gauge.value -= 1
-                self.answered(call, response, clock.monotonic() - call.received_at)
+                ended()
                 inner()
 
             if sink.closed:
