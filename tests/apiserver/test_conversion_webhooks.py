@@ -11,6 +11,8 @@ from definitions import DEFINITIONS, GROUP, TABS, define, definition, redefine, 
 from served import Answer, Client, Object, Watch
 from webhook_server import Webhook, certificate, webhook
 
+from tiphys.testing.clock import FakeClock
+
 SECOND = TABS.replace("/v1/", "/v2/")
 KIND = f"{GROUP}/v1, Kind=CronTab"
 
@@ -346,6 +348,30 @@ async def test_a_webhook_behind_a_service(client: Client, hook: Webhook) -> None
     outside = {"type": "ExternalName", "externalName": "localhost"}
     await client.create(services, {"metadata": {"name": "hook"}, "spec": outside})
     assert (await client.get(f"{SECOND}/a"))["spec"]["size"] == 3
+
+
+async def test_a_cleanup_waits_for_the_webhook(client: Client, hook: Webhook, clock: FakeClock) -> None:
+    await define(client, converting(hook))
+    await client.create(TABS, tab("a"))
+    await redefine(client, converting(hook, version("v1", storage=False), {**v2(), "storage": True}))
+    hook.status = 503
+    target = f"{DEFINITIONS}/crontabs.{GROUP}"
+    await client.delete(target)
+
+    async def told() -> Object:
+        found = await client.call("GET", target)
+        if found.status == 404:
+            return {}
+        (condition,) = (each for each in found.body["status"]["conditions"] if each["type"] == "Terminating")
+        return dict(condition)
+
+    async with asyncio.timeout(10):
+        while (await told())["reason"] != "InstanceDeletionFailed":
+            await asyncio.sleep(0.001)
+        assert (await told())["message"].startswith("could not list instances: conversion webhook for ")
+        hook.status = 200
+        while await told():
+            await clock.advance(1)
 
 
 async def test_owners_of_fields_are_told_apart_in_their_own_versions(client: Client, hook: Webhook) -> None:

@@ -182,7 +182,21 @@ async def test_discovery_follows(client: Client) -> None:
     assert found["resources"][0]["singularName"] == "crontab"
     aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     whole = await client.get("/apis", accept=aggregated)
-    assert GROUP in [each["metadata"]["name"] for each in whole["items"]]
+    (items,) = (each for each in whole["items"] if each["metadata"]["name"] == GROUP)
+    assert [each["version"] for each in items["versions"]] == ["v1", "v1beta1"]
+    kind = {"group": GROUP, "version": "v1", "kind": "CronTab"}
+    assert items["versions"][0]["resources"] == [
+        {
+            "resource": "crontabs",
+            "responseKind": kind,
+            "scope": "Namespaced",
+            "singularResource": "crontab",
+            "verbs": ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+            "subresources": [
+                {"subresource": "status", "responseKind": kind, "verbs": ["get", "patch", "update"]}
+            ],
+        }
+    ]
     await client.delete(CRONTABS)
     assert await gone(client)
     assert (await client.call("GET", f"/apis/{GROUP}")).status == 404
@@ -301,10 +315,12 @@ async def test_objects_with_finalizers_keep_a_definition(client: Client, clock: 
         "create not allowed while custom resource definition is terminating",
     )
     assert (await client.get(f"{TABS}/a"))["metadata"]["deletionTimestamp"]
+    (told,) = (await client.get(f"/apis/{GROUP}/v1"))["resources"]
+    assert told["verbs"] == ["delete", "deletecollection", "get", "list", "watch"]
     await clock.advance(61)
     await settle()
-    told = (await client.get(CRONTABS))["status"]["conditions"][-1]
-    assert (told["status"], told["reason"], told["message"]) == (
+    condition = (await client.get(CRONTABS))["status"]["conditions"][-1]
+    assert (condition["status"], condition["reason"], condition["message"]) == (
         "True",
         "InstanceDeletionCheck",
         "could not confirm zero CustomResources remaining: timed out waiting for the condition",

@@ -60,7 +60,7 @@ def _entries(row: Resource) -> Iterable[dict[str, Any]]:
         "singularName": row.singular_name,
         "namespaced": row.namespaced,
         "kind": row.kind,
-        "verbs": sorted(row.verbs),
+        "verbs": _verbs(row),
     }
     if row.short_names:
         entry["shortNames"] = list(row.short_names)
@@ -85,6 +85,24 @@ def _subresource_entry(row: Resource, subresource: Subresource) -> dict[str, Any
     if kind.group_version != row.group_version:
         entry["group"], entry["version"] = kind.group, kind.version
     return entry
+
+
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+_WHILE_TERMINATING = ("delete", "deletecollection", "get", "list", "watch")
+"""Of a kind that is being deleted: nobody shall begin to make or to change anything."""
+
+
+def _verbs(row: Resource) -> list[str]:
+    """What clients are told that they can do: of custom resources in the order in which upstream tells it."""
+    if row.reading is None:
+        return sorted(row.verbs)
+    return list(_WHILE_TERMINATING if row.terminating else _CUSTOM_VERBS)
+
+
+def _response_kind(row: Resource, kind: GroupVersionKind) -> dict[str, str]:
+    """Upstream leaves group and version out where they are the resource's own, but not of custom resources."""
+    full = row.reading is not None or kind.group_version != row.group_version
+    return {"group": kind.group if full else "", "version": kind.version if full else "", "kind": kind.kind}
 
 
 def storage_version_hash(kind: GroupVersionKind) -> str:
@@ -123,10 +141,10 @@ def aggregated(version: str, groups: Iterable[bytes]) -> bytes:
 def _aggregated_resource(row: Resource) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "resource": row.plural,
-        "responseKind": {"group": "", "version": "", "kind": row.kind},
+        "responseKind": _response_kind(row, row.gvk),
         "scope": "Namespaced" if row.namespaced else "Cluster",
         "singularResource": row.singular_name,
-        "verbs": sorted(row.verbs),
+        "verbs": _verbs(row),
     }
     if row.short_names:
         entry["shortNames"] = list(row.short_names)
@@ -139,11 +157,5 @@ def _aggregated_resource(row: Resource) -> dict[str, Any]:
 
 
 def _aggregated_subresource(row: Resource, subresource: Subresource) -> dict[str, Any]:
-    kind = subresource.kind or row.gvk
-    other = kind.group_version != row.group_version
-    response = {
-        "group": kind.group if other else "",
-        "version": kind.version if other else "",
-        "kind": kind.kind,
-    }
+    response = _response_kind(row, subresource.kind or row.gvk)
     return {"subresource": subresource.name, "responseKind": response, "verbs": sorted(subresource.verbs)}

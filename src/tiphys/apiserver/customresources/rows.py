@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiphys.api.resource import (
     EVERYTHING,
+    STATUS_ONLY,
     FieldGetter,
     Object,
     Reading,
@@ -140,7 +141,7 @@ def _row(
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=(
-            *((Subresource("status"),) if has_status else ()),
+            *((STATUS_ONLY,) if has_status else ()),
             *((Subresource("scale", kind=SCALE),) if scale is not None else ()),
         ),
         schema=schema,
