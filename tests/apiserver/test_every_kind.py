@@ -117,3 +117,55 @@ async def test_status_changes_nothing_but_the_status(client: Client, row: Resour
 
 def test_the_table_of_minimal_objects_has_every_kind() -> None:
     assert [minimal(row)["kind"] for row in STORED] == [row.kind for row in STORED]
+
+
+@every_kind
+async def test_a_dry_run_leaves_nothing(client: Client, row: Resource) -> None:
+    """Every write is answered as if it had happened, and nothing has."""
+    path, obj = collection(row), minimal(row)
+    one = f"{path}/{name_of(row)}"
+    await settle()
+    before = client.server.store.revision
+    dry = await client.create(f"{path}?dryRun=All", obj)
+    assert dry["metadata"]["uid"]
+    assert "resourceVersion" not in dry["metadata"]
+    assert (await client.call("GET", one)).status == 404
+    await settle()
+    assert client.server.store.revision == before
+    await client.create(path, obj)
+    await settle()
+    there, before = await client.get(one), client.server.store.revision
+    patch = {"metadata": {"labels": {"dry": "run"}}}
+    changed = await client.patch(f"{one}?dryRun=All", patch)
+    assert changed["metadata"]["labels"]["dry"] == "run"
+    replaced = {**there, "metadata": {**there["metadata"], **patch["metadata"]}}
+    await client.put(f"{one}?dryRun=All", replaced)
+    await client.delete(f"{one}?dryRun=All")
+    if "deletecollection" in row.verbs:
+        gone = await client.delete(f"{path}?dryRun=All&labelSelector=test=minimal")
+        assert [item["metadata"]["name"] for item in gone["items"]] == [name_of(row)]
+    await settle()
+    assert client.server.store.revision == before
+    assert await client.get(one) == there
+
+
+@every_kind
+async def test_field_selectors_are_those_of_the_kind(client: Client, row: Resource) -> None:
+    """Its name, its namespace, and what its row offers; anything else is 400 in upstream's words."""
+    path = collection(row)
+    await client.create(path, minimal(row))
+    name = name_of(row)
+    found = await client.get(f"{path}?fieldSelector=metadata.name={name}")
+    assert [item["metadata"]["name"] for item in found["items"]] == [name]
+    stored = client.server.writes.find(row, "default" if row.namespaced else "", name).object
+    for field, get in row.selectable_fields.items():
+        value = get(stored)
+        chosen = await client.get(f"{path}?fieldSelector={field}={value},metadata.name={name}")
+        assert len(chosen["items"]) == 1, field
+        others = await client.get(f"{path}?fieldSelector={field}!={value},metadata.name={name}")
+        assert others["items"] == [], field
+    refused = await client.call("GET", f"{path}?fieldSelector=spec.nonsense=x")
+    assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
+    assert refused.body["message"].endswith("field label not supported: spec.nonsense")
+    namespaced = await client.call("GET", f"{path}?fieldSelector=metadata.namespace=default")
+    assert namespaced.status == (200 if row.namespaced else 400)
