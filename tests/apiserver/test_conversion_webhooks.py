@@ -11,6 +11,10 @@ from definitions import DEFINITIONS, GROUP, TABS, define, definition, redefine, 
 from served import Answer, Client, Object, Watch
 from webhook_server import Webhook, certificate, webhook
 
+from tiphys.api.resource import Resource
+from tiphys.apiserver.local import LocalAPI
+from tiphys.client.inprocess import InProcessTransport
+from tiphys.machinery.errors import StatusError
 from tiphys.testing.clock import FakeClock
 
 SECOND = TABS.replace("/v1/", "/v2/")
@@ -372,6 +376,36 @@ async def test_a_cleanup_waits_for_the_webhook(client: Client, hook: Webhook, cl
         hook.status = 200
         while await told():
             await clock.advance(1)
+
+
+async def test_clients_in_this_process_see_their_version(client: Client, hook: Webhook) -> None:
+    await define(client, converting(hook))
+    await client.create(TABS, tab("before", replicas=1))
+    row = Resource(group=GROUP, version="v2", kind="CronTab", plural="crontabs", namespaced=True)
+    transport = InProcessTransport(LocalAPI(client.server), "admin", ("system:masters",))
+    listing = await transport.list(row)
+    assert [item["spec"]["size"] for item in listing.items] == [1]
+    await client.create(TABS, tab("a", replicas=2))
+    events = transport.watch(row, resource_version=listing.resource_version)
+    first = await anext(events)
+    await client.patch(f"{TABS}/a", {"spec": {"replicas": 3}})
+    second = await anext(events)
+    assert [(each.type, each.object["spec"]["size"]) for each in (first, second)] == [
+        ("ADDED", 2),
+        ("MODIFIED", 3),
+    ]
+    await client.delete(f"{DEFINITIONS}/crontabs.{GROUP}")
+    with pytest.raises(StatusError) as ended:
+        await _drain(events)
+    assert ended.value.code == 410
+    with pytest.raises(StatusError) as gone:
+        await transport.list(row)
+    assert gone.value.code == 404
+
+
+async def _drain(events: AsyncIterator[object]) -> None:
+    async for _ in events:
+        pass
 
 
 async def test_owners_of_fields_are_told_apart_in_their_own_versions(client: Client, hook: Webhook) -> None:

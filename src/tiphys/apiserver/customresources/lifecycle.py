@@ -72,9 +72,10 @@ class Lifecycle:
                     try:
                         await self._look(name)
                         failures.pop(name, None)
-                    except (StatusError, StoreError) as error:
+                    except Exception as error:
                         failures[name] = failures.get(name, 0) + 1
-                        log.warning("customresourcedefinition %s: %s", name, error)
+                        foreseen = isinstance(error, StatusError | StoreError)
+                        log.warning("customresourcedefinition %s: %s", name, error, exc_info=not foreseen)
                         again = partial(self._add, name)
                         self._server.clock.call_later(RETRY.delay_seconds(failures[name]), again)
         finally:
