@@ -137,11 +137,32 @@ def rules(**change):
                 'webhooks[0].matchConditions[1].name: Duplicate value: "a"',
             ],
         ),
+        (
+            webhooks(matchConditions=[{"name": "a", "expression": "... [] bad"}]),
+            [
+                'webhooks[0].matchConditions[0].expression: Invalid value: "... [] bad": compilation failed: '
+                "ERROR: <input>:1:2: Syntax error: mismatched input '.' expecting IDENTIFIER\n | ... [] bad\n | .^"
+            ],
+        ),
+        (
+            webhooks(matchConditions=[{"name": "a", "expression": "object.spec.replicas"}]),
+            [
+                'webhooks[0].matchConditions[0].expression: Invalid value: "object.spec.replicas": '
+                "must evaluate to bool but got dyn"
+            ],
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", [VALIDATING, MUTATING])
 def test_webhooks(refusals, kind, fields, messages):
     assert refusals(kind, fields) == messages
+
+
+def test_conditions_that_do_not_change_are_not_judged_again(refusals):
+    bad = webhooks(matchConditions=[{"name": "a", "expression": "nope"}])
+    assert refusals(VALIDATING, {"webhooks": bad["webhooks"]}, old=bad) == []
+    other = webhooks(matchConditions=[{"name": "b", "expression": "nope"}])
+    assert len(refusals(VALIDATING, other, old=bad)) == 1
 
 
 MATCH = {"resourceRules": [RULE]}

@@ -65,7 +65,8 @@ def _policy(spec: Object) -> Errors:
         errors += _match_resources(constraints, here)
         if not constraints.get("resourceRules"):
             errors.append(FieldError.required(here.child("resourceRules")))
-    errors += match_conditions(spec.get("matchConditions") or [], _SPEC.child("matchConditions"))
+    conditions, params = spec.get("matchConditions") or [], spec.get("paramKind") is not None
+    errors += match_conditions(conditions, _SPEC.child("matchConditions"), params=params)
     return errors + _variables(spec.get("variables") or [])
 
 

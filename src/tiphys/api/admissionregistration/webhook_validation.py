@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from tiphys.api.admissionregistration.expressions import condition_problem
 from tiphys.api.resource import Object
 from tiphys.api.validation import Errors, label_selector, one_of
 from tiphys.machinery import names
@@ -34,9 +35,13 @@ def mutating_configuration(new: Object, old: Object | None) -> Errors:
 def _configuration(new: Object, old: Object | None, extra: Callable[[Object, Path], Errors]) -> Errors:
     errors: Errors = []
     seen: set[str] = set()
+    known = [_conditions(webhook) for webhook in (old or {}).get("webhooks") or ()]
+    unchanged = known == [_conditions(webhook) for webhook in new.get("webhooks") or ()]
     for position, webhook in enumerate(new.get("webhooks") or ()):
         here, name = Path("webhooks").index(position), webhook.get("name") or ""
         errors += _webhook(webhook, here) + extra(webhook, here)
+        if not unchanged:  # what was accepted once is not judged again
+            errors += match_conditions(_conditions(webhook), here.child("matchConditions"))
         errors += _review_versions(
             webhook.get("admissionReviewVersions") or [], here.child("admissionReviewVersions")
         )
@@ -44,6 +49,10 @@ def _configuration(new: Object, old: Object | None, extra: Callable[[Object, Pat
             errors.append(FieldError.duplicate(here.child("name"), name))
         seen.add(name)
     return errors
+
+
+def _conditions(webhook: Object) -> list[Object]:
+    return webhook.get("matchConditions") or []
 
 
 def _webhook(webhook: Object, path: Path) -> Errors:
@@ -63,8 +72,7 @@ def _webhook(webhook: Object, path: Path) -> Errors:
         errors.append(FieldError.invalid(path.child("timeoutSeconds"), seconds, detail))
     for field in ("namespaceSelector", "objectSelector"):
         errors += label_selector(webhook.get(field), path.child(field))
-    errors += client_config(webhook.get("clientConfig") or {}, path.child("clientConfig"))
-    return errors + match_conditions(webhook.get("matchConditions") or [], path.child("matchConditions"))
+    return errors + client_config(webhook.get("clientConfig") or {}, path.child("clientConfig"))
 
 
 def optional(holder: Object, field: str, allowed: tuple[str, ...], path: Path) -> Errors:
@@ -162,15 +170,19 @@ def _resources(resources: list[str], path: Path) -> Errors:
     return errors
 
 
-def match_conditions(conditions: list[Object], path: Path) -> Errors:
+def match_conditions(conditions: list[Object], path: Path, *, params: bool = False) -> Errors:
+    """`params`: they may speak of parameters."""
     errors: Errors = []
     if len(conditions) > _CONDITIONS_LIMIT:
         errors.append(FieldError.too_many(path, len(conditions), _CONDITIONS_LIMIT))
     seen: set[str] = set()
     for position, condition in enumerate(conditions):
         here, name = path.index(position), condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
+        expression = (condition.get("expression") or "").strip()
+        if not expression:
             errors.append(FieldError.required(here.child("expression")))
+        elif problem := condition_problem(expression, params=params):
+            errors.append(FieldError.invalid(here.child("expression"), expression, problem))
         if not name:
             errors.append(FieldError.required(here.child("name")))
             continue

@@ -1,7 +1,7 @@
 """Libraries of functions.
 
 KUBERNETES are those of every expression in Kubernetes v1.36 (apiserver `pkg/cel/environment/base.go`), but for the
-authorizer, which its caller brings along. EXTRAS are further ones of cel-go, for callers who want them.
+authorizer (`authorizer.AUTHORIZER`), for those who can answer it. EXTRAS are further ones of cel-go, for callers who want them.
 """
 
 from __future__ import annotations
