@@ -112,10 +112,9 @@ class Allocators:
         _keep(service, old)
         return self._allocate(service, old)
 
-    async def written(self, row: Resource, before: Object | None, after: Object | None) -> None:
-        """The Service stands in the store, or is gone from it: IPAddress objects follow."""
-        if self.serves(row):
-            await self._objects.follow(before, after)
+    async def written(self, before: Object | None, after: Object | None) -> None:
+        """A Service stands in the store, or is gone from it: IPAddress objects follow."""
+        await self._objects.follow(before, after)
 
     def _allocate(self, service: Object, old: Object | None) -> Callable[[], None]:
         addresses: list[int] = []

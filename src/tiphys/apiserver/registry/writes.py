@@ -323,7 +323,8 @@ class Writes:
         if call.dry_run:
             return record
         revision = await self._store.write(record.key, None, expected=record.revision)
-        await call.server.allocators.written(call.row, last, None)
+        if call.server.allocators.serves(call.row):
+            await call.server.allocators.written(last, None)
         # A kind with a `reading` is not converted back: its records are shown as they are.
         stored = last if call.row.reading is not None else convert_to_stored(call.row, last)
         data = with_version(encode_stored(stored), revision)
@@ -354,7 +355,8 @@ class Writes:
                 key, namespace, name, revision, with_version(value, revision) if revision else value
             )
         revision = await self._store.write(key, value, expected=record.revision if record else 0)
-        await call.server.allocators.written(row, record.object if record else None, obj)
+        if call.server.allocators.serves(row):
+            await call.server.allocators.written(record.object if record else None, obj)
         written = cache.records.get(key)
         if written is not None and written.revision == revision:
             return written
