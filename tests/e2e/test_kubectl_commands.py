@@ -36,14 +36,9 @@ def test_walk(walker: Walker, path: Path) -> None:
     walker.walk(load(path))
 
 
-ELSEWHERE = {
-    # Real containers: test_kubectl_containers.py.
-    "attach", "cp", "debug", "exec", "logs", "port-forward",
-    # Below: they serve, and do not end by themselves.
-    "proxy",
-    # They print what they know themselves.
-    "help", "options",
-}  # fmt: skip
+CONTAINERS = sorted(FOLDER.with_name("kubectl_containers").glob("*.txt"))
+ELSEWHERE = {"port-forward", "proxy"}
+"""They serve, and do not end by themselves: below, and in test_kubectl_containers.py."""
 
 
 def subcommands(*above: str) -> list[str]:
@@ -116,7 +111,7 @@ GROUPS = (
 
 
 def test_no_command_is_left_out() -> None:
-    walked = {tuple(words) for path in WALKS for words in commands(load(path))}
+    walked = {tuple(words) for path in [*WALKS, *CONTAINERS] for words in commands(load(path))}
     wanted = {(command,) for command in subcommands()} - {(command,) for command in ELSEWHERE}
     for group in GROUPS:
         wanted |= {(group, command) for command in subcommands(group)}
