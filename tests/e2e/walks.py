@@ -87,11 +87,10 @@ def load(path: Path) -> Walk:
 
 
 def commands(walk: Walk) -> Iterator[list[str]]:
-    """The words after `kubectl` of every command."""
+    """The words after `kubectl` of every command, within a shell's too."""
     for step in walk.steps:
-        words = step.words()
-        if "kubectl" in words:
-            yield words[words.index("kubectl") + 1 :]
+        for found in re.finditer(r"\bkubectl ([^|;)]*)", step.command):
+            yield found[1].replace("'", " ").split()
 
 
 @dataclass
