@@ -168,6 +168,9 @@ def test_conditions_that_do_not_change_are_not_judged_again(refusals):
 MATCH = {"resourceRules": [RULE]}
 
 
+PARAMS = {"apiVersion": "example.com/v1", "kind": "Limit"}
+
+
 def policy(**change):
     return {"spec": {"matchConstraints": MATCH, "validations": [{"expression": "true"}], **change}}
 
@@ -211,6 +214,126 @@ def test_policies(refusals, fields, messages):
     assert refusals(POLICY, fields) == messages
 
 
+def one(expression, **more):
+    return [{"expression": expression, **more}]
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        ({"validations": one("object.spec.replicas > 1 && params == null"), "paramKind": PARAMS}, []),
+        (
+            {"validations": one("object.x == params.y")},
+            [
+                'spec.validations[0].expression: Invalid value: "object.x == params.y": compilation failed: ERROR: '
+                "<input>:1:13: undeclared reference to 'params' (in container '')\n | object.x == params.y\n | ............^"
+            ],
+        ),
+        (
+            {"validations": one("object.spec.replicas")},
+            [
+                'spec.validations[0].expression: Invalid value: "object.spec.replicas": '
+                "must evaluate to bool but got dyn"
+            ],
+        ),
+        (
+            {"validations": one("true", messageExpression="1")},
+            [
+                'spec.validations[0].messageExpression: Invalid value: "1": must evaluate to string but got int'
+            ],
+        ),
+        (
+            {"validations": one("true", messageExpression="string(authorizer == authorizer)")},
+            [
+                'spec.validations[0].messageExpression: Invalid value: "string(authorizer == authorizer)": compilation '
+                "failed: ERROR: <input>:1:8: undeclared reference to 'authorizer' (in container '')\n"
+                " | string(authorizer == authorizer)\n | .......^\n"
+                "ERROR: <input>:1:22: undeclared reference to 'authorizer' (in container '')\n"
+                " | string(authorizer == authorizer)\n | .....................^"
+            ],
+        ),
+        (
+            {"validations": one("true", messageExpression=" ")},
+            ['spec.validations[0].messageExpression: Invalid value: " ": must be non-empty if specified'],
+        ),
+        ({"validations": one("true\n&& true")}, []),
+        (
+            {"variables": [{"name": "a", "expression": "1"}], "validations": one("variables.a == 'x'")},
+            [
+                "spec.validations[0].expression: Invalid value: \"variables.a == 'x'\": compilation failed: ERROR: "
+                "<input>:1:13: found no matching overload for '_==_' applied to '(int, string)'\n"
+                " | variables.a == 'x'\n | ............^"
+            ],
+        ),
+        (
+            {
+                "variables": [
+                    {"name": "a", "expression": "b.c"},
+                    {"name": "d", "expression": "variables.a + 1"},
+                ],
+                "validations": one("variables.d == 2 && variables.e"),
+            },
+            [
+                'spec.variables[0].expression: Invalid value: "b.c": compilation failed: ERROR: <input>:1:1: '
+                "undeclared reference to 'b' (in container '')\n | b.c\n | ^",
+                'spec.validations[0].expression: Invalid value: "variables.d == 2 && variables.e": compilation failed: '
+                "ERROR: <input>:1:30: undefined field 'e'\n | variables.d == 2 && variables.e\n"
+                " | .............................^",
+            ],
+        ),
+        (
+            {"auditAnnotations": [{"key": "k", "valueExpression": "1 + 1"}]},
+            [
+                'spec.auditAnnotations[0].valueExpression: Invalid value: "1 + 1": '
+                "must evaluate to one of [string null_type] but got int"
+            ],
+        ),
+        (
+            {"auditAnnotations": [{"key": "k", "valueExpression": "'a'"}] * 2},
+            ['spec.auditAnnotations[1].key: Duplicate value: "k"'],
+        ),
+        (
+            {"paramKind": {"apiVersion": "a/b/c", "kind": "9K"}},
+            [
+                'spec.paramKind.apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c',
+                'spec.paramKind.kind: Invalid value: "9K": may have mixed case, but should otherwise match: '
+                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+                "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+                "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+            ],
+        ),
+    ],
+)
+def test_expressions_of_policies(refusals, change, messages):
+    assert refusals(POLICY, policy(**change)) == messages
+
+
+@pytest.mark.parametrize(
+    ("mutation", "message"),
+    [
+        ("Object{spec: Object.spec{replicas: 1 + variables.n}}", ""),
+        ("has(object.spec) ? Object{} : Object{metadata: Object.metadata{labels: {'a': 'b'}}}", ""),
+        ("Object.spec{}", "must evaluate to Object but got Object.spec"),
+        ("{'spec': {'replicas': 1}}", "must evaluate to Object but got map(string, map(string, int))"),
+        ("[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c'), value: Object.a{b: 1}}]", ""),
+        ("[JSONPatch{op: 'test', path: '/a', value: 1}] + [JSONPatch{op: 'remove', path: '/a'}]", ""),
+        ("[1]", "must evaluate to list(JSONPatch) but got list(int)"),
+    ],
+)
+def test_mutations(refusals, mutation, message):
+    patch = "JSONPatch" in mutation or mutation == "[1]"
+    kind, field = ("JSONPatch", "jsonPatch") if patch else ("ApplyConfiguration", "applyConfiguration")
+    spec = {
+        "matchConstraints": MATCH,
+        "reinvocationPolicy": "Never",
+        "variables": [{"name": "n", "expression": "1"}],
+        "mutations": [{"patchType": kind, field: {"expression": mutation}}],
+    }
+    found = refusals(MUTATING_POLICIES[0], {"spec": spec})
+    shown = f'spec.mutations[0].{field}.expression: Invalid value: "{mutation}": {message}'
+    assert found == ([shown] if message else [])
+
+
 @pytest.mark.parametrize("kind", MUTATING_POLICIES)
 def test_mutating_policies(refusals, kind):
     patch = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}
@@ -247,7 +370,10 @@ def test_mutating_policies(refusals, kind):
         ),
         (
             {"paramRef": {"name": "n", "selector": {}, "parameterNotFoundAction": "Deny"}},
-            ["spec.paramRef.name: Forbidden: name and selector are mutually exclusive"],
+            [
+                "spec.paramRef.name: Forbidden: name and selector are mutually exclusive",
+                "spec.paramRef.selector: Forbidden: name and selector are mutually exclusive",
+            ],
         ),
     ],
 )

@@ -1,10 +1,18 @@
-"""What is wrong with admission policies and their bindings, but for the expressions themselves.
-
-Upstream also compiles each CEL expression here (`pkg/apis/admissionregistration/validation`).
-"""
+"""What is wrong with admission policies and their bindings (`pkg/apis/admissionregistration/validation`)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tiphys.api.admissionregistration.policy_expressions import (
+    BOOLEAN,
+    OBJECT,
+    PATCH,
+    TEXT,
+    TEXT_OR_NULL,
+    Expression,
+    Expressions,
+)
 from tiphys.api.admissionregistration.webhook_validation import (
     FAILURE_POLICIES,
     MATCH_POLICIES,
@@ -18,22 +26,27 @@ from tiphys.api.validation import (
     dns_subdomain,
     label_selector,
     one_of,
-    required_name,
     required_one_of,
 )
 from tiphys.machinery import names
+from tiphys.machinery.cel.names import escape
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.gvk import parse_api_version
 
 _SPEC = Path("spec")
 _ACTIONS = ("Audit", "Deny", "Warn")
 _NOT_FOUND_ACTIONS = ("Allow", "Deny")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_AUDIT_ANNOTATIONS_LIMIT = 20
+_VALUE_EXPRESSION_BYTES = 5 * 1024
+_PATCHES = {"ApplyConfiguration": ("applyConfiguration", OBJECT), "JSONPatch": ("jsonPatch", PATCH)}
 _ONE_OF_NAME_AND_SELECTOR = "one of name or selector must be specified"
 
 
 def validating_policy(new: Object, old: Object | None) -> Errors:
     spec = new.get("spec") or {}
-    errors = _policy(spec)
+    expressions = _expressions(spec)
+    errors = _policy(spec, old, expressions)
     validations, audits = spec.get("validations") or [], spec.get("auditAnnotations") or []
     if not validations and not audits:
         detail = "validations or auditAnnotations must contain at least one item"
@@ -41,23 +54,47 @@ def validating_policy(new: Object, old: Object | None) -> Errors:
             FieldError.required(_SPEC.child(field), detail) for field in ("validations", "auditAnnotations")
         ]
     for position, validation in enumerate(validations):
-        errors += _validation(validation, _SPEC.child("validations").index(position))
+        errors += _validation(validation, expressions, _SPEC.child("validations").index(position))
+    return errors + _audit_annotations(new, audits, expressions)
+
+
+def _expressions(spec: Object) -> Expressions:
+    return Expressions(params=spec.get("paramKind") is not None, composed=bool(spec.get("variables")))
+
+
+def _audit_annotations(policy: Object, audits: list[Object], expressions: Expressions) -> Errors:
+    errors: Errors = []
+    path, policy_name = _SPEC.child("auditAnnotations"), policy["metadata"].get("name", "")
+    if len(audits) > _AUDIT_ANNOTATIONS_LIMIT:
+        detail = f"must not have more than {_AUDIT_ANNOTATIONS_LIMIT} auditAnnotations"
+        errors.append(FieldError.invalid(path, audits, detail))
+    seen: set[str] = set()
     for position, audit in enumerate(audits):
-        here = _SPEC.child("auditAnnotations").index(position)
-        errors += required_name(names.qualified_name, audit.get("key"), here.child("key"))
-        errors += _expression(audit, "valueExpression", here)
+        here, key = path.index(position), audit.get("key") or ""
+        whole = f"{policy_name}/{key}"
+        errors += [FieldError.invalid(here.child("key"), whole, text) for text in names.qualified_name(whole)]
+        text, at = audit.get("valueExpression") or "", here.child("valueExpression")
+        if not text.strip():
+            errors.append(FieldError.required(at, "valueExpression is not specified"))
+        elif len(text.strip().encode()) > _VALUE_EXPRESSION_BYTES:
+            errors.append(
+                FieldError.required(at, f"must not exceed {_VALUE_EXPRESSION_BYTES} bytes in length")
+            )
+        else:
+            errors += _compiled(expressions.compile(text.strip(), TEXT_OR_NULL), text, at)
+        if key in seen:
+            errors.append(FieldError.duplicate(here.child("key"), key))
+        seen.add(key)
     return errors
 
 
-def _policy(spec: Object) -> Errors:
+def _policy(spec: Object, old: Object | None, expressions: Expressions) -> Errors:
     """What validating and mutating policies share."""
     errors: Errors = []
     policy, here = spec.get("failurePolicy"), _SPEC.child("failurePolicy")
     errors += [FieldError.required(here)] if policy is None else one_of(policy, FAILURE_POLICIES, here)
     if spec.get("paramKind") is not None:
-        for field in ("apiVersion", "kind"):
-            if not spec["paramKind"].get(field):
-                errors.append(FieldError.required(_SPEC.child("paramKind", field)))
+        errors += _param_kind(spec["paramKind"], _SPEC.child("paramKind"))
     constraints, here = spec.get("matchConstraints"), _SPEC.child("matchConstraints")
     if constraints is None:
         errors.append(FieldError.required(here))
@@ -65,41 +102,89 @@ def _policy(spec: Object) -> Errors:
         errors += _match_resources(constraints, here)
         if not constraints.get("resourceRules"):
             errors.append(FieldError.required(here.child("resourceRules")))
-    conditions, params = spec.get("matchConditions") or [], spec.get("paramKind") is not None
-    errors += match_conditions(conditions, _SPEC.child("matchConditions"), params=params)
-    return errors + _variables(spec.get("variables") or [])
+    before = (old or {}).get("spec") or {}
+    if old is None or any(spec.get(field) != before.get(field) for field in ("paramKind", "matchConditions")):
+        conditions, params = spec.get("matchConditions") or [], spec.get("paramKind") is not None
+        errors += match_conditions(conditions, _SPEC.child("matchConditions"), params=params)
+    return errors + _variables(spec.get("variables") or [], expressions)
 
 
-def _variables(variables: list[Object]) -> Errors:
+def _param_kind(kind: Object, path: Path) -> Errors:
     errors: Errors = []
-    for position, variable in enumerate(variables):
-        here, name = _SPEC.child("variables").index(position), variable.get("name") or ""
-        if not name:
-            errors.append(FieldError.required(here.child("name"), "name is not specified"))
-        elif names.c_identifier(name):
-            errors.append(FieldError.invalid(here.child("name"), name, "name is not a valid CEL identifier"))
-        errors += _expression(variable, "expression", here)
+    version, here = kind.get("apiVersion") or "", path.child("apiVersion")
+    if not version:
+        errors.append(FieldError.required(here))
+    else:
+        errors += _api_version(version, here)
+    name = kind.get("kind") or ""
+    if not name:
+        errors.append(FieldError.required(path.child("kind")))
+    elif faults := names.dns1035_label(name.lower()):
+        detail = f"may have mixed case, but should otherwise match: {','.join(faults)}"
+        errors.append(FieldError.invalid(path.child("kind"), name, detail))
     return errors
 
 
-def _expression(holder: Object, field: str, path: Path) -> Errors:
-    if (holder.get(field) or "").strip():
-        return []
-    return [FieldError.required(path.child(field), f"{field} is not specified")]
+def _api_version(text: str, path: Path) -> Errors:
+    try:
+        group, version = parse_api_version(text)
+    except ValueError as error:
+        return [FieldError.invalid(path, text, str(error))]
+    errors: Errors = []
+    if group and (faults := names.dns1123_subdomain(group)):
+        errors.append(FieldError.invalid(path, group, ",".join(faults)))
+    if not version:
+        errors.append(FieldError.invalid(path, text, "version must be specified"))
+    elif faults := names.dns1035_label(version):
+        errors.append(FieldError.invalid(path, version, ",".join(faults)))
+    return errors
 
 
-def _validation(validation: Object, path: Path) -> Errors:
-    errors = _expression(validation, "expression", path)
-    message = validation.get("message") or ""
+def _variables(variables: list[Object], expressions: Expressions) -> Errors:
+    errors: Errors = []
+    for position, variable in enumerate(variables):
+        here, name = _SPEC.child("variables").index(position), variable.get("name") or ""
+        if not name.strip():
+            errors.append(FieldError.required(here.child("name"), "name is not specified"))
+        elif not _is_identifier(name):
+            errors.append(FieldError.invalid(here.child("name"), name, "name is not a valid CEL identifier"))
+        text, at = variable.get("expression") or "", here.child("expression")
+        if not text.strip():
+            errors.append(FieldError.required(at, "expression is not specified"))
+        else:
+            errors += _compiled(expressions.variable(name, text), text, at)
+    return errors
+
+
+def _is_identifier(name: str) -> bool:
+    return not names.c_identifier(name) and escape(name) == name
+
+
+def _expression(
+    text: str | None, results: Sequence[str], expressions: Expressions, path: Path, *, patches: bool = False
+) -> Errors:
+    if not (text or "").strip():
+        return [FieldError.required(path, "expression is not specified")]
+    assert text is not None
+    return _compiled(expressions.compile(text, results, patches=patches), text, path)
+
+
+def _compiled(made: Expression, text: str, path: Path) -> Errors:
+    return [FieldError.invalid(path, text, made.error)] if made.error else []
+
+
+def _validation(validation: Object, expressions: Expressions, path: Path) -> Errors:
+    errors = _expression(validation.get("expression"), BOOLEAN, expressions, path.child("expression"))
+    text, here = validation.get("messageExpression") or "", path.child("messageExpression")
+    if text and not text.strip():
+        errors.append(FieldError.invalid(here, text, "must be non-empty if specified"))
+    elif text:
+        errors += _compiled(expressions.compile(text, TEXT, authorizer=False), text, here)
+    message, here = validation.get("message") or "", path.child("message")
     if message and not message.strip():
-        detail = "message must be non-empty if specified"
-        errors.append(FieldError.invalid(path.child("message"), message, detail))
-    elif "\n" in message.strip():
-        detail = "message must not contain line breaks"
-        errors.append(FieldError.invalid(path.child("message"), message, detail))
-    elif not message and "\n" in (validation.get("expression") or "").strip():
-        detail = "message must be specified if expression contains line breaks"
-        errors.append(FieldError.required(path.child("message"), detail))
+        errors.append(FieldError.invalid(here, message, "message must be non-empty if specified"))
+    elif "\n" in message.strip() or "\r" in message.strip():
+        errors.append(FieldError.invalid(here, message, "message must not contain line breaks"))
     return errors + optional(validation, "reason", _REASONS, path)
 
 
@@ -131,29 +216,31 @@ def _resource_names(values: list[str], path: Path) -> Errors:
 
 def mutating_policy(new: Object, old: Object | None) -> Errors:
     spec = new.get("spec") or {}
-    errors = _policy(spec)
+    expressions = _expressions(spec)
+    errors = _policy(spec, old, expressions)
     mutations, here = spec.get("mutations") or [], _SPEC.child("mutations")
     if not mutations:
         errors.append(FieldError.required(here, "mutations must contain at least one item"))
     for position, mutation in enumerate(mutations):
-        errors += _mutation(mutation, here.index(position))
+        errors += _mutation(mutation, expressions, here.index(position))
     policy = spec.get("reinvocationPolicy")
     return errors + required_one_of(policy, ("IfNeeded", "Never"), _SPEC.child("reinvocationPolicy"))
 
 
-def _mutation(mutation: Object, path: Path) -> Errors:
+def _mutation(mutation: Object, expressions: Expressions, path: Path) -> Errors:
     kind = mutation.get("patchType")
-    errors = required_one_of(kind, ("ApplyConfiguration", "JSONPatch"), path.child("patchType"))
-    expected = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}.get(kind or "")
-    if expected is None:
+    errors = required_one_of(kind, tuple(_PATCHES), path.child("patchType"))
+    if kind not in _PATCHES:
         return errors
+    expected, results = _PATCHES[kind]
     if mutation.get(expected) is None:
         errors.append(
             FieldError.required(path.child(expected), f"must be specified when patchType is {kind}")
         )
     else:
-        errors += _expression(mutation[expected], "expression", path.child(expected))
-    for field in ("applyConfiguration", "jsonPatch"):
+        text, here = mutation[expected].get("expression"), path.child(expected, "expression")
+        errors += _expression(text, results, expressions, here, patches=True)
+    for field, _ in _PATCHES.values():
         if field != expected and mutation.get(field) is not None:
             detail = f"must not be specified when patchType is {kind}"
             errors.append(FieldError.invalid(path.child(field), mutation[field], detail))
@@ -192,7 +279,8 @@ def _binding(spec: Object) -> Errors:
     if spec.get("paramRef") is not None:
         errors += _parameters(spec["paramRef"], _SPEC.child("paramRef"))
     if spec.get("matchResources") is not None:
-        errors += _match_resources(spec["matchResources"], _SPEC.child("matchResources"))
+        # Upstream misspells it.
+        errors += _match_resources(spec["matchResources"], _SPEC.child("matchResouces"))
     return errors
 
 
@@ -209,6 +297,10 @@ def _parameters(reference: Object, path: Path) -> Errors:
             )
     if selector is not None:
         errors += label_selector(selector, path.child("selector"))
+        if name:
+            errors.append(
+                FieldError.forbidden(path.child("selector"), "name and selector are mutually exclusive")
+            )
     elif not name:
         errors.append(FieldError.required(path, _ONE_OF_NAME_AND_SELECTOR))
     action, here = reference.get("parameterNotFoundAction"), path.child("parameterNotFoundAction")

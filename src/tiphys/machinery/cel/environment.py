@@ -13,6 +13,7 @@ from tiphys.machinery.cel.errors import CelRuntimeError, CostExceeded, no_such_o
 from tiphys.machinery.cel.estimate import estimate
 from tiphys.machinery.cel.generator import generate
 from tiphys.machinery.cel.library import KUBERNETES, Library
+from tiphys.machinery.cel.open_objects import OpenTypes
 from tiphys.machinery.cel.operations import no_such_key
 from tiphys.machinery.cel.parser import TOO_DEEP, parse
 from tiphys.machinery.cel.ranges import Range
@@ -88,6 +89,7 @@ class Environment:
 
     `variables` gives their types. `functions` and `named_types` come on top of the libraries', which are Kubernetes'
     if nothing else is said; types are for object literals and type names (`Object.spec{...}`, `type(x) == net.IP`).
+    `open_root` names a root of types that are not declared (`open_objects`).
     """
 
     def __init__(
@@ -97,12 +99,15 @@ class Environment:
         *,
         named_types: Mapping[str, Type] | None = None,
         libraries: Iterable[Library] = KUBERNETES,
+        open_root: str = "",
     ) -> None:
         base, base_types = _base(tuple(libraries))
         extra = list(functions)
         self.variables = dict(variables or {})
         self.functions = base.extended(extra) if extra else base
-        self.named_types = {**base_types, **(named_types or {})}
+        self.named_types: Mapping[str, Type] = {**base_types, **(named_types or {})}
+        if open_root:
+            self.named_types = OpenTypes(open_root, self.named_types)
 
     def check(self, text: str) -> Node:
         """The checked tree of an expression, for who wants to look at it. CelError when it does not compile."""

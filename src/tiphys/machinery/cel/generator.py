@@ -222,7 +222,9 @@ class Generator(LoopWriter):
         self.charge(OBJECT_COST)
         codes = self.values([entry.value for entry in node.entries])
         pairs = [self.property(entry, code) for entry, code in zip(node.entries, codes, strict=True)]
-        return self.temporary(f"dict([{', '.join(pairs)}])")
+        made = node.type.python[0]
+        make = "dict" if made is dict else self.name(made, "f")
+        return self.temporary(f"{make}([{', '.join(pairs)}])")
 
     def property(self, entry: Entry, code: str) -> str:
         key = self.name(entry.key)
