@@ -87,6 +87,9 @@ async def summary(watch: Watch, count: int) -> list[tuple[str, str, object]]:
     return [(kind, obj["metadata"]["name"], obj["spec"].get("size")) for kind, obj in watch.events()]
 
 
+@pytest.mark.conformance(
+    "CustomResourceConversionWebhook [Privileged:ClusterAdmin] should be able to convert from CR v1 to CR v2"
+)
 async def test_an_object_of_one_version_is_read_in_another(client: Client, hook: Webhook) -> None:
     """The conformance test "convert from CR v1 to CR v2"."""
     await define(client, converting(hook))
@@ -103,6 +106,9 @@ async def test_an_object_of_one_version_is_read_in_another(client: Client, hook:
     assert len(hook.reviews) == 1, "what was converted once is not asked for again"
 
 
+@pytest.mark.conformance(
+    "CustomResourceConversionWebhook [Privileged:ClusterAdmin] should be able to convert a non homogeneous list of CRs"
+)
 async def test_lists_of_mixed_versions(client: Client, hook: Webhook) -> None:
     """The conformance test "convert a non homogeneous list of CRs"."""
     await define(client, converting(hook))
@@ -159,6 +165,9 @@ async def test_watches_convert_in_order(client: Client, hook: Webhook) -> None:
     assert len(hook.reviews) == 2, "what waited is asked for together, once for both watches"
 
 
+@pytest.mark.conformance(
+    "CustomResourceFieldSelectors [Privileged:ClusterAdmin] CustomResourceFieldSelectors MUST list and watch custom resources matching the field selector"
+)
 async def test_field_selectors_see_the_version_of_the_request(client: Client, hook: Webhook) -> None:
     """The conformance test of selectable fields, with a version that must be converted."""
     first = version("v1", selectableFields=[{"jsonPath": ".spec.replicas"}])

@@ -1,5 +1,6 @@
 """Custom resources are served as built-in kinds are: every verb, by the definition's own words."""
 
+import pytest
 from definitions import (
     DEFINITIONS,
     GROUP,
@@ -273,6 +274,9 @@ async def test_finalizers_keep_an_object_and_unqualified_ones_warn(client: Clien
     assert (await client.call("GET", f"{TABS}/a")).status == 404
 
 
+@pytest.mark.conformance(
+    "CustomResourceDefinition resources [Privileged:ClusterAdmin] custom resource defaulting for requests and from storage works"
+)
 async def test_defaults_are_filled_in_when_an_object_is_read_from_the_store(client: Client) -> None:
     """The conformance test of defaulting, for requests and from storage."""
     one = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}

@@ -221,6 +221,9 @@ async def test_openapi_follows(client: Client) -> None:
 # Conformance: CustomResourceDefinition resources, and watching them
 
 
+@pytest.mark.conformance(
+    "CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition creating/deleting custom resource definition objects works"
+)
 async def test_definitions_are_made_and_deleted(client: Client) -> None:
     await define(client)
     answer = await client.call("DELETE", CRONTABS)
@@ -228,6 +231,9 @@ async def test_definitions_are_made_and_deleted(client: Client) -> None:
     assert await gone(client)
 
 
+@pytest.mark.conformance(
+    "CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition listing custom resource definition objects works"
+)
 async def test_definitions_are_listed_and_deleted_by_label(client: Client) -> None:
     for position in range(10):
         wanted = definition(plural=f"tabs{position}", kind=f"Tab{position}")
@@ -255,6 +261,9 @@ async def test_the_status_of_a_definition_is_read_updated_and_patched(client: Cl
     assert conditions(patched)["StatusUpdate"] == ("True", "E2E")
 
 
+@pytest.mark.conformance(
+    "CustomResourceDefinition resources [Privileged:ClusterAdmin] should include custom resource definition resources in discovery documents"
+)
 async def test_definitions_are_in_discovery(client: Client) -> None:
     groups = (await client.get("/apis"))["groups"]
     assert "apiextensions.k8s.io" in [each["name"] for each in groups]
@@ -262,6 +271,9 @@ async def test_definitions_are_in_discovery(client: Client) -> None:
     assert "customresourcedefinitions" in [each["name"] for each in resources]
 
 
+@pytest.mark.conformance(
+    "CustomResourceDefinition Watch [Privileged:ClusterAdmin] CustomResourceDefinition Watch watch on custom resource definition objects"
+)
 async def test_custom_resources_of_two_names_are_watched_apart(client: Client) -> None:
     """The conformance test "watch on custom resource definition objects"."""
     await define(client, definition(scope="Cluster"))

@@ -57,6 +57,9 @@ async def published(client: Client, name: str) -> Object | None:
 # Documents
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of different groups"
+)
 async def test_kinds_of_different_groups(client: Client) -> None:
     await define(client, definition(plural="foos", kind="Foo"))
     await define(client, definition(plural="bars", kind="Bar", group="other.example.com"))
@@ -64,6 +67,9 @@ async def test_kinds_of_different_groups(client: Client) -> None:
     assert await published(client, name_of("Bar", group="com.example.other"))
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group but different versions"
+)
 async def test_versions_of_one_group(client: Client) -> None:
     await define(client, definition(version("v2"), version("v3", storage=False)))
     await define(client, definition(version("v4"), plural="foos", kind="Foo"))
@@ -71,6 +77,9 @@ async def test_versions_of_one_group(client: Client) -> None:
         assert await published(client, name)
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group and version but different kinds"
+)
 async def test_kinds_of_one_version(client: Client) -> None:
     await define(client, definition(plural="foos", kind="Foo"))
     await define(client, definition(plural="bars", kind="Bar"))
@@ -78,6 +87,9 @@ async def test_kinds_of_one_version(client: Client) -> None:
     assert await published(client, name_of("Bar"))
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] updates the published spec when one version gets renamed"
+)
 async def test_a_version_that_is_renamed(client: Client) -> None:
     await define(client, definition(version("v2"), version("v3", storage=False)))
     patch = [{"op": "test", "path": "/spec/versions/1/name", "value": "v3"}]
@@ -88,6 +100,9 @@ async def test_a_version_that_is_renamed(client: Client) -> None:
     assert await published(client, name_of("CronTab", "v4"))
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] removes definition from spec when one version gets changed to not be served"
+)
 async def test_a_version_that_is_served_no_longer(client: Client) -> None:
     await define(client, definition(version("v5"), version("v6alpha1", storage=False)))
     before = await published(client, name_of("CronTab", "v5"))
@@ -116,6 +131,9 @@ def custom(kind: str, **content: Any) -> str:
     return yaml.dump(obj).decode()
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD with validation schema"
+)
 def test_kubectl_with_a_schema(secure: Secure) -> None:
     create(secure, "foos", "Foo", BARS)
     good = custom("Foo", spec={"bars": [{"name": "test-bar"}]})
@@ -142,6 +160,9 @@ def test_kubectl_with_a_schema(secure: Secure) -> None:
     assert "does not exist" in secure.kubectl("explain", "foos.spec.bars2", fails=True)
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD without validation schema"
+)
 def test_kubectl_without_a_schema(secure: Secure) -> None:
     create(secure, "emptys", "Empty", OPEN)
     wanted = custom("Empty", a={"b": ["c"]})
@@ -151,6 +172,9 @@ def test_kubectl_without_a_schema(secure: Secure) -> None:
     assert "DESCRIPTION:\n    <empty>" in told
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields at the schema root"
+)
 def test_kubectl_with_unknown_fields_at_the_root(secure: Secure) -> None:
     create(secure, "roots", "Root", {**OPEN, "description": "preserve-unknown-properties at root"})
     wanted = custom("Root", a={"b": ["c"]})
@@ -159,6 +183,9 @@ def test_kubectl_with_unknown_fields_at_the_root(secure: Secure) -> None:
     assert "KIND:       Root" in secure.kubectl("explain", "roots")
 
 
+@pytest.mark.conformance(
+    "CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields in an embedded object"
+)
 def test_kubectl_with_unknown_fields_in_an_embedded_object(secure: Secure) -> None:
     nested = {**OPEN, "description": "Specification of Waldo"}
     create(secure, "nesteds", "Nested", {"type": "object", "properties": {"spec": nested}})

@@ -76,6 +76,7 @@ def served(hollow: Cluster, tmp_path: Path) -> Iterator[Callable[..., str]]:
         process.communicate(timeout=10)
 
 
+@pytest.mark.conformance("Kubectl client Proxy server should support proxy with --port 0")
 def test_proxy_with_a_port_of_its_choice(served: Callable[..., str]) -> None:
     said = served("proxy", "--port=0", "--disable-filter=true")
     port = int(said.rpartition(":")[2])
@@ -85,6 +86,7 @@ def test_proxy_with_a_port_of_its_choice(served: Callable[..., str]) -> None:
         assert json.loads(answer.readline())["type"] == "ADDED"
 
 
+@pytest.mark.conformance("Kubectl client Proxy server should support --unix-socket=/path")
 def test_proxy_on_a_unix_socket(served: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     assert served("proxy", f"--unix-socket={path}", "--disable-filter=true").endswith(str(path))

@@ -28,12 +28,16 @@ AS_IS = Representation()
 
 
 @lru_cache(maxsize=256)
-def accepted(accept: str, served: tuple[str, ...] = SERVED) -> Representation:
-    """The best representation for an Accept header. Raises a 406 StatusError when none of its clauses can be served."""
+def accepted(accept: str, served: tuple[str, ...] = SERVED, *, tables: bool = True) -> Representation:
+    """The best representation for an Accept header. Raises a 406 StatusError when none of its clauses can be served.
+
+    `tables`: whether there are columns for what is served."""
     if not accept or accept == "*/*" or accept == JSON:
         return AS_IS
     for clause in clauses_by_weight(accept):
         found = _represent(*clause, served)
+        if found is not None and found.transform == "Table" and not tables:
+            continue
         if found is not None:
             return found
     raise errors.not_acceptable(served)

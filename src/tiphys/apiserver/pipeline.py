@@ -78,7 +78,9 @@ def negotiate(call: Call) -> None:
         call.subresource.kind if call.subresource is not None else None
     )  # a Scale has protobuf, whatever it is of
     served = SERVED if body is not None or schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
-    call.representation = accepted(call.request.headers.get("accept", ""), served)
+    # Reviews, bindings and the like are answers to a question: nobody prints them in columns.
+    tables = body.kind == "Scale" if body is not None else not call.row.virtual
+    call.representation = accepted(call.request.headers.get("accept", ""), served, tables=tables)
 
 
 def delegate(call: Call) -> Awaitable[Response] | None:

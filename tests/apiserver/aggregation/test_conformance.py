@@ -1,5 +1,6 @@
 """What the conformance tests of discovery, aggregated discovery and the aggregator ask of an API server."""
 
+import pytest
 from served import Client, Object
 
 from tiphys.apiserver.server import APIServer
@@ -25,6 +26,10 @@ def resources(document: Object) -> set[str]:
     }
 
 
+@pytest.mark.conformance("AggregatedDiscovery should support aggregated discovery interface")
+@pytest.mark.conformance(
+    "AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers"
+)
 async def test_the_aggregated_documents_have_every_built_in_resource(client: Client) -> None:
     named = resources(await client.get("/apis", accept=AGGREGATED))
     assert {entry.strip() for entry in PRESENT.replace("\n", " ").split(";")} <= named
@@ -45,6 +50,9 @@ async def test_every_group_version_has_resources(client: Client) -> None:
             assert listed["resources"]
 
 
+@pytest.mark.conformance(
+    "Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator [LinuxOnly]"
+)
 async def test_an_api_service_lives_through_all_that_can_be_done_to_it(
     client: Client, server: APIServer
 ) -> None:

@@ -194,6 +194,9 @@ async def test_a_service_that_becomes_local_is_available(world: World) -> None:
 # Requests
 
 
+@pytest.mark.conformance(
+    "Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator [LinuxOnly]"
+)
 async def test_objects_are_made_listed_and_deleted_there(world: World) -> None:
     await world.ready()
     flunder = {"kind": "Flunder", "apiVersion": f"{GROUP}/{VERSION}", "metadata": {"name": "sample"}}

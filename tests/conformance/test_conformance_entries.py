@@ -1,0 +1,23 @@
+"""The table of entries and the marks of the tests agree."""
+
+from entries import API_MACHINERY, CLI, OPEN, waits
+from report import held
+
+ENTRIES = API_MACHINERY | CLI
+
+
+def test_every_mark_names_an_entry() -> None:
+    strange = {name: places for name, places in held().items() if name not in ENTRIES}
+    assert not strange, "a codename without its group and [Conformance], as in tests/conformance/entries.py"
+
+
+def test_every_entry_has_a_test_or_waits_for_something() -> None:
+    places = held()
+    assert len(ENTRIES) == 116
+    assert [name for name in ENTRIES if name not in places and not waits(name)] == []
+
+
+def test_nothing_waits_for_what_is_there() -> None:
+    places = held()
+    over = [begin for begin in OPEN if all(name in places for name in ENTRIES if name.startswith(begin))]
+    assert not over, f"take these out of OPEN, tests/conformance/entries.py: {over}"
