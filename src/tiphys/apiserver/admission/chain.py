@@ -23,6 +23,7 @@ from tiphys.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from tiphys.apiserver.admission.node_restriction import NodeRestriction
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
+from tiphys.apiserver.admission.policy.plugins import ValidatingAdmissionPolicy
 from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
@@ -56,6 +57,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
     Row("DefaultIngressClass", DefaultIngressClass),
     Row("PodTopologyLabels", PodTopologyLabels),
+    Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
 )
 
 

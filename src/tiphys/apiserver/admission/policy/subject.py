@@ -1,0 +1,63 @@
+"""What the expressions of policies look at: one request, shown to each policy in the version that it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from tiphys.api.admissionregistration.policy_expressions import Expression
+from tiphys.api.resource import Object
+from tiphys.apiserver.admission.attributes import Attributes
+from tiphys.apiserver.admission.authorizer import Questions
+from tiphys.apiserver.admission.matching import Match, in_version
+from tiphys.apiserver.admission.request import admission_request, namespace_of
+from tiphys.machinery import errors
+from tiphys.machinery.cel.references import variables_of
+from tiphys.machinery.gvk import GroupResource, GroupVersionKind
+
+_NAMESPACE = GroupVersionKind("", "v1", "Namespace")
+
+
+def described(expressions: Iterable[Expression | None]) -> frozenset[str]:
+    """The variables that expressions look at: the others need not be made."""
+    programs = (each.program for each in expressions if each is not None)
+    return frozenset(name for each in programs if each is not None for name in variables_of(each.node))
+
+
+class Subject:
+    def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+
+    @cached_property
+    def questions(self) -> Questions:
+        return Questions(self.attributes.call)
+
+    async def bindings(self, match: Match, uses: frozenset[str]) -> dict[str, Any]:
+        """Values for `uses`, and perhaps for others."""
+        attributes = self.attributes
+        found: dict[str, Any] = {
+            "object": await in_version(attributes, match, attributes.object),
+            "oldObject": await in_version(attributes, match, attributes.old) if "oldObject" in uses else None,
+            "namespaceObject": self.namespace(),
+        }
+        if "request" in uses:
+            found["request"] = admission_request(attributes, match)
+        if "authorizer" in uses:
+            found["authorizer"] = self.questions.authorizer
+        if "authorizer.requestResource" in uses:
+            row = match.row
+            found["authorizer.requestResource"] = self.questions.request_resource(
+                row.group, row.plural, attributes.subresource, namespace_of(attributes), attributes.name
+            )
+        return found
+
+    def namespace(self) -> Object | None:
+        """The namespace of the request; None for what is in none, and for a namespace itself. Raises 404."""
+        attributes = self.attributes
+        if not attributes.namespace or attributes.kind == _NAMESPACE:
+            return None
+        record = attributes.objects.cache("", "namespaces").get("", attributes.namespace)
+        if record is None:
+            raise errors.not_found(GroupResource("", "namespaces"), attributes.namespace)
+        return record.object
