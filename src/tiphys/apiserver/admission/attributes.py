@@ -41,7 +41,17 @@ class Attributes:
     object: Object | None = None
     old: Object | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    """Of a deletion: what its DeleteOptions say."""
     dry_run: bool = False
+    changed: bool = False
+    """Set by a plugin that has made another object of it, on the word of somebody outside: the server's own fields are then
+    put right again."""
+    again: bool = False
+    """Whether this is the second round of those who may change the object (reinvocation)."""
+    wants_again: bool = False
+    """Set in the first round by a plugin that has changed the object so that the others should look again."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What plugins remember from the first round, by their names."""
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     """For the audit log: what was decided, and why."""
@@ -49,9 +59,15 @@ class Attributes:
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
         return self.row.plural == plural and self.row.group == group and self.subresource == subresource
 
+    @property
+    def called(self) -> str:
+        """The name for messages: what shall be made up begins like this."""
+        metadata = (self.object or {}).get("metadata") or {}
+        return self.name or metadata.get("name") or metadata.get("generateName") or "Unknown"
+
     def forbidden(self, cause: str) -> StatusError:
         """403 as every plugin says it: `pods "a" is forbidden: …`."""
-        return errors.forbidden(self.row.group_resource, self.name, cause)
+        return errors.forbidden(self.row.group_resource, self.called, cause)
 
 
 class Plugin(Protocol):

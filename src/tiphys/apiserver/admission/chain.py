@@ -23,7 +23,7 @@ from tiphys.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from tiphys.apiserver.admission.node_restriction import NodeRestriction
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
-from tiphys.apiserver.admission.policy.plugins import ValidatingAdmissionPolicy
+from tiphys.apiserver.admission.policy.plugins import MutatingAdmissionPolicy, ValidatingAdmissionPolicy
 from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
@@ -57,6 +57,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
     Row("DefaultIngressClass", DefaultIngressClass),
     Row("PodTopologyLabels", PodTopologyLabels),
+    Row("MutatingAdmissionPolicy", MutatingAdmissionPolicy),
     Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
 )
 
@@ -74,7 +75,11 @@ class Chain:
         self._validating = [(name, plugin.validate) for name, plugin in chosen if hasattr(plugin, "validate")]
 
     async def admit(self, attributes: Attributes) -> None:
+        """One round, and one more when a webhook or policy has changed what those before it saw."""
         await _run("admit", self._mutating, attributes)
+        if attributes.wants_again:
+            attributes.again = True
+            await _run("admit", self._mutating, attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         await _run("validate", self._validating, attributes)

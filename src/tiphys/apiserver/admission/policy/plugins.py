@@ -10,7 +10,30 @@ from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.policy.hooks import Hooks
 
 if TYPE_CHECKING:
-    from tiphys.apiserver.admission.policy import validating
+    from tiphys.apiserver.admission.policy import mutating, validating
+
+
+class MutatingAdmissionPolicy:
+    name = "MutatingAdmissionPolicy"
+
+    def __init__(self) -> None:
+        self._hooks = Hooks(
+            "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", _compile_mutations
+        )
+
+    def admit(self, attributes: Attributes) -> Coroutine[Any, Any, None] | None:
+        hooks = self._hooks.of(attributes)
+        if not hooks:
+            return None
+        from tiphys.apiserver.admission.policy.mutating import change
+
+        return change(attributes, hooks)
+
+
+def _compile_mutations(policy: Object) -> mutating.Evaluator:
+    from tiphys.apiserver.admission.policy.mutating import Evaluator
+
+    return Evaluator(policy)
 
 
 class ValidatingAdmissionPolicy:
