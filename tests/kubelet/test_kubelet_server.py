@@ -364,8 +364,14 @@ async def test_a_port_where_nobody_listens(world: NodeWorld) -> None:
     world.create()
     await world.settle()
     [sandbox] = await world.runtime.list_sandboxes()
-    with pytest.raises(ConnectionError, match="failed to connect to localhost:80 inside namespace"):
+    with pytest.raises(ConnectionError) as failed:
         await serve_port(PortForwardConnection(80, Memory(), Memory()), world.runtime, sandbox.id)
+    cause = "connect: nothing listens at port 80 of a simulated pod"
+    assert str(failed.value) == (
+        f"error forwarding port 80 to pod {sandbox.id}, uid : failed to execute portforward in network namespace: "
+        f'failed to connect to localhost:80 inside namespace "{sandbox.id}", '
+        f"IPv4: dial tcp4 127.0.0.1:80: {cause} IPv6 dial tcp6 [::1]:80: {cause} "
+    )
 
 
 async def test_exec_in_a_simulated_container(world: NodeWorld) -> None:

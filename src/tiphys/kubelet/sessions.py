@@ -79,10 +79,11 @@ async def serve_port(connection: PortForwardConnection, runtime: Runtime, sandbo
         target = await runtime.open_in_sandbox(sandbox_id, connection.port)
     except (OSError, RuntimeFailure) as error:
         cause = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
+        port = connection.port
         raise ConnectionError(
-            f"failed to execute portforward in network namespace: failed to connect to "
-            f'localhost:{connection.port} inside namespace "{sandbox_id}", '
-            f"IPv4: dial tcp4 127.0.0.1:{connection.port}: connect: {cause}"
+            f"error forwarding port {port} to pod {sandbox_id}, uid : failed to execute portforward in network namespace: "
+            f'failed to connect to localhost:{port} inside namespace "{sandbox_id}", '
+            f"IPv4: dial tcp4 127.0.0.1:{port}: connect: {cause} IPv6 dial tcp6 [::1]:{port}: connect: {cause} "
         ) from error
     try:
         outbound = asyncio.ensure_future(_send(connection, target))
