@@ -25,18 +25,25 @@ Answer = Callable[[Object], Awaitable[Object] | Object]
 
 @dataclass
 class Webhook:
-    """`answer` makes the answer of a review; `open_gate` lets answers go that `closed` holds back."""
+    """`answer` makes the answer of a review, or what `answers` has for the path; a `gate` that is clear holds answers back."""
 
     url: str
     ca_bundle: str
     answer: Answer
     reviews: list[Object] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """The paths, in the order of the reviews."""
     status: int = 200
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def client_config(self) -> Object:
         return {"url": self.url, "caBundle": self.ca_bundle}
+
+    def at(self, path: str) -> Object:
+        """The client configuration of another path."""
+        return {"url": f"{self.url.rpartition('/')[0]}{path}", "caBundle": self.ca_bundle}
 
 
 def certificate(home: Path, *names: str) -> tuple[ssl.SSLContext, str]:
@@ -56,8 +63,9 @@ async def webhook(context: ssl.SSLContext, ca_bundle: str, answer: Answer) -> As
     async def handle(request: Request) -> Response:
         review = orjson.loads(request.body)
         found.reviews.append(review)
+        found.asked.append(request.path)
         await found.gate.wait()
-        made = found.answer(review)
+        made = found.answers.get(request.path, found.answer)(review)
         body = made if isinstance(made, dict) else await made
         return Response(found.status, [("content-type", "application/json")], orjson.dumps(body))
 

@@ -101,5 +101,5 @@ class Call:
 
     def warn(self, text: str) -> None:
         """Adds a `Warning: 299` header to the answer; each text once."""
-        if text not in self.warnings:
+        if text and text not in self.warnings:
             self.warnings.append(text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +14,9 @@ from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Response
 
 _JSON = ("content-type", "application/json")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+WARNINGS_LIMIT_CHARACTERS = 4096
+CUT_WARNING_CHARACTERS = 256
 _CACHE = ("cache-control", "no-cache, private")
 
 
@@ -42,15 +46,29 @@ def finish(call: Call, response: Response) -> Response:
     headers = response.headers
     if not any(name == "cache-control" for name, _ in headers):
         headers.append(_CACHE)
-    for warning in call.warnings:
-        headers.append(("warning", f"299 - {_quoted(warning)}"))
+    if call.warnings:
+        headers += [("warning", f"299 - {_quoted(warning)}") for warning in _shortened(call.warnings)]
     if response.start is None and response.upgrade is None and takes_gzip(call.request):
         _compress(response)
     return response
 
 
+def _shortened(warnings: Sequence[str]) -> Sequence[str]:
+    """What fits into headers: all of them as they are, or else each one cut, until the limit is reached."""
+    sayable = [text for text in warnings if not _CONTROLS.search(text)]
+    if sum(map(len, sayable)) <= WARNINGS_LIMIT_CHARACTERS:
+        return sayable
+    kept, total = [], 0
+    for text in sayable:
+        if total >= WARNINGS_LIMIT_CHARACTERS:
+            break
+        kept.append(text[:CUT_WARNING_CHARACTERS])
+        total += len(kept[-1])
+    return kept
+
+
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

@@ -16,6 +16,7 @@ from tiphys.api.scheme import Scheme, built_in
 from tiphys.api.types import TYPES
 from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.admission.policy.metrics import PolicyMetrics
+from tiphys.apiserver.admission.webhook.metrics import WebhookMetrics
 from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.audit.auditor import auditor
@@ -146,6 +147,7 @@ class APIServer:
         self.watch_metrics = WatchMetrics(self.metrics)
         self.admission_metrics = AdmissionMetrics(self.metrics)
         self.policy_metrics = PolicyMetrics(self.metrics)
+        self.webhook_metrics = WebhookMetrics(self.metrics)
         self.object_metrics = ObjectMetrics(self.metrics, self)
         self._audit_prefix = f"{uuid4()}"[:24]
         self._audit_count = 0

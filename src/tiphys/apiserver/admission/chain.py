@@ -28,6 +28,8 @@ from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
+from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 
 Step = Callable[[Attributes], Awaitable[None] | None]
 
@@ -57,8 +59,11 @@ PLUGINS: tuple[Row, ...] = (
     Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
     Row("DefaultIngressClass", DefaultIngressClass),
     Row("PodTopologyLabels", PodTopologyLabels),
+    # Whatever else is added stands above: those that ask others see what all of them have made of the object.
     Row("MutatingAdmissionPolicy", MutatingAdmissionPolicy),
+    Row("MutatingAdmissionWebhook", MutatingAdmissionWebhook),
     Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
+    Row("ValidatingAdmissionWebhook", ValidatingAdmissionWebhook),
 )
 
 

@@ -35,6 +35,18 @@ class DeleteOptions:
     orphan_dependents: bool | None = None
     dry_run: bool = False
 
+    def to_dict(self) -> Object:
+        """As admission is told of them."""
+        conditions = {"uid": self.uid, "resourceVersion": self.resource_version}
+        given = {
+            "gracePeriodSeconds": self.grace_seconds,
+            "preconditions": {name: value for name, value in conditions.items() if value is not None} or None,
+            "orphanDependents": self.orphan_dependents,
+            "propagationPolicy": self.policy,
+            "dryRun": ["All"] if self.dry_run else None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
 
 def read_delete_options(body: Object, query: dict[str, list[str]]) -> DeleteOptions:
     """From a DeleteOptions body, or else from the query. Raises 422 for contradictions."""

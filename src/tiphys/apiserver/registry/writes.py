@@ -118,7 +118,6 @@ class Writes:
         row = call.row
         now = self._clock.now()
         obj = {**obj, "metadata": dict(obj["metadata"])}
-        rules.fill_new(obj, row, now, self._random, rules.random_uid)
         if row.subresource("status") is not None and not row.status_on_create:
             obj.pop("status", None)
         if row.defaults is not None:
@@ -127,6 +126,11 @@ class Writes:
             self.owners.keep(call, obj, None, now)
         attributes = self._attributes(call, CREATE, obj, None)
         await self._admit(call, attributes, obj)
+        if attributes.changed:
+            self._settle_new(row, obj, call.info.namespace)
+        # Only now: webhooks see a name that shall be made up as their client left it.
+        rules.fill_new(obj, row, now, self._random, rules.random_uid)
+        attributes.name = obj["metadata"].get("name", "")
         if row.group == RBAC_GROUP:
             await check_escalation(call, obj, None)
         if row.prepare is not None:
@@ -137,6 +141,15 @@ class Writes:
             self._check(call, obj, None, row.validate)
             await self.chain.validate(attributes)
             return await self._commit(call, obj, None)
+
+    @staticmethod
+    def _settle_new(row: Resource, obj: Object, namespace: str) -> None:
+        """What a webhook has made of a new object is held to what a client may make."""
+        rules.check_scope(obj, row, namespace)
+        if row.subresource("status") is not None and not row.status_on_create:
+            obj.pop("status", None)
+            if row.defaults is not None:
+                row.defaults(obj)
 
     # Update and patch
 
@@ -217,6 +230,8 @@ class Writes:
         attributes = self._attributes(call, UPDATE, new, old)
         if not reviewed:
             await self._admit(call, attributes, new)
+            if attributes.changed:
+                self._settle_update(call, new, old)
         if row.group == RBAC_GROUP:
             await check_escalation(call, new, old)
         own = _rules_of(row, call.info.subresource)
@@ -236,6 +251,16 @@ class Writes:
             if is_finished(row, new):
                 return await self._remove(call, record, new)
             return await self._commit(call, new, record)
+
+    def _settle_update(self, call: Call, new: Object, old: Object) -> None:
+        """What a webhook has made of an object changes no more than a client may change by this path."""
+        rules.keep_server_fields(new, old)
+        below = call.subresource
+        if below is None:
+            self._keep_status(call.row, new, old)
+        elif not below.writes:
+            for name in below.resets:
+                _restore(name, new, old)
 
     async def _admit(self, call: Call, attributes: Attributes, obj: Object) -> None:
         owners = obj["metadata"].get("managedFields")
@@ -299,7 +324,8 @@ class Writes:
             old = self.decode(row, record)
             check_preconditions(row, old, options)
             attributes = self._attributes(call, DELETE, None, old)
-            attributes.name = record.name
+            attributes.name, attributes.options = record.name, options.to_dict()
+            attributes.dry_run = options.dry_run
             await self.chain.admit(attributes)
             await self.chain.validate(attributes)
             try:
@@ -388,6 +414,22 @@ class Writes:
 
     def now(self) -> datetime:
         return self._clock.now()
+
+
+def _restore(name: str, new: Object, old: Object) -> None:
+    """Takes a field, or what is a user's of the metadata, from the old object."""
+    if name == "metadata":
+        for field in ("annotations", "finalizers", "labels", "ownerReferences"):
+            _restore_one(field, new["metadata"], old["metadata"])
+    elif "." not in name:
+        _restore_one(name, new, old)
+
+
+def _restore_one(name: str, new: Object, old: Object) -> None:
+    if name in old:
+        new[name] = old[name]
+    else:
+        new.pop(name, None)
 
 
 @contextmanager
