@@ -57,6 +57,7 @@ CATALOG = (
     Entry("taint-eviction-controller", "taint_eviction", "node-controller"),
     Entry("pod-garbage-collector-controller", "pod_gc", "pod-garbage-collector"),
     Entry("namespace-controller", "namespace", "namespace-controller"),
+    Entry("resourcequota-controller", "resourcequota", "resourcequota-controller"),
     Entry("garbage-collector-controller", "garbage.collector", "generic-garbage-collector"),
     Entry(
         "clusterrole-aggregation-controller", "cluster_role_aggregation", "clusterrole-aggregation-controller"

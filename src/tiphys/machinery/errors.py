@@ -48,6 +48,7 @@ __all__ = [
     "timeout",
     "too_many_requests",
     "unauthorized",
+    "unknown",
     "unsupported_media_type",
 ]
 
@@ -257,6 +258,11 @@ def too_many_requests(message: str, *, retry_after_seconds: int = 0) -> StatusEr
 def internal_error(cause: str | BaseException) -> StatusError:
     details = {"causes": [{"message": str(cause)}]}
     return StatusError(500, "InternalError", f"Internal error occurred: {cause}", details)
+
+
+def unknown(message: str) -> StatusError:
+    """500 without a reason: what upstream answers when something fails that it has no status for."""
+    return StatusError(500, "", message)
 
 
 def service_unavailable(message: str) -> StatusError:

@@ -46,7 +46,9 @@ def is_pod_level(name: str) -> bool:
 def qos_class(spec: Object) -> str:
     """Guaranteed, Burstable or BestEffort, from cpu and memory alone. Changes never: set once, on create."""
     holders = (
-        [spec] if _has_pod_level(spec) else [*spec.get("containers", ()), *spec.get("initContainers", ())]
+        [spec]
+        if has_pod_level_resources(spec)
+        else [*spec.get("containers", ()), *spec.get("initContainers", ())]
     )
     requests: Amounts = {}
     limits: Amounts = {}
@@ -139,7 +141,8 @@ def _raise_to(total: Amounts, floor: Amounts) -> None:
             total[name] = amount
 
 
-def _has_pod_level(spec: Object) -> bool:
+def has_pod_level_resources(spec: Object) -> bool:
+    """Whether the pod asks for something as a whole; then its containers need not."""
     resources = spec.get("resources") or {}
     return any(is_pod_level(name) for kind in ("requests", "limits") for name in resources.get(kind) or ())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,6 +55,15 @@ class Attributes:
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     """For the audit log: what was decided, and why."""
+    when_over: list[Callable[[type[BaseException] | None], None]] = field(default_factory=list)
+    """Called once the write is over, with what went wrong: None when it is in the store."""
+
+    def __enter__(self) -> None:
+        """The write begins that plugins may wait for the end of."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, where: Any) -> None:
+        for over in self.when_over:
+            over(kind)
 
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
         return self.row.plural == plural and self.row.group == group and self.subresource == subresource

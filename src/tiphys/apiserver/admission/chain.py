@@ -25,6 +25,7 @@ from tiphys.apiserver.admission.persistent_volume_claim_resize import Persistent
 from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from tiphys.apiserver.admission.policy.plugins import MutatingAdmissionPolicy, ValidatingAdmissionPolicy
 from tiphys.apiserver.admission.priority import Priority
+from tiphys.apiserver.admission.quota.plugin import ResourceQuota
 from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
@@ -59,11 +60,12 @@ PLUGINS: tuple[Row, ...] = (
     Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
     Row("DefaultIngressClass", DefaultIngressClass),
     Row("PodTopologyLabels", PodTopologyLabels),
-    # Whatever else is added stands above: those that ask others see what all of them have made of the object.
+    # What changes objects by itself stands above: those that ask others see what all of them have made of the object.
     Row("MutatingAdmissionPolicy", MutatingAdmissionPolicy),
     Row("MutatingAdmissionWebhook", MutatingAdmissionWebhook),
     Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
     Row("ValidatingAdmissionWebhook", ValidatingAdmissionWebhook),
+    Row("ResourceQuota", ResourceQuota),
 )
 
 

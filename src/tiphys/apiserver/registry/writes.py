@@ -137,7 +137,7 @@ class Writes:
             row.prepare(obj, None)
         if row.note_caller is not None:
             row.note_caller(obj, call.user.to_dict())
-        with _allocated(call, lambda allocators: allocators.on_create(row, obj)):
+        with attributes, _allocated(call, lambda allocators: allocators.on_create(row, obj)):
             self._check(call, obj, None, row.validate)
             await self.chain.validate(attributes)
             return await self._commit(call, obj, None)
@@ -239,7 +239,7 @@ class Writes:
             own.prepare(new, old)
         if own.raises_generation:
             rules.raise_generation(new, old, row)
-        with _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
+        with attributes, _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
             self._check(call, new, old, own.validate)
             if not reviewed:
                 await self.chain.validate(attributes)

@@ -1,0 +1,49 @@
+"""What may be used only where a quota is about it: the plugin's configuration (`limitedResources`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.core.quotas.scopes import Requirement
+from tiphys.apiserver.settings import ConfigurationError
+from tiphys.machinery.gvk import GroupResource
+
+_KINDS = {
+    "apiserver.config.k8s.io/v1": "ResourceQuotaConfiguration",
+    "resourcequota.admission.k8s.io/v1": "Configuration",
+    "resourcequota.admission.k8s.io/v1beta1": "Configuration",
+    "resourcequota.admission.k8s.io/v1alpha1": "Configuration",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """`match_contains`: parts of the names that are limited. `match_scopes`: which objects are."""
+
+    resource: GroupResource
+    match_contains: tuple[str, ...] = ()
+    match_scopes: tuple[Requirement, ...] = ()
+
+
+def read_limits(document: Mapping[str, Any] | None) -> tuple[Limited, ...]:
+    """The limits in the configuration of the plugin ResourceQuota. Raises ConfigurationError."""
+    if not document:
+        return ()
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if kind is None or _KINDS.get(version or "") != kind:
+        raise ConfigurationError(f'no kind "{kind}" is registered for version "{version}" (ResourceQuota)')
+    return tuple(
+        _limited(entry, position) for position, entry in enumerate(document.get("limitedResources") or ())
+    )
+
+
+def _limited(entry: Mapping[str, Any], position: int) -> Limited:
+    if not entry.get("resource"):
+        raise ConfigurationError(f"limitedResources[{position}].resource: Required value")
+    return Limited(
+        GroupResource(entry.get("apiGroup") or "", entry["resource"]),
+        tuple(entry.get("matchContains") or ()),
+        tuple(dict(scope) for scope in entry.get("matchScopes") or ()),
+    )
