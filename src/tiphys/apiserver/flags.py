@@ -57,6 +57,8 @@ FLAGS = (
     Flag("disable-admission-plugins", _words, "disable_admission_plugins", repeats=True),
     Flag("enable-admission-plugins", _words, "enable_admission_plugins", repeats=True),
     Flag("enable-bootstrap-token-auth", _boolean, "bootstrap_tokens"),
+    Flag("encryption-provider-config", str, "encryption_provider_config"),
+    Flag("encryption-provider-config-automatic-reload", _boolean, "encryption_reload"),
     Flag("enable-priority-and-fairness", _boolean, "fairness"),
     Flag("max-mutating-requests-inflight", _count, "max_mutating_requests_inflight"),
     Flag("max-requests-inflight", _count, "max_requests_inflight"),
@@ -99,6 +101,10 @@ def apply(settings: Settings, arguments: Sequence[str]) -> Settings:
     except UnknownPlugin as error:
         raise FlagError(str(error)) from None
     _check_modes(changed.authorization_mode)
+    if changed.encryption_reload and not changed.encryption_provider_config:
+        raise FlagError(
+            "--encryption-provider-config-automatic-reload must be set with --encryption-provider-config"
+        )
     return changed
 
 

@@ -123,6 +123,10 @@ _FAIRNESS_HOOKS = frozenset(
 )
 
 
+def _named(check: Callable[[], str | None]) -> Check:
+    return lambda server: check()
+
+
 def checks(server: APIServer, endpoint: str) -> dict[str, Check]:
     """The checks of an endpoint by name, in the order in which they are made."""
     found: dict[str, Check] = {"ping": _well, "log": _well}
@@ -132,6 +136,8 @@ def checks(server: APIServer, endpoint: str) -> dict[str, Check]:
     if endpoint == "readyz":
         found["etcd-readiness"] = _store
         found["informer-sync"] = _started
+    if server.encryption is not None:
+        found.update({name: _named(check) for name, check in server.encryption.health().items()})
     hooks = _HOOKS
     if server.upkeep is None:
         hooks = {name: check for name, check in _HOOKS.items() if name not in _FAIRNESS_HOOKS}

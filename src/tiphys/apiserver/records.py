@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tiphys.api.resource import Reading
 
 _METADATA = b'"metadata":{'
+_ENCRYPTED = b"k8s:enc:"
 _VERSION = b'"resourceVersion":"'
 _APART = frozenset({"resourceVersion", "managedFields"})
 _ROOM = 50
@@ -91,7 +92,9 @@ def _decode_fields(source: bytes) -> Mapping[str, Any]:
 
 
 def with_version(stored: bytes, revision: int) -> bytes:
-    """Stored bytes as they are sent: with `metadata.resourceVersion`."""
+    """Stored bytes as they are sent: with `metadata.resourceVersion`. Raises 500 for what is encrypted and nobody decrypts."""
+    if stored.startswith(_ENCRYPTED):
+        raise errors.internal_error("identity transformer tried to read encrypted data")
     at = stored.index(_METADATA) + len(_METADATA)
     return b'%b"resourceVersion":"%d",%b' % (stored[:at], revision, stored[at:])
 

@@ -30,6 +30,8 @@ from tiphys.apiserver.catalog import Catalog
 from tiphys.apiserver.cors import CrossOrigin
 from tiphys.apiserver.customresources.kinds import Kinds
 from tiphys.apiserver.customresources.lifecycle import Lifecycle
+from tiphys.apiserver.encryption.metrics import EncryptionMetrics
+from tiphys.apiserver.encryption.setup import encryption
 from tiphys.apiserver.fairness.controller import Fairness
 from tiphys.apiserver.fairness.metrics import FairnessMetrics
 from tiphys.apiserver.fairness.upkeep import Upkeep
@@ -83,10 +85,14 @@ class APIServer:
         scheme: Scheme | None = None,
         metrics: Registry | None = None,
     ) -> None:
-        self.store = store
         self.settings = settings
         self.clock = clock or SystemClock()
         self.scheme = scheme or built_in()
+        self.metrics = metrics or Registry()
+        self.encryption = encryption(settings, store, self.clock, EncryptionMetrics(self.metrics))
+        if self.encryption is not None:
+            store = self.encryption.store
+        self.store = store
         self.kubelet_client = kubelet_client
         self.advertised = settings.advertised
         self.front_proxy = settings.front_proxy
@@ -101,6 +107,8 @@ class APIServer:
             watch_seconds=settings.min_request_timeout_seconds,
         )
         self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
+        if self.encryption is not None:
+            self.writes.is_stale = self.encryption.store.is_stale
         self.writes.chain = Chain(
             enable=settings.enable_admission_plugins, disable=settings.disable_admission_plugins
         )
@@ -119,7 +127,6 @@ class APIServer:
         self.auditor = auditor(settings, self.clock.now)
         self.rbac = RBAC(self.writes.cache)
         self.authorizer = authorizers(settings.authorization_mode, self.writes.cache, self.rbac)
-        self.metrics = metrics or Registry()
         self.service_dialer = ServiceDialer(self.writes.cache, connect)
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)
@@ -181,6 +188,10 @@ class APIServer:
         self._compactor = asyncio.get_running_loop().create_task(self._compact())
         self.spawn(Lifecycle(self, self.kinds).run())
         self.aggregator.start()
+        if self.encryption is not None:
+            self.spawn(self.encryption.poll())
+            if self.encryption.reload:
+                self.spawn(self.encryption.follow())
         if self.upkeep is not None:
             self.upkeep.start()
         self.started = True
@@ -275,5 +286,7 @@ class APIServer:
         await self.webhooks.close()
         self.kinds.close()
         self.cache.close()
+        if self.encryption is not None:
+            self.encryption.close()
         if self.auditor is not None:
             self.auditor.close()

@@ -49,5 +49,8 @@ class Settings:
     audit_log_max_backups: int = 0
     audit_log_max_age_days: int = 0
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
+    encryption_provider_config: str = ""
+    """The file that says how objects are encrypted in the store; empty: not at all."""
+    encryption_reload: bool = False
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()

@@ -51,6 +51,19 @@ class Change:
             self._previous = self._previous()
         return self._previous
 
+    def transformed(self, transform: Callable[[bytes], bytes]) -> Change:
+        """The same change of what the values stand for."""
+        value, before = self.value, self._previous
+        if before is None:
+            return Change(self.revision, self.key, value and transform(value), None)
+
+        def previous() -> Entry:
+            entry = self.previous
+            assert entry is not None
+            return Entry(entry.key, transform(entry.value), entry.revision)
+
+        return Change(self.revision, self.key, value and transform(value), previous)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Change):
             return NotImplemented
