@@ -62,6 +62,11 @@ CATALOG = (
     Entry(
         "clusterrole-aggregation-controller", "cluster_role_aggregation", "clusterrole-aggregation-controller"
     ),
+    Entry(
+        "validatingadmissionpolicy-status-controller",
+        "validating_policy_status",
+        "validatingadmissionpolicy-status-controller",
+    ),
 )
 
 BY_NAME = {entry.name: entry for entry in CATALOG}

@@ -49,7 +49,7 @@ class Expressions:
         from tiphys.machinery.cel import DYN
 
         made = self.compile(text, ANYTHING)
-        self._types = {**self._types, name: DYN if made.program is None else _kept(made.program.type)}
+        self._types = {**self._types, name: DYN if made.program is None else kept_type(made.program.type)}
         self._environments.clear()
         return made
 
@@ -99,7 +99,7 @@ def _json_patch() -> Type:
     return object_type("JSONPatch", {"op": STRING, "path": STRING, "from": STRING, "value": DYN})
 
 
-def _kept(this: Type) -> Type:
+def kept_type(this: Type) -> Type:
     """What is known of the type of a variable: scalars, and lists and maps of them."""
     from tiphys.machinery.cel import DYN, list_of, map_of
     from tiphys.machinery.cel.types import LIST, MAP, PRIMITIVE
@@ -107,9 +107,9 @@ def _kept(this: Type) -> Type:
     if this.kind == PRIMITIVE:
         return this
     if this.kind == LIST:
-        return list_of(_kept(this.parameters[0]))
+        return list_of(kept_type(this.parameters[0]))
     if this.kind == MAP:
-        return map_of(_kept(this.parameters[0]), _kept(this.parameters[1]))
+        return map_of(kept_type(this.parameters[0]), kept_type(this.parameters[1]))
     return DYN
 
 
