@@ -52,7 +52,7 @@ def deployment_type() -> Any:
         ("object.metadata.labels['a'] == 'b' && 'c' in object.metadata.annotations", ""),
         ("variables.n > 3 && variables.text == 'x'", ""),
         ("request.userInfo.username == 'a' && authorizer.path('/x').check('get').allowed()", ""),
-        ("namespaceObject.metadata.name == object.metadata.namespace", ""),
+        ("namespaceObject.metadata.name == object.metadata.__namespace__ && request.namespace == 'x'", ""),
         ("object.spec.bar == 1", "1:12: undefined field 'bar'\n | object.spec.bar == 1\n | ...........^"),
         (
             "object.spec.replicas == 'x'",
@@ -86,7 +86,7 @@ def test_messages_parameters_and_several_kinds():
         "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'data'"
     )
     first, second = found[1]["warning"].split("\n\n")
-    assert first.startswith("/v1, Kind=ConfigMap: ERROR: <input>:1:24: undefined field 'nope'")
+    assert first.startswith("/v1, Kind=ConfigMap: ERROR: <input>:1:23: undefined field 'nope'")
     assert second.startswith("apps/v1, Kind=Deployment: ERROR")
 
 

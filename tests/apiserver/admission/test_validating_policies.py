@@ -61,7 +61,19 @@ DIVIDES = "1 / size(object.data) > 0"
         (validating("object.data.color == 'red'", failurePolicy="Ignore"), BIG, ""),
         (validating("false", failurePolicy="Ignore"), BIG, "failed expression: false"),
         (validating("oldObject == null && request.operation == 'CREATE'"), BIG, ""),
-        (validating("!has(request.subResource) && request.name == 'a' && request.dryRun == false"), BIG, ""),
+        (validating("object.metadata.namespace == namespaceObject.metadata.name"), BIG, ""),
+        (
+            validating("variables.a__b == 1", variables=[{"name": "a__b", "expression": "1"}]),
+            BIG,
+            "",
+        ),
+        (
+            validating(
+                "!has(request.subResource) && request.name == 'a' && request.namespace == 'default' && request.dryRun == false"
+            ),
+            BIG,
+            "",
+        ),
         (
             validating("request.userInfo.username == 'admin' && 'system:masters' in request.userInfo.groups"),
             BIG,

@@ -71,6 +71,7 @@ def request_type() -> Type:
             "dryRun": BOOL,
             "options": DYN,
         },
+        escapes=False,
     )
 
 
@@ -106,6 +107,7 @@ def namespace_type() -> Type:
             "resourceVersion": STRING,
             "finalizers": texts,
         },
+        escapes=False,
     )
     status = object_type("kubernetes.NamespaceStatus", {"conditions": list_of(condition), "phase": STRING})
     return object_type(

@@ -83,7 +83,7 @@ class Expressions:
             name: this for name, this in base.variables.items() if authorizer or name not in _AUTHORIZER
         }
         if self._composed:
-            variables["variables"] = object_type("kubernetes.variables", self._types)
+            variables["variables"] = object_type("kubernetes.variables", self._types, escapes=False)
         libraries = (*KUBERNETES, AUTHORIZER, JSON_PATCH) if patches else (*KUBERNETES, AUTHORIZER)
         if not patches:
             return Environment(variables, libraries=libraries)

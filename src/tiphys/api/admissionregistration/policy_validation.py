@@ -29,7 +29,7 @@ from tiphys.api.validation import (
     required_one_of,
 )
 from tiphys.machinery import names
-from tiphys.machinery.cel.names import escape
+from tiphys.machinery.cel.names import RESERVED
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.gvk import parse_api_version
 
@@ -157,7 +157,7 @@ def _variables(variables: list[Object], expressions: Expressions) -> Errors:
 
 
 def _is_identifier(name: str) -> bool:
-    return not names.c_identifier(name) and escape(name) == name
+    return not names.c_identifier(name) and name not in RESERVED
 
 
 def _expression(

@@ -92,9 +92,9 @@ def _environment(spec: Object, this: Type, params: Type | None) -> Environment:
         variables["params"] = params
     composed: dict[str, Type] = {}
     for variable in spec.get("variables") or ():
-        made = _made({**variables, "variables": object_type("kubernetes.variables", composed)})
+        made = _made({**variables, "variables": object_type("kubernetes.variables", composed, escapes=False)})
         composed[variable["name"]] = _type_of(made, variable["expression"])
-    return _made({**variables, "variables": object_type("kubernetes.variables", composed)})
+    return _made({**variables, "variables": object_type("kubernetes.variables", composed, escapes=False)})
 
 
 def _made(variables: Mapping[str, Any]) -> Environment:

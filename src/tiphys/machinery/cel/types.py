@@ -135,11 +135,14 @@ def type_of(target: Type) -> Type:
     return Type(TYPE, "type", (target,), python=(Type,))
 
 
-def object_type(name: str, properties: Mapping[str, Type]) -> Type:
-    """An object with known properties. One whose name no identifier can spell is out of the reach of expressions."""
+def object_type(name: str, properties: Mapping[str, Type], *, escapes: bool = True) -> Type:
+    """An object with known properties. One whose name no identifier can spell is out of the reach of expressions.
+
+    Without `escapes`, expressions spell all names as they are, `request.namespace` too.
+    """
     fields = {}
     for property_name, property_type in properties.items():
-        identifier = escape(property_name)
+        identifier = escape(property_name) if escapes else property_name
         if identifier is not None:
             fields[identifier] = Field(property_name, property_type)
     return Type(OBJECT, name, fields=fields, python=(dict,))
