@@ -46,6 +46,7 @@ class Flag:
 
 
 FLAGS = (
+    Flag("admission-control-config-file", str, "admission_control_config_file"),
     Flag("anonymous-auth", _boolean, "anonymous_auth"),
     Flag("audit-log-maxage", _count, "audit_log_max_age_days"),
     Flag("audit-log-maxbackup", _count, "audit_log_max_backups"),

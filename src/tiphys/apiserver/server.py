@@ -15,6 +15,8 @@ from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.api.types import TYPES
 from tiphys.apiserver.admission.chain import Chain
+from tiphys.apiserver.admission.configuration import read_configurations
+from tiphys.apiserver.admission.pod_security.metrics import PodSecurityMetrics
 from tiphys.apiserver.admission.policy.metrics import PolicyMetrics
 from tiphys.apiserver.admission.webhook.metrics import WebhookMetrics
 from tiphys.apiserver.aggregation.aggregator import Aggregator
@@ -110,7 +112,9 @@ class APIServer:
         if self.encryption is not None:
             self.writes.is_stale = self.encryption.store.is_stale
         self.writes.chain = Chain(
-            enable=settings.enable_admission_plugins, disable=settings.disable_admission_plugins
+            enable=settings.enable_admission_plugins,
+            disable=settings.disable_admission_plugins,
+            configurations=read_configurations(settings.admission_control_config_file),
         )
         self.service_network = IPv4Network(settings.service_cidr)
         self.addresses = IPAddresses(self, self.service_network)
@@ -155,6 +159,7 @@ class APIServer:
         self.admission_metrics = AdmissionMetrics(self.metrics)
         self.policy_metrics = PolicyMetrics(self.metrics)
         self.webhook_metrics = WebhookMetrics(self.metrics)
+        self.pod_security_metrics = PodSecurityMetrics(self.metrics)
         self.object_metrics = ObjectMetrics(self.metrics, self)
         self._audit_prefix = f"{uuid4()}"[:24]
         self._audit_count = 0

@@ -52,5 +52,6 @@ class Settings:
     encryption_provider_config: str = ""
     """The file that says how objects are encrypted in the store; empty: not at all."""
     encryption_reload: bool = False
+    admission_control_config_file: str = ""
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ names, the order and what is on by default are upstream's; `--enable-admission-p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ from tiphys.apiserver.admission.certificates import (
     CertificateSubjectRestriction,
     ClusterTrustBundleAttest,
 )
+from tiphys.apiserver.admission.configuration import FLAG, BadConfiguration, Configuration
 from tiphys.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from tiphys.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from tiphys.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from tiphys.apiserver.admission.node_restriction import NodeRestriction
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from tiphys.apiserver.admission.pod_security.plugin import PodSecurity
 from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from tiphys.apiserver.admission.policy.plugins import MutatingAdmissionPolicy, ValidatingAdmissionPolicy
 from tiphys.apiserver.admission.priority import Priority
@@ -31,17 +33,22 @@ from tiphys.apiserver.admission.service_account import ServiceAccount
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
+from tiphys.apiserver.settings import ConfigurationError
 
 Step = Callable[[Attributes], Awaitable[None] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One plugin. `default`: whether it is on when nobody says otherwise."""
+    """One plugin. `default`: whether it is on when nobody says otherwise.
+
+    `configured`: `make` takes the plugin's part of the AdmissionConfiguration, None when it has none.
+    """
 
     name: str
-    make: Callable[[], Any]
+    make: Callable[..., Any]
     default: bool = True
+    configured: bool = False
 
 
 PLUGINS: tuple[Row, ...] = (
@@ -49,6 +56,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("ServiceAccount", ServiceAccount),
     Row("NodeRestriction", NodeRestriction),
     Row("TaintNodesByCondition", TaintNodesByCondition),
+    Row("PodSecurity", PodSecurity, configured=True),
     Row("Priority", Priority),
     Row("DefaultTolerationSeconds", DefaultTolerationSeconds),
     Row("DefaultStorageClass", DefaultStorageClass),
@@ -74,10 +82,16 @@ class UnknownPlugin(Exception):
 
 
 class Chain:
-    """The plugins that are switched on, in order. Raises UnknownPlugin."""
+    """The plugins that are switched on, in order. Raises UnknownPlugin and ConfigurationError."""
 
-    def __init__(self, *, enable: Iterable[str] = (), disable: Iterable[str] = ()) -> None:
-        chosen = [(row.name, row.make()) for row in enabled(enable, disable)]
+    def __init__(
+        self,
+        *,
+        enable: Iterable[str] = (),
+        disable: Iterable[str] = (),
+        configurations: Mapping[str, Configuration] | None = None,
+    ) -> None:
+        chosen = [(row.name, _make(row, configurations or {})) for row in enabled(enable, disable)]
         self._mutating = [(name, plugin.admit) for name, plugin in chosen if hasattr(plugin, "admit")]
         self._validating = [(name, plugin.validate) for name, plugin in chosen if hasattr(plugin, "validate")]
 
@@ -90,6 +104,15 @@ class Chain:
 
     async def validate(self, attributes: Attributes) -> None:
         await _run("validate", self._validating, attributes)
+
+
+def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
+    if not row.configured:
+        return row.make()
+    try:
+        return row.make(configurations.get(row.name))
+    except BadConfiguration as error:
+        raise ConfigurationError(f"{FLAG}: {row.name}: {error}") from None
 
 
 async def _run(kind: str, steps: Sequence[tuple[str, Step]], attributes: Attributes) -> None:
