@@ -46,6 +46,7 @@ class Call:
         "impersonator",
         "info",
         "initializing",
+        "notes",
         "received_at",
         "remote",
         "representation",
@@ -68,6 +69,8 @@ class Call:
         """Who asks in truth, when they act as `user`."""
         self.audit: Record | None = None
         """What the audit log tells of it, if anything."""
+        self.notes: tuple[tuple[str, str], ...] = ()
+        """What the audit log is to be told of the credentials, once it begins."""
         self.row: Resource = None  # type: ignore[assignment]
         """Set for every resource request before a handler sees it."""
         self.subresource: Subresource | None = None

@@ -36,6 +36,17 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _one(text: str) -> tuple[str, ...]:
+    return (text,)
+
+
+def _token_seconds(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds and not 3600 <= seconds <= 1 << 32:
+        raise ValueError("the service-account-max-token-expiration must be between 1 hour and 2^32 seconds")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     name: str
@@ -48,6 +59,7 @@ class Flag:
 FLAGS = (
     Flag("admission-control-config-file", str, "admission_control_config_file"),
     Flag("anonymous-auth", _boolean, "anonymous_auth"),
+    Flag("api-audiences", _words, "api_audiences", repeats=True),
     Flag("audit-log-maxage", _count, "audit_log_max_age_days"),
     Flag("audit-log-maxbackup", _count, "audit_log_max_backups"),
     Flag("audit-log-maxsize", _count, "audit_log_max_megabytes"),
@@ -71,7 +83,12 @@ FLAGS = (
     Flag("requestheader-group-headers", _words, "requestheader_group_headers", repeats=True),
     Flag("requestheader-uid-headers", _words, "requestheader_uid_headers", repeats=True),
     Flag("requestheader-username-headers", _words, "requestheader_username_headers", repeats=True),
-    Flag("service-account-issuer", str, "issuer"),
+    Flag("service-account-extend-token-expiration", _boolean, "service_account_extend_tokens"),
+    Flag("service-account-issuer", _one, "issuers", repeats=True),
+    Flag("service-account-jwks-uri", str, "service_account_jwks_uri"),
+    Flag("service-account-key-file", _one, "service_account_key_files", repeats=True),
+    Flag("service-account-max-token-expiration", _token_seconds, "service_account_max_token_seconds"),
+    Flag("service-account-signing-key-file", str, "service_account_signing_key_file"),
     Flag("shutdown-delay-duration", parse_duration, "shutdown_delay_seconds"),
     Flag("token-auth-file", str, "token_auth_file"),
 )
@@ -129,7 +146,7 @@ def shown(settings: Settings) -> dict[str, str]:
 
 
 def _shown(flag: Flag, value: Any) -> str:
-    return _duration(value) if flag.read is parse_duration else _text(value)
+    return _duration(value) if flag.read in (parse_duration, _token_seconds) else _text(value)
 
 
 def _duration(seconds: float) -> str:

@@ -115,23 +115,26 @@ def _index(call: Call) -> Response:
 
 # Service account keys
 
+_KEYS_AGE = ("cache-control", "public, max-age=3600")
+"""So that a new key is known everywhere within the hour."""
+
 
 def _openid_configuration(call: Call) -> Response:
-    issuer = call.server.signer.issuer
-    return json_response(
-        {
-            "issuer": issuer,
-            "jwks_uri": f"https://{call.server.advertised}/openid/v1/jwks",
-            "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
-        }
-    )
+    signer = call.server.signer
+    uri = call.server.settings.service_account_jwks_uri
+    document = {
+        "issuer": signer.issuer,
+        "jwks_uri": uri or f"https://{call.server.advertised}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": signer.algorithms(),
+    }
+    return Response(200, [("content-type", "application/json"), _KEYS_AGE], orjson.dumps(document))
 
 
 def _jwks(call: Call) -> Response:
     body = orjson.dumps(call.server.signer.jwks())
-    return Response(200, [("content-type", "application/jwk-set+json")], body)
+    return Response(200, [("content-type", "application/jwk-set+json"), _KEYS_AGE], body)
 
 
 def _openapi_v2(call: Call) -> Awaitable[Response]:

@@ -22,7 +22,6 @@ from tiphys.apiserver.admission.webhook.metrics import WebhookMetrics
 from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.audit.auditor import auditor
-from tiphys.apiserver.authentication import TokenReader
 from tiphys.apiserver.authentication import setup as authentication
 from tiphys.apiserver.authorization.modes import authorizers
 from tiphys.apiserver.authorization.rbac import RBAC
@@ -47,7 +46,6 @@ from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
 from tiphys.apiserver.request_metrics import RequestMetrics
 from tiphys.apiserver.responses import failure
-from tiphys.apiserver.service_accounts import Signer, TokenAuthenticator
 from tiphys.apiserver.service_dialer import Connect, ServiceDialer
 from tiphys.apiserver.settings import Settings
 from tiphys.apiserver.version import GIT_VERSION
@@ -121,9 +119,8 @@ class APIServer:
         self.allocators = Allocators(
             lambda: self.writes.cache("", "services"), self.addresses, clock=self.clock, random=chosen
         )
-        self.signer = Signer(settings.signing_key_pem, settings.issuer, (settings.issuer,))
-        self.tokens = TokenAuthenticator(self.signer, self.writes.cache, self.clock.now)
-        self.token_readers: list[TokenReader] = authentication.token_readers(self, settings)
+        self.signer = authentication.signer(settings)
+        self.token_readers = authentication.token_readers(self, settings)
         self.request_headers = authentication.request_headers(settings)
         """Whose word about users is believed; None: nobody's."""
         self.anonymous_paths: frozenset[str] | None = None if settings.anonymous_auth else frozenset()

@@ -16,7 +16,17 @@ class Settings:
     """What differs from cluster to cluster."""
 
     signing_key_pem: bytes
-    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    issuers: tuple[str, ...] = ("https://kubernetes.default.svc.cluster.local",)
+    """The first is written into service accounts' tokens, all are accepted."""
+    api_audiences: tuple[str, ...] = ()
+    """What tokens for this server are for; empty: the first issuer."""
+    service_account_signing_key_file: str = ""
+    service_account_key_files: tuple[str, ...] = ()
+    """Public keys that verify; empty: the one that signs."""
+    service_account_jwks_uri: str = ""
+    service_account_max_token_seconds: float = 0.0
+    service_account_extend_tokens: bool = True
+    """Tokens of pods that ask for 3607 seconds live for a year; what is used after its hour is written to the audit log."""
     service_cidr: str = "10.96.0.0/16"
     advertised: str = "127.0.0.1:6443"
     front_proxy: FrontProxy | None = None

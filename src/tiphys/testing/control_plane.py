@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tiphys.apiserver.authentication.static_tokens import StaticTokens
 from tiphys.apiserver.bootstrap import NAMESPACES, bootstrap
 from tiphys.apiserver.call import User
 from tiphys.apiserver.local import LocalAPI
@@ -74,7 +75,7 @@ class ControlPlane:
             self._store, Settings(key), kubelet_client=self._kubelet_client, clock=self._clock
         )
         server.observe()
-        server.token_readers.append(self._users.get)
+        server.token_readers.append(StaticTokens(self._users))
         self._tls = server_context(
             str(authority.certificate("apiserver")),
             str(authority.key("apiserver")),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from served import Client
 
-from tiphys.apiserver.authentication.static_tokens import BadTokenFile, read_token_file
+from tiphys.apiserver.authentication.static_tokens import BadTokenFile, StaticTokens, read_token_file
 from tiphys.apiserver.server import APIServer
 from tiphys.testing.clock import FakeClock
 
@@ -74,7 +74,7 @@ async def test_a_bootstrap_token_expires(client: Client, clock: FakeClock) -> No
 async def test_tokens_in_a_file(server: APIServer, client: Client, tmp_path: Path) -> None:
     path = tmp_path / "tokens.csv"
     path.write_text('t1,alice,7,"devs,ops"\n\nt2, bob , 8\n')
-    server.token_readers.append(read_token_file(path).get)
+    server.token_readers.append(StaticTokens(read_token_file(path)))
     assert await user(client, "Bearer t1") == {
         "username": "alice",
         "uid": "7",

@@ -31,7 +31,7 @@ class Auditor:
         if verdict.level is Level.NONE:
             return
         identifier = call.request.headers.get("audit-id") or call.server.new_audit_id()
-        call.audit = Record(identifier, verdict, self._now())
+        call.audit = Record(identifier, verdict, self._now(), dict(call.notes))
         self._write(call, RECEIVED, None)
 
     def end(self, call: Call, response: Response) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
+from tiphys.apiserver.authentication.tokens import Audiences, Authenticated
 from tiphys.apiserver.cache import ResourceCache
 from tiphys.apiserver.call import User
 from tiphys.machinery.meta import parse_time
@@ -28,7 +29,8 @@ class BootstrapTokens:
         self._secrets = secrets
         self._now = now
 
-    def __call__(self, token: str) -> User | None:
+    def __call__(self, token: str, audiences: Audiences) -> Authenticated | None:
+        del audiences
         match = _TOKEN.fullmatch(token)
         if match is None:
             return None
@@ -47,7 +49,7 @@ class BootstrapTokens:
         ):
             return None
         groups = _groups(data.get("auth-extra-groups", ""))
-        return None if groups is None else User(f"system:bootstrap:{match[1]}", groups)
+        return None if groups is None else Authenticated(User(f"system:bootstrap:{match[1]}", groups))
 
     def _has_expired(self, text: str) -> bool:
         """A time that cannot be read has come."""

@@ -6,18 +6,20 @@ Credentials that nobody knows are 401; no credentials at all are `system:anonymo
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from inspect import isawaitable
 
 from tiphys.apiserver.authentication.request_header import proxied_user
+from tiphys.apiserver.authentication.tokens import Audiences, Authenticated, Found, TokenError, TokenReader
 from tiphys.apiserver.call import ANONYMOUS, Call, User
 from tiphys.machinery import errors
 from tiphys.net.http import Connection
 from tiphys.net.tls import subject_of
 
 AUTHENTICATED = "system:authenticated"
-TokenReader = Callable[[str], "User | Awaitable[User | None] | None"]
-"""A bearer token → its user; None: somebody else's token. What must ask elsewhere returns an awaitable."""
 _WEBSOCKET_PREFIX = "base64url.bearer.authorization.k8s.io."
+_INVALID = "invalid bearer token"
 
 
 def authenticate(call: Call) -> Awaitable[None] | None:
@@ -35,29 +37,78 @@ def authenticate(call: Call) -> Awaitable[None] | None:
     if not token:
         call.user = _nobody(call)
         return None
-    readers = call.server.token_readers
-    for position, reader in enumerate(readers):
-        found = reader(token)
-        if isinstance(found, User):
-            call.user = found
-            return None
-        if found is not None:
-            return _later(call, found, token, readers[position + 1 :])
-    raise errors.unauthorized()
+    try:
+        found = call.server.token_readers.identify(token, call.server.signer.audiences)
+    except TokenError:
+        raise errors.unauthorized() from None
+    if isinstance(found, Authenticated):
+        _accept(call, found)
+        return None
+    return _later(call, found)
 
 
-async def _later(
-    call: Call, waiting: Awaitable[User | None], token: str, readers: Sequence[TokenReader]
-) -> None:
-    user = await waiting
-    for reader in readers:
-        if user is not None:
-            break
-        found = reader(token)
-        user = found if isinstance(found, User) or found is None else await found
-    if user is None:
-        raise errors.unauthorized()
-    call.user = user
+async def _later(call: Call, waiting: Awaitable[Authenticated]) -> None:
+    try:
+        _accept(call, await waiting)
+    except TokenError:
+        raise errors.unauthorized() from None
+
+
+def _accept(call: Call, found: Authenticated) -> None:
+    call.user = found.user
+    call.notes += found.annotations
+    if found.warning:
+        call.warn(found.warning)
+
+
+class TokenReaders:
+    """All readers of bearer tokens, as one. `audiences` are this server's own (--api-audiences)."""
+
+    def __init__(self, readers: Sequence[TokenReader], audiences: Audiences) -> None:
+        self._readers = list(readers)
+        self._audiences = audiences
+
+    def append(self, reader: TokenReader) -> None:
+        self._readers.append(reader)
+
+    def identify(self, token: str, audiences: Audiences) -> Authenticated | Awaitable[Authenticated]:
+        """Whose token it is, and for which of the audiences. Raises TokenError."""
+        return self._go_on(0, token, audiences, "")
+
+    def _go_on(
+        self, position: int, token: str, audiences: Audiences, problem: str
+    ) -> Authenticated | Awaitable[Authenticated]:
+        while position < len(self._readers):
+            try:
+                found = self._readers[position](token, audiences)
+            except TokenError as error:
+                found, problem = None, problem or str(error)
+            position += 1
+            if isawaitable(found):
+                return self._wait(found, position, token, audiences, problem)
+            if found is not None and (accepted := self._meant(found, audiences)) is not None:
+                return accepted
+        raise TokenError(problem or _INVALID)
+
+    async def _wait(
+        self, waiting: Awaitable[Found], position: int, token: str, audiences: Audiences, problem: str
+    ) -> Authenticated:
+        try:
+            found = await waiting
+        except TokenError as error:
+            found, problem = None, problem or str(error)
+        accepted = None if found is None else self._meant(found, audiences)
+        if accepted is not None:
+            return accepted
+        rest = self._go_on(position, token, audiences, problem)
+        return rest if isinstance(rest, Authenticated) else await rest
+
+    def _meant(self, found: Authenticated, audiences: Audiences) -> Authenticated | None:
+        """A token that says nothing of audiences is for this server, and for nobody else."""
+        if found.audiences is not None:
+            return found
+        common = tuple(audience for audience in audiences if audience in self._audiences)
+        return replace(found, audiences=common) if common or not audiences else None
 
 
 def _nobody(call: Call) -> User:
@@ -79,20 +130,32 @@ def certificate_user(connection: Connection) -> User | None:
 
 
 def _token(call: Call) -> str:
-    """The bearer token of a request, "" for none."""
-    scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
+    """The bearer token of a request, "" for none. More than one word is not looked at: it is nobody's token."""
+    headers = call.request.headers
+    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    return _websocket_token(call.request.headers.get("sec-websocket-protocol", ""))
+    if (
+        "upgrade" not in headers.get("connection", "").lower()
+        or headers.get("upgrade", "").lower() != "websocket"
+    ):
+        return ""
+    return _websocket_token(headers)
 
 
-def _websocket_token(protocols: str) -> str:
-    """Browsers cannot set headers on a WebSocket: they send the token as a subprotocol, base64url without padding."""
-    for protocol in protocols.split(","):
-        if protocol.strip().startswith(_WEBSOCKET_PREFIX):
-            encoded = protocol.strip()[len(_WEBSOCKET_PREFIX) :]
-            try:
-                return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-            except (ValueError, UnicodeDecodeError):
-                raise errors.unauthorized() from None
-    return ""
+def _websocket_token(headers: dict[str, str]) -> str:
+    """Browsers cannot set headers on a WebSocket: they send the token as a subprotocol, base64url without padding. Nobody
+    behind us shall see it."""
+    protocols = [each.strip() for each in headers.get("sec-websocket-protocol", "").split(",")]
+    tokens = [each for each in protocols if each.startswith(_WEBSOCKET_PREFIX)]
+    if not tokens:
+        return ""
+    others = [each for each in protocols if not each.startswith(_WEBSOCKET_PREFIX)]
+    if len(tokens) > 1 or not others:
+        raise errors.unauthorized()
+    headers["sec-websocket-protocol"] = ", ".join(others)
+    encoded = tokens[0][len(_WEBSOCKET_PREFIX) :]
+    try:
+        return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except ValueError:
+        raise errors.unauthorized() from None

@@ -53,6 +53,8 @@ async def _impersonate(call: Call, headers: dict[str, str]) -> None:
             decision = await decision
         if not decision.allowed:
             raise refusal(call.user, wanted, decision.reason)
+    for header in [header for header in headers if header.startswith("impersonate-")]:
+        del headers[header]  # whoever the request is passed on to must not act on them again
     call.impersonator = call.user
     call.user = User(name, _completed(name, groups), uid, extra)
 

@@ -3,31 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiphys.apiserver.authentication.bootstrap_tokens import BootstrapTokens
-from tiphys.apiserver.authentication.chain import TokenReader
+from tiphys.apiserver.authentication.chain import TokenReaders
+from tiphys.apiserver.authentication.jose import BadKey
 from tiphys.apiserver.authentication.request_header import RequestHeaders
-from tiphys.apiserver.authentication.static_tokens import BadTokenFile, read_token_file
+from tiphys.apiserver.authentication.service_account_tokens import LAST_USED, ServiceAccountTokens
+from tiphys.apiserver.authentication.static_tokens import BadTokenFile, StaticTokens, read_token_file
+from tiphys.apiserver.authentication.tokens import TokenReader
+from tiphys.apiserver.service_accounts import Signer
 from tiphys.apiserver.settings import ConfigurationError, Settings
+from tiphys.machinery.errors import StatusError
 
 if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
 
+Object = dict[str, Any]
 
-def token_readers(server: APIServer, settings: Settings) -> list[TokenReader]:
+
+def signer(settings: Settings) -> Signer:
+    """Raises ConfigurationError for a key file that is no such thing."""
+    key = settings.signing_key_pem
+    if settings.service_account_signing_key_file:
+        key = _read("service-account-signing-key-file", settings.service_account_signing_key_file)
+    publics = [_read("service-account-key-file", path) for path in settings.service_account_key_files]
+    made = Signer(key, settings.issuers, settings.api_audiences, public_key_pems=publics)
+    if (
+        settings.service_account_signing_key_file or publics
+    ):  # our own key was made well, and need not be read yet
+        try:
+            made.jwks(), made.key
+        except BadKey as error:
+            raise ConfigurationError(f"--service-account-key-file: {error}") from None
+    return made
+
+
+def _read(flag: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--{flag}: {path}: {error.strerror}") from None
+
+
+def token_readers(server: APIServer, settings: Settings) -> TokenReaders:
     """In upstream's order. Raises ConfigurationError."""
     readers: list[TokenReader] = []
     if settings.token_auth_file:
         try:
-            readers.append(read_token_file(Path(settings.token_auth_file)).get)
+            readers.append(StaticTokens(read_token_file(Path(settings.token_auth_file))))
         except BadTokenFile as error:
             raise ConfigurationError(f"--token-auth-file: {error}") from None
-    readers.append(server.tokens)
+    readers.append(
+        ServiceAccountTokens(server.signer, server.writes.cache, server.clock.now, _note_use(server))
+    )
     if settings.bootstrap_tokens:
         readers.append(BootstrapTokens(lambda: server.writes.cache("", "secrets"), server.clock.now))
-    return readers
+    return TokenReaders(readers, server.signer.audiences)
+
+
+def _note_use(server: APIServer) -> Callable[[str, str, str], None]:
+    """Labels a secret with the day on which the token in it was last used."""
+
+    async def label(namespace: str, name: str, date: str) -> None:
+        row = server.scheme.by_resource("", "v1", "secrets")
+        assert row is not None
+
+        def change(secret: Object) -> Object:
+            metadata = secret["metadata"]
+            return {
+                **secret,
+                "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LAST_USED: date}},
+            }
+
+        with suppress(StatusError):  # somebody else wrote it, or removed it: the next use tries again
+            await server.writes.update(server.internal_call(row, namespace, name), change)
+
+    return lambda namespace, name, date: server.spawn(label(namespace, name, date))
 
 
 def request_headers(settings: Settings) -> RequestHeaders | None:

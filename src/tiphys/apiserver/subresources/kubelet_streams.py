@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import CONNECT
+from tiphys.apiserver.authorization.chain import authorize_create
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.requests import query_bool
 from tiphys.apiserver.streams import splice
@@ -59,6 +60,7 @@ async def read_log(call: Call) -> Response:
 
 
 async def execute(call: Call) -> Response:
+    await authorize_create(call)
     pod = _pod(call)
     container = _container(call, pod, "exec")
     if not call.request.query.get("command"):
@@ -68,6 +70,7 @@ async def execute(call: Call) -> Response:
 
 
 async def attach(call: Call) -> Response:
+    await authorize_create(call)
     pod = _pod(call)
     container = _container(call, pod, "attach")
     await _review(call, "PodAttachOptions", (*_EXEC_OPTIONS[1:], "container"))
@@ -75,6 +78,7 @@ async def attach(call: Call) -> Response:
 
 
 async def port_forward(call: Call) -> Response:
+    await authorize_create(call)
     pod = _pod(call)
     query = [("port", port) for port in call.request.query.get("ports", ())]
     await _review(call, "PodPortForwardOptions", ("ports",))

@@ -7,12 +7,12 @@ from typing import Any
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_of
+from tiphys.apiserver.authentication.tokens import Authenticated, TokenError
 from tiphys.apiserver.authorization import Decision, Verdict
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.responses import json_response
-from tiphys.apiserver.service_accounts import TokenError
 from tiphys.machinery import errors
 from tiphys.machinery.selectors.fields import escape_value
 from tiphys.net.http import Response
@@ -24,7 +24,7 @@ def _read(call: Call) -> Object:
     return review
 
 
-def token_review(call: Call) -> Response:
+async def token_review(call: Call) -> Response:
     review = _read(call)
     spec = review.get("spec") or {}
     token = spec.get("token")
@@ -32,11 +32,15 @@ def token_review(call: Call) -> Response:
         raise errors.bad_request("token is required for TokenReview in authentication")
     audiences = tuple(spec.get("audiences") or ())
     try:
-        user, common = call.server.tokens.user(token, audiences or call.server.signer.audiences)
+        found = call.server.token_readers.identify(token, audiences or call.server.signer.audiences)
+        if not isinstance(found, Authenticated):
+            found = await found
     except TokenError as error:
         review["status"] = {"user": {}, "error": str(error)}
         return json_response(review, 201)
-    review["status"] = {"authenticated": True, "user": user.to_dict(), "audiences": common}
+    review["status"] = {"authenticated": True, "user": found.user.to_dict()}
+    if found.audiences:
+        review["status"]["audiences"] = list(found.audiences)
     return json_response(review, 201)
 
 
