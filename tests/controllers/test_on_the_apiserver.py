@@ -30,6 +30,7 @@ from tiphys.client.resources import (
     PODS,
     REPLICASETS,
     SERVICEACCOUNTS,
+    VALIDATINGADMISSIONPOLICIES,
 )
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH
 from tiphys.controllers import catalog
@@ -337,3 +338,48 @@ async def test_custom_resources_go_with_their_namespace_and_their_definition(pla
     await plane.clock.advance(60)
     await define_tabs(plane)
     assert (await plane.client.list(TAB)).items == []
+
+
+async def test_a_policy_is_checked_against_custom_resources_as_they_are_published(plane: Plane) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}},
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": "boats", "kind": "Boat"}
+    await plane.client.create(
+        CUSTOMRESOURCEDEFINITIONS,
+        {
+            "metadata": {"name": "boats.sea.example.com"},
+            "spec": {
+                "group": "sea.example.com",
+                "scope": "Namespaced",
+                "names": names,
+                "versions": [version],
+            },
+        },
+    )
+    await plane.clock.advance(1)
+    rule = {
+        "apiGroups": ["sea.example.com"],
+        "apiVersions": ["v1"],
+        "operations": ["*"],
+        "resources": ["boats"],
+    }
+    expressions = ["object.spec.size > 1 && object.metadata.name == 'a'", "object.spec.depth > 1"]
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": each} for each in expressions],
+    }
+    await plane.client.create(VALIDATINGADMISSIONPOLICIES, {"metadata": {"name": "p"}, "spec": spec})
+
+    def status() -> Any:
+        return plane.all(VALIDATINGADMISSIONPOLICIES)[0].get("status") or {}
+
+    await plane.until(lambda: status().get("observedGeneration"))
+    [warning] = status()["typeChecking"]["expressionWarnings"]
+    assert warning == {
+        "fieldRef": "spec.validations[1].expression",
+        "warning": "sea.example.com/v1, Kind=Boat: ERROR: <input>:1:12: undefined field 'depth'\n"
+        " | object.spec.depth > 1\n | ...........^\n",
+    }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
-from tiphys.apiserver.admission.authorizer import Questions
 from tiphys.apiserver.admission.matching import Match, in_version
 from tiphys.apiserver.admission.request import admission_request
 from tiphys.apiserver.admission.webhook.hooks import Hook
@@ -17,6 +17,9 @@ from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.quoting import quote
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.admission.authorizer import Questions
 
 ADMIT, VALIDATING = "admit", "validating"
 _CALLING, _INTERNAL, _NO_ERROR = "calling_webhook_error", "apiserver_internal_error", "no_error"
@@ -50,6 +53,8 @@ class Asking:
         attributes, conditions = self.attributes, hook.conditions
         assert conditions is not None
         server = attributes.call.server
+        from tiphys.apiserver.admission.authorizer import Questions  # and CEL
+
         questions = self._questions = self._questions or Questions(attributes.call)
         request = admission_request(attributes, match)
         bindings = {
