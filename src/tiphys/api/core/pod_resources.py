@@ -25,13 +25,15 @@ def container_limits(spec: Object) -> Amounts:
     return _aggregate(spec, "limits")
 
 
-def pod_requests(spec: Object) -> Amounts:
+def pod_requests(spec: Object, *, overhead: bool = True) -> Amounts:
     """What the scheduler counts: pod-level requests win over those of the containers; overhead is added."""
-    return _effective(spec, "requests")
+    return _effective(spec, "requests", overhead=overhead)
 
 
-def pod_limits(spec: Object) -> Amounts:
+def pod_limits(spec: Object, *, overhead: bool = True) -> Amounts:
     limits = _effective(spec, "limits", overhead=False)
+    if not overhead:
+        return limits
     for name, amount in _amounts(spec.get("overhead")).items():
         if name in limits:
             limits[name] += amount

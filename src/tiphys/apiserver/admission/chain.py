@@ -20,6 +20,7 @@ from tiphys.apiserver.admission.certificates import (
 from tiphys.apiserver.admission.configuration import FLAG, BadConfiguration, Configuration
 from tiphys.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from tiphys.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from tiphys.apiserver.admission.limit_ranger import LimitRanger
 from tiphys.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from tiphys.apiserver.admission.node_restriction import NodeRestriction
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
@@ -53,6 +54,7 @@ class Row:
 
 PLUGINS: tuple[Row, ...] = (
     Row("NamespaceLifecycle", NamespaceLifecycle),
+    Row("LimitRanger", LimitRanger),
     Row("ServiceAccount", ServiceAccount),
     Row("NodeRestriction", NodeRestriction),
     Row("TaintNodesByCondition", TaintNodesByCondition),
