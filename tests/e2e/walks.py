@@ -146,6 +146,7 @@ class Walker:
         """Words and environment."""
         environment = {
             **self.cluster.environment,
+            "TMPDIR": str(self.directory),  # where kubectl leaves what it could not edit
             "HOME": str(self.directory),
             "KUBECONFIG": str(self.directory / "kubeconfig"),
             "PATH": f"{self.directory}:{os.environ['PATH']}",
