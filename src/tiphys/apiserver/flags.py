@@ -40,6 +40,13 @@ def _one(text: str) -> tuple[str, ...]:
     return (text,)
 
 
+def _pair(text: str) -> tuple[tuple[str, str], ...]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text} must be formatted as key=value")
+    return ((key.strip(), value.strip()),)
+
+
 def _token_seconds(text: str) -> float:
     seconds = parse_duration(text)
     if seconds and not 3600 <= seconds <= 1 << 32:
@@ -65,6 +72,7 @@ FLAGS = (
     Flag("audit-log-maxsize", _count, "audit_log_max_megabytes"),
     Flag("audit-log-path", str, "audit_log_path"),
     Flag("audit-policy-file", str, "audit_policy_file"),
+    Flag("authentication-config", str, "authentication_config"),
     Flag("authorization-mode", _words, "authorization_mode", repeats=True),
     Flag("cors-allowed-origins", _words, "cors_allowed_origins", repeats=True),
     Flag("disable-admission-plugins", _words, "disable_admission_plugins", repeats=True),
@@ -76,6 +84,15 @@ FLAGS = (
     Flag("max-mutating-requests-inflight", _count, "max_mutating_requests_inflight"),
     Flag("max-requests-inflight", _count, "max_requests_inflight"),
     Flag("min-request-timeout", float, "min_request_timeout_seconds"),
+    Flag("oidc-ca-file", str, "oidc_ca_file"),
+    Flag("oidc-client-id", str, "oidc_client_id"),
+    Flag("oidc-groups-claim", str, "oidc_groups_claim"),
+    Flag("oidc-groups-prefix", str, "oidc_groups_prefix"),
+    Flag("oidc-issuer-url", str, "oidc_issuer_url"),
+    Flag("oidc-required-claim", _pair, "oidc_required_claims", repeats=True),
+    Flag("oidc-signing-algs", _words, "oidc_signing_algs", repeats=True),
+    Flag("oidc-username-claim", str, "oidc_username_claim"),
+    Flag("oidc-username-prefix", str, "oidc_username_prefix"),
     Flag("request-timeout", parse_duration, "request_timeout_seconds"),
     Flag("requestheader-allowed-names", _words, "requestheader_allowed_names", repeats=True),
     Flag("requestheader-client-ca-file", str, "requestheader_client_ca_file"),
@@ -161,5 +178,5 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return f"[{','.join(value)}]"
+        return f"[{','.join(each if isinstance(each, str) else '='.join(each) for each in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)

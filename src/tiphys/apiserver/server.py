@@ -23,6 +23,7 @@ from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.audit.auditor import auditor
 from tiphys.apiserver.authentication import setup as authentication
+from tiphys.apiserver.authentication.oidc import setup as oidc
 from tiphys.apiserver.authorization.modes import authorizers
 from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
@@ -120,15 +121,17 @@ class APIServer:
             lambda: self.writes.cache("", "services"), self.addresses, clock=self.clock, random=chosen
         )
         self.signer = authentication.signer(settings)
+        self.service_dialer = ServiceDialer(self.writes.cache, connect)
+        configured = oidc.configuration(settings)
+        self.id_tokens = oidc.id_tokens(self, configured)
         self.token_readers = authentication.token_readers(self, settings)
         self.request_headers = authentication.request_headers(settings)
         """Whose word about users is believed; None: nobody's."""
-        self.anonymous_paths: frozenset[str] | None = None if settings.anonymous_auth else frozenset()
+        self.anonymous_paths = authentication.anonymous_paths(settings, configured)
         """Where those without credentials are let in; None: everywhere, as far as roles allow."""
         self.auditor = auditor(settings, self.clock.now)
         self.rbac = RBAC(self.writes.cache)
         self.authorizer = authorizers(settings.authorization_mode, self.writes.cache, self.rbac)
-        self.service_dialer = ServiceDialer(self.writes.cache, connect)
         self.aggregator = Aggregator(self)
         self.catalog = Catalog(self.scheme, self.aggregator)
         self.library = Library(self.scheme, self.aggregator)
@@ -190,6 +193,8 @@ class APIServer:
         self._compactor = asyncio.get_running_loop().create_task(self._compact())
         self.spawn(Lifecycle(self, self.kinds).run())
         self.aggregator.start()
+        if self.settings.authentication_config:
+            self.spawn(oidc.follow(self))
         if self.encryption is not None:
             self.spawn(self.encryption.poll())
             if self.encryption.reload:
@@ -284,6 +289,7 @@ class APIServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.id_tokens.close()
         await self.aggregator.close()
         await self.webhooks.close()
         self.kinds.close()

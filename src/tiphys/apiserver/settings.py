@@ -46,6 +46,17 @@ class Settings:
     anonymous_auth: bool = True
     bootstrap_tokens: bool = True
     token_auth_file: str = ""
+    authentication_config: str = ""
+    """The file with other identity providers, and where anonymous requests are let in; read again when it changes."""
+    oidc_issuer_url: str = ""
+    oidc_client_id: str = ""
+    oidc_ca_file: str = ""
+    oidc_username_claim: str = "sub"
+    oidc_username_prefix: str = ""
+    oidc_groups_claim: str = ""
+    oidc_groups_prefix: str = ""
+    oidc_required_claims: tuple[tuple[str, str], ...] = ()
+    oidc_signing_algs: tuple[str, ...] = ("RS256",)
     requestheader_client_ca_file: str = ""
     """The authority of proxies that may speak for users; empty: nobody may."""
     requestheader_allowed_names: tuple[str, ...] = ()

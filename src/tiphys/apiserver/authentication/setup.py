@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tiphys.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from tiphys.apiserver.authentication.chain import TokenReaders
 from tiphys.apiserver.authentication.jose import BadKey
+from tiphys.apiserver.authentication.oidc.configuration import Configuration
 from tiphys.apiserver.authentication.request_header import RequestHeaders
 from tiphys.apiserver.authentication.service_account_tokens import LAST_USED, ServiceAccountTokens
 from tiphys.apiserver.authentication.static_tokens import BadTokenFile, StaticTokens, read_token_file
@@ -59,6 +60,7 @@ def token_readers(server: APIServer, settings: Settings) -> TokenReaders:
     readers.append(
         ServiceAccountTokens(server.signer, server.writes.cache, server.clock.now, _note_use(server))
     )
+    readers.append(server.id_tokens)
     if settings.bootstrap_tokens:
         readers.append(BootstrapTokens(lambda: server.writes.cache("", "secrets"), server.clock.now))
     return TokenReaders(readers, server.signer.audiences)
@@ -82,6 +84,13 @@ def _note_use(server: APIServer) -> Callable[[str, str, str], None]:
             await server.writes.update(server.internal_call(row, namespace, name), change)
 
     return lambda namespace, name, date: server.spawn(label(namespace, name, date))
+
+
+def anonymous_paths(settings: Settings, configured: Configuration) -> frozenset[str] | None:
+    """Where those without credentials are let in; None: everywhere."""
+    if configured.says_anonymous:
+        return configured.anonymous_paths
+    return None if settings.anonymous_auth else frozenset()
 
 
 def request_headers(settings: Settings) -> RequestHeaders | None:
