@@ -32,3 +32,46 @@ async def test_a_signer_cannot_approve(client: Client) -> None:
     await client.create(PATH, minimal(ROW))
     tried = await client.patch(f"{PATH}/one/status", {"status": {"conditions": [APPROVED]}}, MERGE_PATCH)
     assert not tried["status"].get("conditions")
+
+
+async def test_what_conformance_asks_of_the_api(client: Client) -> None:
+    """[sig-auth] Certificates API: should support CSR API operations."""
+    assert ROW is not None
+    groups = await client.get("/apis")
+    assert "certificates.k8s.io" in [group["name"] for group in groups["groups"]]
+    listed = await client.get("/apis/certificates.k8s.io/v1")
+    served = {each["name"]: set(each["verbs"]) for each in listed["resources"]}
+    assert {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"} <= served[
+        "certificatesigningrequests"
+    ]
+    for below in ("approval", "status"):
+        assert served[f"certificatesigningrequests/{below}"] == {"get", "patch", "update"}
+    watch = await client.watch(f"{PATH}?watch=1&labelSelector=mine=yes")
+    asked = minimal(ROW)
+    asked["metadata"] = {"name": "one", "labels": {"mine": "yes"}}
+    made = await client.create(PATH, asked)
+    assert (await client.get(f"{PATH}/one"))["metadata"]["uid"] == made["metadata"]["uid"]
+    assert len((await client.get(f"{PATH}?labelSelector=mine=yes"))["items"]) == 1
+    patched = await client.patch(
+        f"{PATH}/one", {"metadata": {"annotations": {"patched": "true"}}}, MERGE_PATCH
+    )
+    patched["metadata"]["annotations"]["updated"] = "true"
+    await client.put(f"{PATH}/one", patched)
+    await client.patch(f"{PATH}/one/approval", {"status": {"conditions": [APPROVED]}}, MERGE_PATCH)
+    approval = await client.get(f"{PATH}/one/approval")
+    assert approval["status"]["conditions"][0]["type"] == "Approved"
+    more = {"type": "ApprovalUpdated", "status": "True", "reason": "Tested", "message": "Set from e2e test"}
+    approval["status"]["conditions"].append(more)
+    await client.put(f"{PATH}/one/approval", approval)
+    signed = await client.patch(f"{PATH}/one/status", {"status": {"certificate": "AA=="}}, MERGE_PATCH)
+    signed["status"]["conditions"].append({**more, "type": "StatusUpdated"})
+    stored = await client.put(f"{PATH}/one/status", signed)
+    kinds = [condition["type"] for condition in stored["status"]["conditions"]]
+    assert kinds[0] == "Approved"
+    assert "StatusUpdated" in kinds
+    await client.delete(f"{PATH}/one")
+    seen = [kind for kind, _ in watch.events()]
+    assert (seen[0], seen[1], seen[-1]) == ("ADDED", "MODIFIED", "DELETED")
+    await client.create(PATH, asked)
+    await client.delete(f"{PATH}?labelSelector=mine=yes")
+    assert (await client.get(f"{PATH}?labelSelector=mine=yes"))["items"] == []

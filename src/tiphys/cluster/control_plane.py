@@ -188,7 +188,10 @@ class ControlPlane:
     def _components(self, apiserver: APIServer) -> Components:
         settings = self._settings
         options = Options(
-            root_ca=Path(settings.pki, "ca.crt").read_text(), cluster_cidr=settings.cluster_cidr
+            root_ca=Path(settings.pki, "ca.crt").read_text(),
+            cluster_cidr=settings.cluster_cidr,
+            signing_certificate_file=f"{settings.pki}/ca.crt",
+            signing_key_file=f"{settings.pki}/ca.key",
         )
         return Components(
             LocalAPI(apiserver),

@@ -27,6 +27,11 @@ class Options:
     """The PEM certificates that pods shall trust for the API server."""
     cluster_cidr: str = "10.244.0.0/16"
     node_cidr_mask_size: int = 24
+    signing_certificate_file: str = ""
+    """The authority that signs certificate requests, and its key; empty: nobody does."""
+    signing_key_file: str = ""
+    signing_seconds: float = 365 * 24 * 3600.0
+    """The longest life of what is signed."""
     started: datetime | None = None
     """When the control plane came up: what happened before that nobody was there to see."""
 
@@ -67,6 +72,11 @@ CATALOG = (
         "validating_policy_status",
         "validatingadmissionpolicy-status-controller",
     ),
+    Entry("certificatesigningrequest-signing-controller", "certificates.signing", "certificate-controller"),
+    Entry(
+        "certificatesigningrequest-approving-controller", "certificates.approving", "certificate-controller"
+    ),
+    Entry("certificatesigningrequest-cleaner-controller", "certificates.cleaning", "certificate-controller"),
 )
 
 BY_NAME = {entry.name: entry for entry in CATALOG}

@@ -106,7 +106,13 @@ class ControlPlane:
         return [switch for switch in self._plan.controllers.split(",") if switch]
 
     def _start_components(self) -> None:
-        options = Options(root_ca=self._authority.certificate_file.read_text(), cluster_cidr=CLUSTER_CIDR)
+        authority = self._authority
+        options = Options(
+            root_ca=authority.certificate_file.read_text(),
+            cluster_cidr=CLUSTER_CIDR,
+            signing_certificate_file=str(authority.certificate_file),
+            signing_key_file=str(authority.key("ca")),
+        )
         self._components = Components(
             self._local,
             self._clock,
