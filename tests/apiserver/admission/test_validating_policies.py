@@ -472,3 +472,57 @@ async def test_custom_resources(client: Client):
     answer = await client.call("POST", TABS, tab)
     assert answer.body["message"].endswith("denied request: too many: 4")
     await client.create(TABS, {**tab, "spec": {"replicas": 3}})
+
+
+async def test_connections(client: Client):
+    rules = [rule("pods/exec", operations=["CONNECT"])]
+    spec = validating(
+        {
+            "expression": "!object.command.exists(c, c == 'sh') && object.kind == 'PodExecOptions'",
+            "messageExpression": "'no shell by ' + request.operation + ' to ' + request.subResource",
+        },
+        rules=rules,
+    )
+    await add(client, "p", spec)
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "busybox"}]},
+    }
+    await client.create("/api/v1/namespaces/default/pods", pod)
+    answer = await client.call("GET", "/api/v1/namespaces/default/pods/p/exec?command=sh&stdout=1")
+    assert (answer.status, answer.body["message"]) == (
+        422,
+        "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p-binding' denied request: "
+        "no shell by CONNECT to exec",
+    )
+
+
+async def test_a_namespace_is_in_itself(client: Client):
+    spec = validating(
+        "request.namespace == 'shop' && namespaceObject == null && object.metadata.name == 'shop'",
+        rules=[rule("namespaces")],
+        matchConstraints={"namespaceSelector": {"matchLabels": {"team": "a"}}},
+    )
+    await add(client, "p", spec)
+    await client.create("/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"team": "a"}}})
+    other = {"metadata": {"name": "other", "labels": {"team": "a"}}}
+    assert (await client.call("POST", "/api/v1/namespaces", other)).status == 422
+    await client.create("/api/v1/namespaces", {"metadata": {"name": "other"}})
+
+
+async def test_collections_and_server_side_apply(client: Client):
+    await client.create(MAPS, config_map("kept", labels={"keep": "yes"}))
+    await client.create(MAPS, config_map("gone"))
+    spec = validating(
+        "request.operation != 'DELETE' || !has(oldObject.metadata.labels) || !('keep' in oldObject.metadata.labels)",
+        "object == null || !has(object.data) || !('bad' in object.data)",
+        rules=[rule(operations=["*"])],
+    )
+    await add(client, "p", spec)
+    assert (await client.call("DELETE", f"{MAPS}/kept")).status == 422
+    await client.delete(f"{MAPS}/gone")
+    apply = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept"}, "data": {"bad": "1"}}
+    headers = {"content_type": "application/apply-patch+yaml"}
+    answer = await client.call("PATCH", f"{MAPS}/kept?fieldManager=me", apply, **headers)
+    assert answer.status == 422
+    assert "'bad' in object.data" in answer.body["message"]

@@ -24,7 +24,10 @@ def param_row(scheme: Scheme, kind: Object | None) -> Resource | None:
     """The row of a policy's paramKind; None when it takes none. Raises ConfigurationError."""
     if kind is None:
         return None
-    group, version = parse_api_version(kind.get("apiVersion") or "")
+    try:
+        group, version = parse_api_version(kind.get("apiVersion") or "")
+    except ValueError as error:
+        raise ConfigurationError(f"failed to parse paramKind APIVersion: {error}") from None
     named = GroupVersionKind(group, version, kind.get("kind") or "")
     row = scheme.by_kind(named)
     if row is None or row.virtual:

@@ -46,7 +46,7 @@ class Subject:
         if "authorizer" in uses:
             found["authorizer"] = self.questions.authorizer
         if "authorizer.requestResource" in uses:
-            row = match.row
+            row = attributes.row
             found["authorizer.requestResource"] = self.questions.request_resource(
                 row.group, row.plural, attributes.subresource, namespace_of(attributes), attributes.name
             )
