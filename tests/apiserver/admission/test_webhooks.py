@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from admission_hooks import (
@@ -26,20 +24,9 @@ from admission_hooks import (
     webhook_entry,
 )
 from served import MERGE_PATCH, Client, Object
-from webhook_server import Webhook, certificate, webhook
+from webhook_server import Webhook
 
 EVERYTHING = rule("*/*", "*", apiGroups=["*"], apiVersions=["*"])
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
-    return certificate(Path(tmp_path_factory.mktemp("pki")), "127.0.0.1")
-
-
-@pytest.fixture
-async def hook(identity: tuple[ssl.SSLContext, str]) -> AsyncIterator[Webhook]:
-    async with webhook(*identity, allow) as found:
-        yield found
 
 
 async def test_what_a_webhook_is_asked(client: Client, hook: Webhook) -> None:
