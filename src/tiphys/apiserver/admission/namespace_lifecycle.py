@@ -14,7 +14,7 @@ _NAMESPACES = GroupResource("", "namespaces")
 class NamespaceLifecycle:
     name = "NamespaceLifecycle"
 
-    def validate(self, attributes: Attributes) -> None:
+    def admit(self, attributes: Attributes) -> None:
         if attributes.operation == DELETE and attributes.is_for("", "namespaces"):
             if attributes.name in IMMORTAL:
                 raise errors.forbidden(_NAMESPACES, attributes.name, "this namespace may not be deleted")
@@ -34,7 +34,7 @@ class NamespaceLifecycle:
 
 def _terminating(attributes: Attributes, namespace: str) -> StatusError:
     cause = f"unable to create new content in namespace {namespace} because it is being terminated"
-    error = errors.forbidden(attributes.row.group_resource, attributes.name, cause)
+    error = attributes.forbidden(cause)
     reason = {
         "reason": "NamespaceTerminating",
         "message": f"namespace {namespace} is being terminated",

@@ -7,7 +7,7 @@ begins again from the new state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -163,10 +163,12 @@ class Writes:
         create: Callable[[], Object] | None = None,
         owned: bool = False,
         reviewed: bool = False,
+        review: Callable[[Object], Awaitable[None]] | None = None,
     ) -> tuple[Record, bool]:
         """Applies a change to one object. `create`: what to make when there is none. (record, whether it was created)
 
         `owned`: what both give says already who owns what. `reviewed`: admission has seen what was sent (`review`).
+        `review` shows it what was sent, each time before `change` is asked; it is given the object as it is, read-only.
         """
         row, info = call.row, call.info
         for _ in range(CONFLICT_TRIES):
@@ -177,9 +179,12 @@ class Writes:
                 record = translated(row, record) or await translate_one(row, record)
                 before, after = record.states()
                 old = convert_from_stored(row, before)
+                if review is not None:
+                    await review(old)
                 new = change(convert_from_stored(row, after))
                 self._check_identity(row, new, old)
-                return await self._update_once(call, record, new, old, owned=owned, reviewed=reviewed), False
+                seen = reviewed or review is not None
+                return await self._update_once(call, record, new, old, owned=owned, reviewed=seen), False
             except Conflict:
                 continue  # a client that named a state is refused the next time round
             except Unconverted as missing:

@@ -34,6 +34,8 @@ async def create_binding(call: Call) -> Response:
 
 
 async def _bind(call: Call, binding: Object) -> Response:
+    # A binding leaves the owners as they are: upstream writes it past the field manager.
+    await call.server.writes.review(call, CREATE, binding, kind=_BINDING)
     target = binding.get("target") or {}
     node, name = target.get("name") or "", call.info.name
     if target.get("kind") not in (None, "", "Node"):
@@ -48,8 +50,6 @@ async def _bind(call: Call, binding: Object) -> Response:
     def change(pod: Object) -> Object:
         return _assign(call, pod, node, uid, binding.get("metadata") or {})
 
-    # A binding leaves the owners as they are: upstream writes it past the field manager.
-    await call.server.writes.review(call, CREATE, binding, kind=_BINDING)
     await call.server.writes.update(call, change, owned=True, reviewed=True)
     return json_response(_SUCCESS, 201)
 

@@ -35,9 +35,9 @@ async def evict(call: Call) -> Response:
     name = (eviction.get("metadata") or {}).get("name") or call.info.name
     if name != call.info.name:
         raise errors.bad_request("name in URL does not match name in Eviction object")
+    await call.server.writes.review(call, CREATE, eviction, kind=_EVICTION)
     options = _options(call, eviction.get("deleteOptions") or {})
     record = _find(call)
-    await call.server.writes.review(call, CREATE, eviction, kind=_EVICTION)
     if _may_ignore_budgets(record.object):
         await _delete_unguarded(call, record, options)
         return json_response(_SUCCESS, 201)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from tiphys.api.resource import Object
+from tiphys.apiserver.admission.attributes import CONNECT
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.relay import Passage, is_upgrade, passed_on, relay
 from tiphys.apiserver.service_dialer import port_name_of, ready_endpoints
 from tiphys.apiserver.subresources.kubelet_streams import kubelet_address
 from tiphys.apiserver.subresources.links import Links
 from tiphys.machinery import errors, names
+from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.quoting import quote as quoted
 from tiphys.net.client import HTTPClient
 from tiphys.net.http import Response
@@ -65,6 +67,7 @@ def split(text: str) -> Asked | None:
 
 async def proxy_pod(call: Call) -> Response:
     asked = _asked(call, "pod")
+    await _review(call, "PodProxyOptions")
     pod = call.server.writes.find(call.row, call.info.namespace, asked.name).object
     ips = (pod.get("status") or {}).get("podIPs") or [{"ip": (pod.get("status") or {}).get("podIP") or ""}]
     port = asked.port or str(_first_port(pod) or "")
@@ -86,6 +89,7 @@ def _first_port(pod: Object) -> int | None:
 
 async def proxy_service(call: Call) -> Response:
     asked = _asked(call, "service")
+    await _review(call, "ServiceProxyOptions")
     dialer, namespace = call.server.service_dialer, call.info.namespace
     service = call.server.writes.find(call.row, namespace, asked.name).object
     port_name: str | None = asked.port
@@ -106,6 +110,7 @@ async def proxy_service(call: Call) -> Response:
 async def proxy_node(call: Call) -> Response:
     """To the kubelet unless another port is asked for."""
     asked = _asked(call, "node")
+    await _review(call, "NodeProxyOptions")
     call.server.writes.find(call.row, "", asked.name)
     kubelet = kubelet_address(call, asked.name)
     if asked.port in ("", str(kubelet.port)):
@@ -122,6 +127,14 @@ def _asked(call: Call, what: str) -> Asked:
     if asked is None:
         raise errors.bad_request(f"invalid {what} request {quoted(call.info.name)}")
     return asked
+
+
+async def _review(call: Call, kind: str) -> None:
+    """A connection is admitted as its options are: there is no object."""
+    options: Object = {"kind": kind, "apiVersion": "v1"}
+    if behind := _behind(call):
+        options["path"] = behind
+    await call.server.writes.review(call, CONNECT, options, kind=GroupVersionKind("", "v1", kind))
 
 
 def _is_proxyable(host: str) -> bool:

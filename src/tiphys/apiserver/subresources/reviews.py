@@ -7,6 +7,7 @@ from typing import Any
 
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_of
+from tiphys.apiserver.admission.attributes import CREATE
 from tiphys.apiserver.authentication.tokens import Authenticated, TokenError
 from tiphys.apiserver.authorization import Decision, Verdict
 from tiphys.apiserver.bodies import read_object
@@ -18,14 +19,16 @@ from tiphys.machinery.selectors.fields import escape_value
 from tiphys.net.http import Response
 
 
-def _read(call: Call) -> Object:
+async def _read(call: Call) -> Object:
+    """The question, after admission has seen it: webhooks may refuse or change even these."""
     review = read_object(call, call.row.gvk, schema_of(call.row))
     review.setdefault("metadata", {})
+    await call.server.writes.review(call, CREATE, review, kind=call.row.gvk)
     return review
 
 
 async def token_review(call: Call) -> Response:
-    review = _read(call)
+    review = await _read(call)
     spec = review.get("spec") or {}
     token = spec.get("token")
     if not token:
@@ -44,14 +47,14 @@ async def token_review(call: Call) -> Response:
     return json_response(review, 201)
 
 
-def self_review(call: Call) -> Response:
-    review = _read(call)
+async def self_review(call: Call) -> Response:
+    review = await _read(call)
     review["status"] = {"userInfo": call.user.to_dict()}
     return json_response(review, 201)
 
 
 async def access_review(call: Call) -> Response:
-    review = _read(call)
+    review = await _read(call)
     spec = review.get("spec") or {}
     user = User(
         spec.get("user", ""),
@@ -63,7 +66,7 @@ async def access_review(call: Call) -> Response:
 
 
 async def local_access_review(call: Call) -> Response:
-    review = _read(call)
+    review = await _read(call)
     spec = review.get("spec") or {}
     asked = (spec.get("resourceAttributes") or {}).get("namespace")
     if asked != call.info.namespace:
@@ -77,7 +80,7 @@ async def local_access_review(call: Call) -> Response:
 
 
 async def self_access_review(call: Call) -> Response:
-    return await _answer(call, _read(call), call.user)
+    return await _answer(call, await _read(call), call.user)
 
 
 async def _answer(call: Call, review: Object, user: User) -> Response:
@@ -149,9 +152,9 @@ _LABEL_TERMS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-def self_rules_review(call: Call) -> Response:
+async def self_rules_review(call: Call) -> Response:
     """What the user may do in a namespace, as far as the authorizers can write it down."""
-    review = _read(call)
+    review = await _read(call)
     namespace = (review.get("spec") or {}).get("namespace", "")
     if not namespace:
         raise errors.bad_request("no namespace on request")

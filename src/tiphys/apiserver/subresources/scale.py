@@ -11,6 +11,7 @@ import orjson
 from tiphys.api.columns import AGE, NAME, age
 from tiphys.api.resource import Column, Object, Resource, Table
 from tiphys.api.types import schema_named
+from tiphys.apiserver.admission.attributes import UPDATE
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.patch_results import Form
@@ -82,26 +83,33 @@ async def _write(call: Call, want: Callable[[Object], Object], *, applies: bool)
     row, info, server = call.row, call.info, call.server
     paths = _replicas_paths(call)
 
-    def change(old: Object) -> Object:
-        entries = old["metadata"].get("managedFields")
+    wanted: list[Object] = []
 
-        def shown() -> Object:
-            scale = _scale_of(row, old)
-            scale["metadata"]["managedFields"] = scale_entries(entries, paths)
-            return scale
+    def shown(old: Object) -> Object:
+        scale = _scale_of(row, old)
+        scale["metadata"]["managedFields"] = scale_entries(old["metadata"].get("managedFields"), paths)
+        return scale
 
-        new = want(shown())
+    async def review(old: Object) -> None:
+        """Admission sees the Scale, and may change it."""
+        new = want(shown(old))
         check_name(new, row, info.name, info.namespace)
-        owners = (
-            new["metadata"].get("managedFields")
-            if applies
-            else update(_FORM.target, shown(), new, manager_of(call), server.clock.now())
-        )
+        new = {**new, "metadata": dict(new["metadata"])}
+        if not applies:
+            new["metadata"]["managedFields"] = update(
+                _FORM.target, shown(old), new, manager_of(call), server.clock.now()
+            )
+        await server.writes.review(call, UPDATE, new, kind=SCALE, old=shown(old))
+        wanted[:] = [new]
+
+    def change(old: Object) -> Object:
+        (new,) = wanted
+        entries, owners = old["metadata"].get("managedFields"), new["metadata"].get("managedFields")
         changed = _scaled(call, old, new)
         changed["metadata"]["managedFields"] = parent_entries(entries, owners, paths, row.api_version)
         return changed
 
-    record, _ = await server.writes.update(call, change, owned=True)
+    record, _ = await server.writes.update(call, change, owned=True, review=review)
     return record
 
 
