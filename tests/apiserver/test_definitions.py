@@ -218,6 +218,19 @@ async def test_openapi_follows(client: Client) -> None:
     assert "com.example.stable.v1.CronTab" not in (await client.get("/openapi/v2"))["definitions"]
 
 
+async def test_definitions_that_go_while_openapi_is_made(client: Client) -> None:
+    for position in range(30):
+        await client.create(DEFINITIONS, definition(group=f"g{position}.example.com"))
+    await settle()
+    asking = asyncio.create_task(client.call("GET", "/openapi/v2"))
+    await asyncio.sleep(0)
+    await client.delete(DEFINITIONS)
+    assert (await asking).status == 200
+    await settle()
+    found = (await client.get("/openapi/v2"))["definitions"]
+    assert not [name for name in found if name.startswith("com.example")]
+
+
 # Conformance: CustomResourceDefinition resources, and watching them
 
 

@@ -68,6 +68,13 @@ async def test_a_page_that_is_the_last_one_says_so(client: Client) -> None:
     assert "continue" not in (await client.get(f"{MAPS}?limit=2"))["metadata"]
 
 
+@pytest.mark.parametrize("more", ["", "&labelSelector=parity=0"])
+async def test_a_limit_below_nothing_is_none(client: Client, more: str) -> None:
+    assert names(await client.get(f"{MAPS}?limit=-1{more}")) == []
+    await make(client, "a", "b", parity="0")
+    assert names(await client.get(f"{MAPS}?limit=-1{more}")) == ["a", "b"]
+
+
 async def test_pages_of_a_selection_do_not_count_what_remains(client: Client) -> None:
     for number in range(6):
         await make(client, f"x{number}", parity=str(number % 2))

@@ -119,10 +119,12 @@ class Library:
         """Makes what v2 needs piece by piece: with hundreds of large definitions that takes a while, in which others are served."""
         self._refresh()
         self._built_in_piece()
-        for volume in list(self._volumes.values()):
-            if _is_custom(volume.rows) and not volume.has_piece:
-                await asyncio.sleep(0)
+        for name in list(self._volumes):
+            volume = self._volumes.get(name)
+            if volume is not None and _is_custom(volume.rows) and not volume.has_piece:
                 _ = volume.piece
+                await asyncio.sleep(0)
+                self._refresh()  # of a definition that went meanwhile nothing can be made any more
 
     def v2(self) -> Document:
         """/openapi/v2."""

@@ -53,7 +53,7 @@ def read_options(query: dict[str, list[str]], *, watch: bool) -> ListOptions:
     options = ListOptions(
         revision=_revision(text),
         match=match,
-        limit=_number(query, "limit") or 0,
+        limit=max(_number(query, "limit") or 0, 0),
         timeout_seconds=_number(query, "timeoutSeconds"),
         bookmarks=query_bool(query, "allowWatchBookmarks"),
         send_initial_events=initial,

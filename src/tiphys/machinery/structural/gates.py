@@ -197,8 +197,11 @@ class _Values:
 
     def _limits(self, schema: Schema, made: JSONSchema, conditions: list[JSONSchema], *, exact: bool) -> None:
         for word in ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties"):
-            if schema.get(word) is not None:
-                made[word] = schema[word]
+            limit = schema.get(word)
+            if limit is not None and limit >= 0:
+                made[word] = limit
+            elif limit is not None and word.startswith("max"):
+                raise _UnsureError  # nothing is so small, and Rust knows no such limit
         for word, exclusive in (("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")):
             limit = schema.get(word)
             if limit is None:
@@ -238,7 +241,7 @@ class _Values:
 
     def _fields(self, schema: Schema, made: JSONSchema, *, exact: bool) -> None:
         if schema.get("required"):
-            made["required"] = list(schema["required"])
+            made["required"] = list(dict.fromkeys(schema["required"]))
         properties = {name: self.part(each, exact=exact) for name, each in properties_of(schema).items()}
         # What demands nothing need not be looked at.
         if useful := {name: each for name, each in properties.items() if each}:
@@ -284,4 +287,5 @@ def _choices(choices: list[Any], *, exact: bool) -> list[Any]:
     if exact and not all(isinstance(each, scalars) for each in choices):
         raise _UnsureError
     # A null is never one of the choices. An enum must have one, so nothing is another that no request can have.
-    return [each for each in choices if isinstance(each, scalars)] or [_NO_CHOICE]
+    once = {(type(each), each): each for each in choices if isinstance(each, scalars)}
+    return list(once.values()) or [_NO_CHOICE]
