@@ -526,3 +526,18 @@ async def test_collections_and_server_side_apply(client: Client):
     answer = await client.call("PATCH", f"{MAPS}/kept?fieldManager=me", apply, **headers)
     assert answer.status == 422
     assert "'bad' in object.data" in answer.body["message"]
+
+
+async def test_conditions_are_counted(client: Client):
+    conditions = [
+        {"name": "fails", "expression": "object.data.x == 'x'"},
+        {"name": "small", "expression": "object.data.size != 'big'"},
+    ]
+    await add(client, "p", validating("false", matchConditions=conditions))
+    await client.create(MAPS, config_map("a", BIG))
+    assert (await client.call("POST", MAPS, config_map("b", {"size": "small"}))).status == 422
+    metrics = (await client.call("GET", "/metrics")).raw.decode()
+    labels = '{kind="policy",name="p",operation="CREATE",type="validate"}'
+    assert f"apiserver_admission_match_condition_exclusions_total{labels} 1" in metrics
+    assert f"apiserver_admission_match_condition_evaluation_errors_total{labels} 2" in metrics
+    assert f"apiserver_admission_match_condition_evaluation_seconds_count{labels} 2" in metrics

@@ -101,22 +101,3 @@ def run(
 def most_expensive(expressions: Sequence[Expression | None], variables: Mapping[str, Expression]) -> int:
     """What a run can cost at most."""
     return PER_CALL_LIMIT * (sum(1 for each in expressions if each is not None) + len(variables))
-
-
-def unmet(
-    conditions: Sequence[Expression],
-    bindings: dict[str, Any],
-    variables: Mapping[str, Expression],
-    budget: int,
-) -> str | None:
-    """Runs conditions that must all be true. "": one is false. None: all are true. Else why that cannot be said."""
-    try:
-        outcomes, _ = run(conditions, bindings, variables, budget)
-    except OutOfBudget as error:
-        return str(error)
-    if any(outcome.value is False for outcome in outcomes):
-        return ""
-    failures = list(dict.fromkeys(outcome.error for outcome in outcomes if outcome.error))
-    if not failures:
-        return None
-    return failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from tiphys.api.admissionregistration.expressions import MATCH_CONDITIONS_BUDGET
 from tiphys.api.admissionregistration.policy_expressions import (
     BOOLEAN,
     BUDGET,
@@ -25,7 +24,8 @@ from tiphys.api.admissionregistration.policy_expressions import (
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.matching import Match, convert
-from tiphys.apiserver.admission.policy.evaluation import OutOfBudget, run, unmet
+from tiphys.apiserver.admission.policy.conditions import weighed
+from tiphys.apiserver.admission.policy.evaluation import OutOfBudget, run
 from tiphys.apiserver.admission.policy.hooks import Binding, Hook
 from tiphys.apiserver.admission.policy.metrics import error_type
 from tiphys.apiserver.admission.policy.parameters import (
@@ -59,18 +59,7 @@ class Evaluator:
         ]
         self.mutations = [_mutation(expressions, each) for each in spec.get("mutations") or ()]
         self.may_run_again = spec.get("reinvocationPolicy") == "IfNeeded"
-        self.ignores_failures = spec.get("failurePolicy") == "Ignore"
         self.uses = described([*self.variables.values(), *self.conditions, *self.mutations])
-
-    def admits(self, bindings: dict[str, Any]) -> bool:
-        """Whether the match conditions hold. MutationError: that cannot be said."""
-        if not self.conditions:
-            return True
-        before = {**bindings, "namespaceObject": None}
-        failure = unmet(self.conditions, before, self.variables, MATCH_CONDITIONS_BUDGET)
-        if failure is None or failure == "" or self.ignores_failures:
-            return failure is None
-        raise MutationError(failure)
 
     def mutate(self, mutation: Expression, match: Match, bindings: dict[str, Any]) -> Object:
         """The object after a mutation; the object itself when nothing changes. Raises MutationError, StatusError."""
@@ -180,11 +169,10 @@ async def _invoke(attributes: Attributes, invocations: list[Invocation], failure
         evaluator = invocation.hook.evaluator
         bindings = await subject.bindings(invocation.match, evaluator.uses)
         bindings["params"] = invocation.params
-        try:
-            if not await subject.questions.settle(partial(evaluator.admits, bindings)):
-                continue
-        except MutationError as error:
-            failures.append(_failure(invocation, error))
+        verdict = await weighed(subject, invocation.hook.name, evaluator, bindings)
+        if not verdict.meets:
+            if verdict.error:
+                failures.append(_failure(invocation, verdict.error))
             continue
         if attributes.again and invocation.key not in rounds.due:
             continue
@@ -217,14 +205,14 @@ async def _mutate(
             done = True
         except MutationError as error:
             problem = str(error)
-            failures.append(_failure(invocation, error))
+            failures.append(_failure(invocation, problem))
         finally:
             server.policy_metrics.mutated(server.clock.monotonic() - began, *names, error_type(problem))
     return done
 
 
-def _failure(invocation: Invocation, error: MutationError) -> _Failure:
-    return _Failure(invocation.hook, invocation.binding.name, str(error), "Invalid")
+def _failure(invocation: Invocation, problem: str) -> _Failure:
+    return _Failure(invocation.hook, invocation.binding.name, problem, "Invalid")
 
 
 async def _replace(attributes: Attributes, match: Match, new: Object) -> None:

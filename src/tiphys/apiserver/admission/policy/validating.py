@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from tiphys.api.admissionregistration.expressions import MATCH_CONDITIONS_BUDGET
 from tiphys.api.admissionregistration.policy_expressions import (
     BOOLEAN,
     BUDGET,
@@ -25,7 +24,8 @@ from tiphys.api.admissionregistration.policy_expressions import (
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.matching import Match
-from tiphys.apiserver.admission.policy.evaluation import OutOfBudget, most_expensive, run, unmet
+from tiphys.apiserver.admission.policy.conditions import weighed
+from tiphys.apiserver.admission.policy.evaluation import OutOfBudget, most_expensive, run
 from tiphys.apiserver.admission.policy.hooks import Binding, Hook
 from tiphys.apiserver.admission.policy.metrics import error_type
 from tiphys.apiserver.admission.policy.parameters import ConfigurationError, param_row, parameters
@@ -85,14 +85,12 @@ class Evaluator:
             [*self.variables.values(), *self.conditions, *self.validations, *self.messages, *self.annotations]
         )
 
+    def undecided(self, error: str) -> Result:
+        """The match conditions could not be evaluated."""
+        return Result([self._failed(error)] if self._denies_on_error else [])
+
     def evaluate(self, bindings: dict[str, Any]) -> Result:
-        if self.conditions:
-            before = {**bindings, "namespaceObject": None}
-            failure = unmet(self.conditions, before, self.variables, MATCH_CONDITIONS_BUDGET)
-            if failure is not None:
-                if failure == "" or not self._denies_on_error:
-                    return Result()
-                return Result([self._failed(failure)])
+        """Of a request that meets the match conditions."""
         try:
             outcomes, rest = run(self.validations, bindings, self.variables, BUDGET)
         except OutOfBudget as error:
@@ -224,7 +222,13 @@ async def _applied(
     bindings = await subject.bindings(match, evaluator.uses)
     bindings["params"] = params
     began = clock.monotonic()
-    result = await subject.questions.settle(partial(evaluator.evaluate, bindings))
+    verdict = await weighed(subject, hook.name, evaluator, bindings)
+    if verdict.meets:
+        result = await subject.questions.settle(partial(evaluator.evaluate, bindings))
+    elif verdict.error:
+        result = evaluator.undecided(verdict.error)
+    else:
+        return []
     observe = partial(
         call.server.policy_metrics.validated, clock.monotonic() - began, hook.name, binding.name
     )
