@@ -55,6 +55,13 @@ CATALOG = (
     Entry("replicationcontroller-controller", "replicationcontroller", "replication-controller"),
     Entry("disruption-controller", "disruption", "disruption-controller"),
     Entry("service-cidr-controller", "servicecidrs", "service-cidrs-controller"),
+    Entry("persistentvolumeclaim-protection-controller", "pvc_protection", "pvc-protection-controller"),
+    Entry("persistentvolume-protection-controller", "pv_protection", "pv-protection-controller"),
+    Entry(
+        "volumeattributesclass-protection-controller",
+        "vac_protection",
+        "volumeattributesclass-protection-controller",
+    ),
     Entry("serviceaccount-controller", "serviceaccount", "service-account-controller"),
     Entry("root-ca-certificate-publisher-controller", "root_ca_publisher", "root-ca-cert-publisher"),
     Entry("node-ipam-controller", "node_ipam", "node-controller"),

@@ -57,6 +57,21 @@ async def test_the_newest_default_class(client: Client, clock: FakeClock) -> Non
     assert (await client.create(path, claim("none", storageClassName="")))["spec"]["storageClassName"] == ""
 
 
+async def test_what_stores_gets_a_finalizer(client: Client) -> None:
+    made = await client.create(f"{CORE}/persistentvolumeclaims", claim("c"))
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    volume = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}
+    both = ["example.com/own", "kubernetes.io/pv-protection"]
+    for name, given in (("a", both[:1]), ("b", both)):
+        body = {"metadata": {"name": name, "finalizers": given}, "spec": volume}
+        assert (await client.create("/api/v1/persistentvolumes", body))["metadata"]["finalizers"] == both
+    body = {"metadata": {"name": "gold"}, "driverName": "d", "parameters": {"a": "b"}}
+    made = await client.create("/apis/storage.k8s.io/v1/volumeattributesclasses", body)
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/vac-protection"]
+    kept = await client.delete("/apis/storage.k8s.io/v1/volumeattributesclasses/gold")
+    assert kept["metadata"]["deletionTimestamp"]
+
+
 async def test_the_default_ingress_class(client: Client) -> None:
     group = "/apis/networking.k8s.io/v1"
     mark = {"ingressclass.kubernetes.io/is-default-class": "true"}

@@ -31,6 +31,7 @@ from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.quota.plugin import ResourceQuota
 from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
+from tiphys.apiserver.admission.storage_object_in_use_protection import StorageObjectInUseProtection
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
@@ -62,6 +63,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("Priority", Priority),
     Row("DefaultTolerationSeconds", DefaultTolerationSeconds),
     Row("DefaultStorageClass", DefaultStorageClass),
+    Row("StorageObjectInUseProtection", StorageObjectInUseProtection),
     Row("PersistentVolumeClaimResize", PersistentVolumeClaimResize),
     Row("RuntimeClass", RuntimeClass),
     Row("CertificateApproval", CertificateApproval),
