@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tiphys.apiserver.admission.always import AlwaysAdmit, AlwaysDeny
+from tiphys.apiserver.admission.always_pull_images import AlwaysPullImages
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.certificates import (
     CertificateApproval,
@@ -20,11 +22,21 @@ from tiphys.apiserver.admission.certificates import (
 from tiphys.apiserver.admission.configuration import FLAG, BadConfiguration, Configuration
 from tiphys.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from tiphys.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from tiphys.apiserver.admission.deny_service_external_ips import DenyServiceExternalIPs
+from tiphys.apiserver.admission.event_rate_limit import EventRateLimit
+from tiphys.apiserver.admission.extended_resource_toleration import ExtendedResourceToleration
+from tiphys.apiserver.admission.limit_pod_hard_anti_affinity_topology import LimitPodHardAntiAffinityTopology
 from tiphys.apiserver.admission.limit_ranger import LimitRanger
+from tiphys.apiserver.admission.namespace_exists import NamespaceAutoProvision, NamespaceExists
 from tiphys.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from tiphys.apiserver.admission.node_restriction import NodeRestriction
+from tiphys.apiserver.admission.owner_references_permission_enforcement import (
+    OwnerReferencesPermissionEnforcement,
+)
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from tiphys.apiserver.admission.pod_node_selector import PodNodeSelector
 from tiphys.apiserver.admission.pod_security.plugin import PodSecurity
+from tiphys.apiserver.admission.pod_toleration_restriction import PodTolerationRestriction
 from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from tiphys.apiserver.admission.policy.plugins import MutatingAdmissionPolicy, ValidatingAdmissionPolicy
 from tiphys.apiserver.admission.priority import Priority
@@ -54,16 +66,26 @@ class Row:
 
 
 PLUGINS: tuple[Row, ...] = (
+    Row("AlwaysAdmit", AlwaysAdmit, default=False),
+    Row("NamespaceAutoProvision", NamespaceAutoProvision, default=False),
     Row("NamespaceLifecycle", NamespaceLifecycle),
     Row("LimitRanger", LimitRanger),
+    Row("NamespaceExists", NamespaceExists, default=False),
+    Row("LimitPodHardAntiAffinityTopology", LimitPodHardAntiAffinityTopology, default=False),
     Row("ServiceAccount", ServiceAccount),
     Row("NodeRestriction", NodeRestriction),
     Row("TaintNodesByCondition", TaintNodesByCondition),
+    Row("AlwaysPullImages", AlwaysPullImages, default=False),
     Row("PodSecurity", PodSecurity, configured=True),
+    Row("PodNodeSelector", PodNodeSelector, default=False, configured=True),
     Row("Priority", Priority),
     Row("DefaultTolerationSeconds", DefaultTolerationSeconds),
+    Row("PodTolerationRestriction", PodTolerationRestriction, default=False, configured=True),
+    Row("EventRateLimit", EventRateLimit, default=False, configured=True),
+    Row("ExtendedResourceToleration", ExtendedResourceToleration, default=False),
     Row("DefaultStorageClass", DefaultStorageClass),
     Row("StorageObjectInUseProtection", StorageObjectInUseProtection),
+    Row("OwnerReferencesPermissionEnforcement", OwnerReferencesPermissionEnforcement, default=False),
     Row("PersistentVolumeClaimResize", PersistentVolumeClaimResize),
     Row("RuntimeClass", RuntimeClass),
     Row("CertificateApproval", CertificateApproval),
@@ -71,6 +93,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("ClusterTrustBundleAttest", ClusterTrustBundleAttest),
     Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
     Row("DefaultIngressClass", DefaultIngressClass),
+    Row("DenyServiceExternalIPs", DenyServiceExternalIPs, default=False),
     Row("PodTopologyLabels", PodTopologyLabels),
     # What changes objects by itself stands above: those that ask others see what all of them have made of the object.
     Row("MutatingAdmissionPolicy", MutatingAdmissionPolicy),
@@ -78,6 +101,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
     Row("ValidatingAdmissionWebhook", ValidatingAdmissionWebhook),
     Row("ResourceQuota", ResourceQuota),
+    Row("AlwaysDeny", AlwaysDeny, default=False),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from tiphys.apiserver.settings import ConfigurationError
@@ -36,11 +37,11 @@ def read_configurations(path: str) -> dict[str, Configuration]:
         found = f"{whole.get('kind')} of {whole.get('apiVersion')}"
         raise _bad(file, f"it is {found}, not an AdmissionConfiguration of {_VERSIONS[0]}")
     _only(file, whole, ("apiVersion", "kind", "plugins"), "")
-    plugins = whole.get("plugins") or []
-    if not isinstance(plugins, list):
+    plugins = whole.get("plugins")
+    if not isinstance(plugins, list | NoneType):
         raise _bad(file, "plugins: it is no list")
     configurations: dict[str, Configuration] = {}
-    for position, plugin in enumerate(plugins):
+    for position, plugin in enumerate(plugins or ()):
         name, found_configuration = _plugin(file, plugin, f"plugins[{position}]")
         if found_configuration is not None:
             configurations.setdefault(name, found_configuration)
