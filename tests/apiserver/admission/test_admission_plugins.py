@@ -30,6 +30,25 @@ def test_switches() -> None:
         enabled(("Nope",), ())
 
 
+UPSTREAM = (
+    *("AlwaysAdmit", "NamespaceAutoProvision", "NamespaceLifecycle", "NamespaceExists"),
+    *("LimitPodHardAntiAffinityTopology", "LimitRanger", "ServiceAccount", "NodeRestriction"),
+    *("TaintNodesByCondition", "AlwaysPullImages", "ImagePolicyWebhook", "PodSecurity", "PodNodeSelector"),
+    *("Priority", "DefaultTolerationSeconds", "PodTolerationRestriction", "EventRateLimit"),
+    *("ExtendedResourceToleration", "DefaultStorageClass", "StorageObjectInUseProtection"),
+    *("OwnerReferencesPermissionEnforcement", "PersistentVolumeClaimResize", "RuntimeClass"),
+    *("CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest"),
+    *("CertificateSubjectRestriction", "DefaultIngressClass", "DenyServiceExternalIPs", "PodTopologyLabels"),
+    *("MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "ValidatingAdmissionPolicy"),
+    *("ValidatingAdmissionWebhook", "ResourceQuota", "AlwaysDeny"),
+)
+
+
+def test_the_order_is_upstreams() -> None:
+    names = [row.name for row in PLUGINS]
+    assert names == [name for name in UPSTREAM if name in names]
+
+
 def claim(name: str, size: str = "1Gi", **spec: Any) -> dict[str, Any]:
     requests = {"resources": {"requests": {"storage": size}}, "accessModes": ["ReadWriteOnce"]}
     return {"metadata": {"name": name}, "spec": {**requests, **spec}}

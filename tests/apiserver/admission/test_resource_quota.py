@@ -207,6 +207,7 @@ async def test_the_life_of_a_claim(counts: Counting) -> None:
         f"limited: {gold}/persistentvolumeclaims=1"
     )
     await counts.client.delete(f"{path}/a")
+    await counts.client.patch(f"{path}/a", {"metadata": {"finalizers": None}})  # a controller's work
     await counts.settle()
     assert await counts.used("q") == {
         "persistentvolumeclaims": "1",
