@@ -61,7 +61,7 @@ async def test_requests_are_counted_by_what_they_ask(client: Client, clock: Fake
     assert found['apiserver_storage_objects{resource="flowschemas.flowcontrol.apiserver.k8s.io"}'] == 13
     step = 'operation="CREATE",rejected="false",type="validate"'
     assert found[f"apiserver_admission_step_admission_duration_seconds_count{{{step}}}"] > 0
-    plugin = f'name="NamespaceLifecycle",{step}'
+    plugin = f'name="ResourceQuota",{step}'
     assert found[f"apiserver_admission_controller_admission_duration_seconds_count{{{plugin}}}"] > 0
     dispatched = (
         'apiserver_flowcontrol_dispatched_requests_total{flow_schema="exempt",priority_level="exempt"}'

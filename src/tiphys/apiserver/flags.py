@@ -75,6 +75,8 @@ FLAGS = (
     Flag("authentication-config", str, "authentication_config"),
     Flag("authorization-mode", _words, "authorization_mode", repeats=True),
     Flag("cors-allowed-origins", _words, "cors_allowed_origins", repeats=True),
+    Flag("default-not-ready-toleration-seconds", int, "default_not_ready_toleration_seconds"),
+    Flag("default-unreachable-toleration-seconds", int, "default_unreachable_toleration_seconds"),
     Flag("disable-admission-plugins", _words, "disable_admission_plugins", repeats=True),
     Flag("enable-admission-plugins", _words, "enable_admission_plugins", repeats=True),
     Flag("enable-bootstrap-token-auth", _boolean, "bootstrap_tokens"),

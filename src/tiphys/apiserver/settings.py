@@ -76,3 +76,6 @@ class Settings:
     admission_control_config_file: str = ""
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
+    default_not_ready_toleration_seconds: int = 300
+    default_unreachable_toleration_seconds: int = 300
+    """How long pods that do not say so stay on a node that is lost."""

@@ -8,9 +8,9 @@ import pytest
 
 from tiphys.api.core.quotas.amounts import written
 from tiphys.api.core.quotas.evaluators import Wanted, evaluator_of
+from tiphys.apiserver.admission.configuration import BadConfiguration
 from tiphys.apiserver.admission.quota.decision import Quota, Refused, charges
 from tiphys.apiserver.admission.quota.limits import read_limits
-from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery.gvk import GroupResource
 from tiphys.testing.clock import FakeClock
 
@@ -68,15 +68,15 @@ def test_a_resource_that_no_quota_is_about() -> None:
 
 
 BROKEN = (
-    ({"kind": "Other", "apiVersion": HEAD["apiVersion"]}, 'no kind "Other" is registered for version'),
-    ({"limitedResources": []}, 'no kind "None" is registered for version "None"'),
+    ({"kind": "Other", "apiVersion": HEAD["apiVersion"]}, "it is Other of apiserver.config.k8s.io/v1, not a"),
+    ({"limitedResources": []}, "it is None of None"),
     ({**HEAD, "limitedResources": [{}]}, r"limitedResources\[0\].resource: Required value"),
 )
 
 
 @pytest.mark.parametrize(("document", "message"), BROKEN)
 def test_a_configuration_that_is_wrong(document: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(BadConfiguration, match=message):
         read_limits(document)
 
 

@@ -66,15 +66,15 @@ async def test_secrets_and_config_maps_of_its_pods(client: Client) -> None:
 
 
 async def test_a_mirror_pod_opens_nothing(client: Client) -> None:
-    await make(client, "secrets", "s")
+    await make(client, "configmaps", "s")
     mark = {"kubernetes.io/config.mirror": "x"}
     spec = {
         "nodeName": "n1",
         "containers": [{"name": "c", "image": "i"}],
-        "volumes": [{"name": "v", "secret": {"secretName": "s"}}],
+        "volumes": [{"name": "v", "configMap": {"name": "s"}}],
     }
     await client.create(f"{CORE}/pods", {"metadata": {"name": "m", "annotations": mark}, "spec": spec})
-    assert await reason(node(client), "GET", f"{CORE}/secrets/s") == NO_RELATION
+    assert await reason(node(client), "GET", f"{CORE}/configmaps/s") == NO_RELATION
 
 
 async def test_a_claim_opens_its_volume_and_the_secret_of_that(client: Client) -> None:

@@ -7,6 +7,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requ
 from __future__ import annotations
 
 import base64
+from collections.abc import Awaitable
 
 from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
 from tiphys.apiserver.authorization.interface import Decision
@@ -32,9 +33,12 @@ async def may(attributes: Attributes, verb: str, signer: str) -> bool:
 class CertificateApproval:
     name = "CertificateApproval"
 
-    async def validate(self, attributes: Attributes) -> None:
+    def validate(self, attributes: Attributes) -> Awaitable[None] | None:
         if attributes.operation != UPDATE or not attributes.is_for(GROUP, _REQUESTS, "approval"):
-            return
+            return None
+        return self._check(attributes)
+
+    async def _check(self, attributes: Attributes) -> None:
         assert attributes.old is not None
         signer = attributes.old["spec"].get("signerName", "")
         if not await may(attributes, "approve", signer):
@@ -44,9 +48,12 @@ class CertificateApproval:
 class CertificateSigning:
     name = "CertificateSigning"
 
-    async def validate(self, attributes: Attributes) -> None:
+    def validate(self, attributes: Attributes) -> Awaitable[None] | None:
         if attributes.operation != UPDATE or not attributes.is_for(GROUP, _REQUESTS, "status"):
-            return
+            return None
+        return self._check(attributes)
+
+    async def _check(self, attributes: Attributes) -> None:
         assert attributes.old is not None
         assert attributes.object is not None
         before, after = attributes.old.get("status") or {}, attributes.object.get("status") or {}
@@ -83,11 +90,14 @@ def _organizations(request: str) -> list[str]:
 class ClusterTrustBundleAttest:
     name = "ClusterTrustBundleAttest"
 
-    async def validate(self, attributes: Attributes) -> None:
-        if not attributes.is_for(GROUP, "clustertrustbundles"):
-            return
+    def validate(self, attributes: Attributes) -> Awaitable[None] | None:
         if attributes.operation not in (CREATE, UPDATE):
-            return
+            return None
+        if not attributes.is_for(GROUP, "clustertrustbundles"):
+            return None
+        return self._check(attributes)
+
+    async def _check(self, attributes: Attributes) -> None:
         assert attributes.object is not None
         signer = (attributes.object.get("spec") or {}).get("signerName", "")
         if signer and not await may(attributes, "attest", signer):

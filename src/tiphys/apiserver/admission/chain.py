@@ -100,7 +100,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("MutatingAdmissionWebhook", MutatingAdmissionWebhook),
     Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
     Row("ValidatingAdmissionWebhook", ValidatingAdmissionWebhook),
-    Row("ResourceQuota", ResourceQuota),
+    Row("ResourceQuota", ResourceQuota, configured=True),
     Row("AlwaysDeny", AlwaysDeny, default=False),
 )
 

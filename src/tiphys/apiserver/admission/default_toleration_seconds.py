@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
 
-SECONDS = 300
-_KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-
 
 class DefaultTolerationSeconds:
     name = "DefaultTolerationSeconds"
@@ -16,10 +13,14 @@ class DefaultTolerationSeconds:
             return
         assert attributes.object is not None
         spec = attributes.object["spec"]
+        settings = attributes.call.server.settings
         tolerations = spec.get("tolerations") or []
         added = [
-            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}
-            for key in _KEYS
+            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+            for key, seconds in (
+                ("node.kubernetes.io/not-ready", settings.default_not_ready_toleration_seconds),
+                ("node.kubernetes.io/unreachable", settings.default_unreachable_toleration_seconds),
+            )
             if not any(
                 toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")
                 for toleration in tolerations

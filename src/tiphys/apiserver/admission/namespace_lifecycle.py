@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.apiserver.admission.attributes import CREATE, DELETE, Attributes
+from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.gvk import GroupResource
@@ -15,10 +15,11 @@ class NamespaceLifecycle:
     name = "NamespaceLifecycle"
 
     def admit(self, attributes: Attributes) -> None:
+        """First of all: that the namespace is missing is said before anything in it is missed."""
         if attributes.operation == DELETE and attributes.is_for("", "namespaces"):
             if attributes.name in IMMORTAL:
                 raise errors.forbidden(_NAMESPACES, attributes.name, "this namespace may not be deleted")
-        elif attributes.operation == CREATE and attributes.row.namespaced and attributes.namespace:
+        elif attributes.operation in (CREATE, UPDATE) and attributes.row.namespaced and attributes.namespace:
             self._check_namespace(attributes)
 
     def _check_namespace(self, attributes: Attributes) -> None:
@@ -28,7 +29,7 @@ class NamespaceLifecycle:
         record = attributes.objects.cache("", "namespaces").get("", namespace)
         if record is None:
             raise errors.not_found(_NAMESPACES, namespace)
-        if record.object["metadata"].get("deletionTimestamp"):
+        if attributes.operation == CREATE and record.object["metadata"].get("deletionTimestamp"):
             raise _terminating(attributes, namespace)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiphys.apiserver.admission.attributes import CREATE, Attributes, Objects
+from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes, Objects
 from tiphys.machinery import errors
 from tiphys.machinery.gvk import GroupResource
 
@@ -16,8 +16,32 @@ class Priority:
     name = "Priority"
 
     def admit(self, attributes: Attributes) -> None:
-        if attributes.operation != CREATE or not attributes.is_for("", "pods"):
+        if not attributes.is_for("", "pods"):
             return
+        if attributes.operation == UPDATE:
+            _inherit(attributes)
+        elif attributes.operation == CREATE:
+            self._resolve(attributes)
+
+    def validate(self, attributes: Attributes) -> None:
+        """One class at most is the default."""
+        if attributes.operation not in (CREATE, UPDATE):
+            return
+        if not attributes.is_for("scheduling.k8s.io", "priorityclasses"):
+            return
+        assert attributes.object is not None
+        if not attributes.object.get("globalDefault"):
+            return
+        default = default_class(attributes.objects)
+        if default is None:
+            return
+        name = default["metadata"]["name"]
+        if attributes.operation == CREATE or name != attributes.object["metadata"]["name"]:
+            raise attributes.forbidden(
+                f"PriorityClass {name} is already marked as default. Only one default can exist"
+            )
+
+    def _resolve(self, attributes: Attributes) -> None:
         assert attributes.object is not None
         spec = attributes.object["spec"]
         chosen = self._class(attributes, spec)
@@ -50,6 +74,16 @@ class Priority:
         if record is None:
             raise errors.forbidden(_PODS, attributes.name, f"no PriorityClass with name {name} was found")
         return record.object
+
+
+def _inherit(attributes: Attributes) -> None:
+    """Who does not say what cannot be changed leaves it as it is."""
+    assert attributes.object is not None
+    assert attributes.old is not None
+    spec, before = attributes.object["spec"], attributes.old["spec"]
+    for field in ("priority", "preemptionPolicy"):
+        if spec.get(field) is None and before.get(field) is not None:
+            spec[field] = before[field]
 
 
 def default_class(objects: Objects) -> dict[str, Any] | None:

@@ -15,10 +15,11 @@ def references(pod: Object) -> frozenset[Reference]:
     """What a pod needs of its namespace. A mirror pod (made by the node itself) opens nothing."""
     if MIRROR in (pod["metadata"].get("annotations") or {}):
         return frozenset()
-    return frozenset(_references(pod))
+    return frozenset(all_references(pod))
 
 
-def _references(pod: Object) -> Iterator[Reference]:
+def all_references(pod: Object) -> Iterator[Reference]:
+    """What any pod names."""
     spec = pod.get("spec") or {}
     if spec.get("serviceAccountName"):
         yield "serviceaccounts", spec["serviceAccountName"]

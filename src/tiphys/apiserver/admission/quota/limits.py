@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.core.quotas.scopes import Requirement
-from tiphys.apiserver.settings import ConfigurationError
+from tiphys.apiserver.admission.configuration import BadConfiguration, Configuration
 from tiphys.machinery.gvk import GroupResource
 
+_NEWEST = "apiserver.config.k8s.io/v1"
 _KINDS = {
-    "apiserver.config.k8s.io/v1": "ResourceQuotaConfiguration",
+    _NEWEST: "ResourceQuotaConfiguration",
     "resourcequota.admission.k8s.io/v1": "Configuration",
     "resourcequota.admission.k8s.io/v1beta1": "Configuration",
     "resourcequota.admission.k8s.io/v1alpha1": "Configuration",
@@ -27,21 +28,20 @@ class Limited:
     match_scopes: tuple[Requirement, ...] = ()
 
 
-def read_limits(document: Mapping[str, Any] | None) -> tuple[Limited, ...]:
-    """The limits in the configuration of the plugin ResourceQuota. Raises ConfigurationError."""
-    if not document:
+def read_limits(configuration: Configuration | None) -> tuple[Limited, ...]:
+    """The limits in the configuration of the plugin. Raises BadConfiguration."""
+    if configuration is None:
         return ()
-    kind, version = document.get("kind"), document.get("apiVersion")
+    kind, version = configuration.get("kind"), configuration.get("apiVersion")
     if kind is None or _KINDS.get(version or "") != kind:
-        raise ConfigurationError(f'no kind "{kind}" is registered for version "{version}" (ResourceQuota)')
-    return tuple(
-        _limited(entry, position) for position, entry in enumerate(document.get("limitedResources") or ())
-    )
+        raise BadConfiguration(f"it is {kind} of {version}, not a ResourceQuotaConfiguration of {_NEWEST}")
+    entries = configuration.get("limitedResources") or ()
+    return tuple(_limited(entry, position) for position, entry in enumerate(entries))
 
 
 def _limited(entry: Mapping[str, Any], position: int) -> Limited:
     if not entry.get("resource"):
-        raise ConfigurationError(f"limitedResources[{position}].resource: Required value")
+        raise BadConfiguration(f"limitedResources[{position}].resource: Required value")
     return Limited(
         GroupResource(entry.get("apiGroup") or "", entry["resource"]),
         tuple(entry.get("matchContains") or ()),

@@ -13,9 +13,10 @@ from tiphys.api.core.quotas.amounts import Amounts
 from tiphys.api.core.quotas.evaluators import Evaluator, Wanted, evaluator_of, is_counted, total
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
+from tiphys.apiserver.admission.configuration import Configuration
 from tiphys.apiserver.admission.quota.decision import Quota, Refused, charges
 from tiphys.apiserver.admission.quota.ledger import Charge, Kind, Ledger, Stale
-from tiphys.apiserver.admission.quota.limits import Limited
+from tiphys.apiserver.admission.quota.limits import Limited, read_limits
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 
@@ -23,8 +24,8 @@ from tiphys.machinery.errors import StatusError
 class ResourceQuota:
     name = "ResourceQuota"
 
-    def __init__(self, limited: Sequence[Limited] = ()) -> None:
-        self._limited = limited
+    def __init__(self, configuration: Configuration | None = None) -> None:
+        self._limited = read_limits(configuration)
         self._ledger: Ledger | None = None
         self._evaluators: dict[tuple[str, str], Evaluator | None] = {}
 
@@ -44,7 +45,8 @@ class ResourceQuota:
         namespace = attributes.namespace
         if not namespace or attributes.operation not in (CREATE, UPDATE) or not attributes.row.namespaced:
             return None
-        records, _ = attributes.objects.cache("", "resourcequotas").page(namespace)
+        cache = attributes.objects.cache("", "resourcequotas")
+        records = cache.page(namespace)[0] if cache.records else []
         if not records and not self._limited:
             return None
         evaluator = self._evaluator(attributes)
