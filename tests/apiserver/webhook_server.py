@@ -59,7 +59,9 @@ def certificate(home: Path, *names: str) -> tuple[ssl.SSLContext, str]:
 
 
 @asynccontextmanager
-async def webhook(context: ssl.SSLContext, ca_bundle: str, answer: Answer) -> AsyncIterator[Webhook]:
+async def webhook(
+    context: ssl.SSLContext, ca_bundle: str, answer: Answer, *, port: int = 0
+) -> AsyncIterator[Webhook]:
     async def handle(request: Request) -> Response:
         review = orjson.loads(request.body)
         found.reviews.append(review)
@@ -70,7 +72,7 @@ async def webhook(context: ssl.SSLContext, ca_bundle: str, answer: Answer) -> As
         return Response(found.status, [("content-type", "application/json")], orjson.dumps(body))
 
     server = Server(handle, ssl_context=context)
-    port = (await server.listen(host="127.0.0.1", port=0)).port
+    port = (await server.listen(host="127.0.0.1", port=port)).port
     found = Webhook(f"https://127.0.0.1:{port}/convert", ca_bundle, answer)
     found.gate.set()
     try:

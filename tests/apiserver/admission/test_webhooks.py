@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Callable
 
+import orjson
 import pytest
 from admission_hooks import (
     MAPS,
@@ -24,7 +27,7 @@ from admission_hooks import (
     webhook_entry,
 )
 from served import MERGE_PATCH, Client, Object
-from webhook_server import Webhook
+from webhook_server import Webhook, webhook
 
 EVERYTHING = rule("*/*", "*", apiGroups=["*"], apiVersions=["*"])
 
@@ -273,6 +276,49 @@ async def test_a_service_that_is_not_there(client: Client, hook: Webhook) -> Non
         'Internal error occurred: failed calling webhook "check.example.com": failed to call webhook: '
         'Post "https://hook.default.svc:443/x?timeout=10s": service "hook" not found'
     )
+
+
+async def test_a_webhook_that_is_started_again(
+    client: Client, hook_identity: tuple[ssl.SSLContext, str]
+) -> None:
+    """The connections that are kept to it are gone: nobody must notice."""
+    async with webhook(*hook_identity, allow) as first:
+        await register(client, VALIDATING, webhook_entry(first.client_config))
+        await client.create(MAPS, config_map("a"))
+    port = int(first.url.split(":")[2].split("/")[0])
+    async with webhook(*hook_identity, deny("again"), port=port):
+        refused = await client.call("POST", MAPS, config_map("b"))
+    assert refused.body["message"].endswith("denied the request: again")
+
+
+async def test_a_webhook_with_side_effects_is_not_asked_in_dry_runs(client: Client, hook: Webhook) -> None:
+    """Nobody can register one today; old ones may still lie in the store."""
+    made = await register(client, VALIDATING, webhook_entry(hook.client_config))
+    made["webhooks"][0]["sideEffects"] = "Some"
+    key = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/hooks"
+    del made["metadata"]["resourceVersion"]
+    await client.server.store.write(key, orjson.dumps(made))
+    refused = await client.call("POST", f"{MAPS}?dryRun=All", config_map())
+    assert (refused.status, refused.body["message"]) == (
+        400,
+        'admission webhook "check.example.com" does not support dry run',
+    )
+    await client.create(MAPS, config_map())
+
+
+async def test_a_client_that_goes_leaves_nothing_behind(client: Client, hook: Webhook) -> None:
+    hook.gate.clear()
+    entries = [webhook_entry(hook.at(f"/{name}"), f"{name}.b.c") for name in ("one", "two")]
+    await register(client, VALIDATING, *entries)
+    waiting = asyncio.ensure_future(client.call("POST", MAPS, config_map()))
+    while len(hook.reviews) < 2:
+        await asyncio.sleep(0.001)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    hook.gate.set()
+    assert (await client.call("GET", f"{MAPS}/a")).status == 404
+    await client.create(MAPS, config_map())
 
 
 # Mutation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.matching import Match, in_version
-from tiphys.apiserver.admission.request import admission_request
+from tiphys.apiserver.admission.request import admission_request, namespace_of
 from tiphys.apiserver.admission.webhook.hooks import Hook
 from tiphys.apiserver.admission.webhook.review import BadAnswer, Verdict, denial, read_answer, review_of
 from tiphys.apiserver.registry.metadata import random_uid
@@ -67,7 +67,7 @@ class Asking:
                 attributes.row.group,
                 attributes.row.plural,
                 attributes.subresource,
-                attributes.namespace,
+                namespace_of(attributes),
                 attributes.name,
             ),
         }
