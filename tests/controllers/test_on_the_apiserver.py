@@ -383,3 +383,10 @@ async def test_a_policy_is_checked_against_custom_resources_as_they_are_publishe
         "warning": "sea.example.com/v1, Kind=Boat: ERROR: <input>:1:12: undefined field 'depth'\n"
         " | object.spec.depth > 1\n | ...........^\n",
     }
+    written = await plane.client.get(VALIDATINGADMISSIONPOLICIES, "p")
+    owners = [(each["manager"], each["operation"]) for each in written["metadata"]["managedFields"]]
+    assert ("validatingadmissionpolicy-status-controller", "Apply") in owners
+    written["spec"]["validations"] = [{"expression": "object.spec.size > 1"}]
+    await plane.client.update(VALIDATINGADMISSIONPOLICIES, written)
+    await plane.until(lambda: status().get("observedGeneration") == 2)
+    assert status() == {"observedGeneration": 2, "typeChecking": {}}

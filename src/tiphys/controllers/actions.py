@@ -76,7 +76,10 @@ class UpdateStatus:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Changes some fields of an object. Put metadata.uid into the patch to spare a namesake."""
+    """Changes some fields of an object. Put metadata.uid into the patch to spare a namesake.
+
+    `manager`: who applies, by force, when it is an APPLY_PATCH.
+    """
 
     resource: Resource
     name: str
@@ -84,6 +87,7 @@ class Patch:
     namespace: str = ""
     content_type: str = MERGE_PATCH
     subresource: str = ""
+    manager: str = ""
     done: Note | None = None
     failed: Note | None = None
 

@@ -108,8 +108,15 @@ class Executor:
             case UpdateStatus(resource, obj):
                 return await client.update_status(resource, obj)
             case Patch(resource, name, patch, namespace, content_type, subresource):
+                query = {"fieldManager": action.manager, "force": "true"} if action.manager else None
                 return await client.patch(
-                    resource, name, patch, namespace, content_type=content_type, subresource=subresource
+                    resource,
+                    name,
+                    patch,
+                    namespace,
+                    content_type=content_type,
+                    subresource=subresource,
+                    query=query,
                 )
             case Delete(resource, name, namespace):
                 return await client.delete(

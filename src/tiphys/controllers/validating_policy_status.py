@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from tiphys.client.cache import View
 from tiphys.client.client import Client
 from tiphys.client.resources import VALIDATINGADMISSIONPOLICIES
-from tiphys.client.transport import Object
-from tiphys.controllers.actions import NOTHING, Plan, UpdateStatus
+from tiphys.client.transport import APPLY_PATCH, Object
+from tiphys.controllers.actions import NOTHING, Patch, Plan
 from tiphys.controllers.runner import Controller
 from tiphys.machinery.gvk import GroupVersionKind, GroupVersionResource
 
 if TYPE_CHECKING:
     from tiphys.machinery.cel import Type
+
+NAME = "validatingadmissionpolicy-status-controller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,17 @@ def plan(policy: Object, observed: Observed, now: datetime) -> Plan:
     params = param_kind_of(spec)
     warnings = check(spec, kinds, types.get(params) if params is not None else None)
     status = {
-        **(policy.get("status") or {}),
         "observedGeneration": policy["metadata"]["generation"],
         "typeChecking": {"expressionWarnings": warnings} if warnings else {},
     }
-    changed = {**policy, "status": status}
-    return Plan((UpdateStatus(VALIDATINGADMISSIONPOLICIES, changed),), reason="the policy has changed")
+    row, name = VALIDATINGADMISSIONPOLICIES, policy["metadata"]["name"]
+    applied = {"apiVersion": row.api_version, "kind": row.kind, "metadata": {"name": name}, "status": status}
+    patch = Patch(row, name, applied, content_type=APPLY_PATCH, subresource="status", manager=NAME)
+    return Plan((patch,), reason="the policy has changed")
 
 
 CONTROLLER = Controller(
-    name="validatingadmissionpolicy-status-controller",
+    name=NAME,
     kind=VALIDATINGADMISSIONPOLICIES,
     observe=observe,
     plan=plan,
