@@ -73,7 +73,20 @@ FLAGS = (
     Flag("audit-log-path", str, "audit_log_path"),
     Flag("audit-policy-file", str, "audit_policy_file"),
     Flag("authentication-config", str, "authentication_config"),
+    Flag("authorization-config", str, "authorization_config"),
     Flag("authorization-mode", _words, "authorization_mode", repeats=True),
+    Flag(
+        "authorization-webhook-cache-authorized-ttl",
+        parse_duration,
+        "authorization_webhook_authorized_seconds",
+    ),
+    Flag(
+        "authorization-webhook-cache-unauthorized-ttl",
+        parse_duration,
+        "authorization_webhook_unauthorized_seconds",
+    ),
+    Flag("authorization-webhook-config-file", str, "authorization_webhook_config_file"),
+    Flag("authorization-webhook-version", str, "authorization_webhook_version"),
     Flag("cors-allowed-origins", _words, "cors_allowed_origins", repeats=True),
     Flag("default-not-ready-toleration-seconds", int, "default_not_ready_toleration_seconds"),
     Flag("default-unreachable-toleration-seconds", int, "default_unreachable_toleration_seconds"),
@@ -145,7 +158,7 @@ def apply(settings: Settings, arguments: Sequence[str]) -> Settings:
     return changed
 
 
-MODES = ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny")
+MODES = ("Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny")
 
 
 def _check_modes(modes: tuple[str, ...]) -> None:

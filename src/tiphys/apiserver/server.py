@@ -24,7 +24,7 @@ from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.audit.auditor import auditor
 from tiphys.apiserver.authentication import setup as authentication
 from tiphys.apiserver.authentication.oidc import setup as oidc
-from tiphys.apiserver.authorization.modes import authorizers
+from tiphys.apiserver.authorization import modes
 from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
@@ -120,6 +120,20 @@ class APIServer:
         self.allocators = Allocators(
             lambda: self.writes.cache("", "services"), self.addresses, clock=self.clock, random=chosen
         )
+        self._make_doors(settings, connect)
+        self.aggregator = Aggregator(self)
+        self.catalog = Catalog(self.scheme, self.aggregator)
+        self.library = Library(self.scheme, self.aggregator)
+        self.webhooks = Webhooks(self.service_dialer)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.kinds = Kinds(self)
+        self.component_checks: dict[str, Callable[[], str]] = {}
+        self.started = False
+        self._compactor: asyncio.Task[None] | None = None
+        self._make_outer_steps(settings)
+
+    def _make_doors(self, settings: Settings, connect: Connect) -> None:
+        """Who is let in, and who may do what."""
         self.signer = authentication.signer(settings)
         self.service_dialer = ServiceDialer(self.writes.cache, connect)
         configured = oidc.configuration(settings)
@@ -131,17 +145,10 @@ class APIServer:
         """Where those without credentials are let in; None: everywhere, as far as roles allow."""
         self.auditor = auditor(settings, self.clock.now)
         self.rbac = RBAC(self.writes.cache)
-        self.authorizer = authorizers(settings.authorization_mode, self.writes.cache, self.rbac)
-        self.aggregator = Aggregator(self)
-        self.catalog = Catalog(self.scheme, self.aggregator)
-        self.library = Library(self.scheme, self.aggregator)
-        self.webhooks = Webhooks(self.service_dialer)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self.kinds = Kinds(self)
-        self.component_checks: dict[str, Callable[[], str]] = {}
-        self.started = False
-        self._compactor: asyncio.Task[None] | None = None
-        self._make_outer_steps(settings)
+        self.authorization_modes = modes.Modes(
+            self.writes.cache, self.rbac, self.service_dialer, self.clock.monotonic
+        )
+        self.authorizer = self.authorization_modes.make(modes.entries(settings))
 
     def _make_outer_steps(self, settings: Settings) -> None:
         """What every request meets before and after its handler."""
@@ -195,6 +202,8 @@ class APIServer:
         self.aggregator.start()
         if self.settings.authentication_config:
             self.spawn(oidc.follow(self))
+        if self.settings.authorization_config:
+            self.spawn(modes.follow(self))
         if self.encryption is not None:
             self.spawn(self.encryption.poll())
             if self.encryption.reload:
@@ -290,6 +299,7 @@ class APIServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.id_tokens.close()
+        await self.authorization_modes.close()
         await self.aggregator.close()
         await self.webhooks.close()
         self.kinds.close()

@@ -70,6 +70,12 @@ class Settings:
     audit_log_max_backups: int = 0
     audit_log_max_age_days: int = 0
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
+    authorization_config: str = ""
+    """The file that says the same and more; read again when it changes."""
+    authorization_webhook_config_file: str = ""
+    authorization_webhook_version: str = "v1beta1"
+    authorization_webhook_authorized_seconds: float = 300.0
+    authorization_webhook_unauthorized_seconds: float = 30.0
     encryption_provider_config: str = ""
     """The file that says how objects are encrypted in the store; empty: not at all."""
     encryption_reload: bool = False

@@ -14,7 +14,13 @@ from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.subresources.review_validation import (
+    access_problems,
+    local_access_problems,
+    self_access_problems,
+)
 from tiphys.machinery import errors
+from tiphys.machinery.gvk import GroupKind
 from tiphys.machinery.selectors.fields import escape_value
 from tiphys.net.http import Response
 
@@ -55,32 +61,37 @@ async def self_review(call: Call) -> Response:
 
 async def access_review(call: Call) -> Response:
     review = await _read(call)
-    spec = review.get("spec") or {}
-    user = User(
-        spec.get("user", ""),
-        tuple(spec.get("groups") or ()),
-        spec.get("uid", ""),
-        spec.get("extra") or {},
-    )
-    return await _answer(call, review, user)
+    _check(review, access_problems(review))
+    return await _answer(call, review, _user(review))
 
 
 async def local_access_review(call: Call) -> Response:
     review = await _read(call)
-    spec = review.get("spec") or {}
-    asked = (spec.get("resourceAttributes") or {}).get("namespace")
-    if asked != call.info.namespace:
+    metadata, namespace = review["metadata"], call.info.namespace
+    if metadata.setdefault("namespace", namespace) != namespace:
         raise errors.bad_request(
-            f"spec.resourceAttributes.namespace must match namespace: {call.info.namespace}"
+            "the namespace of the provided object does not match the namespace sent on the request"
         )
-    user = User(
-        spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {}
-    )
-    return await _answer(call, review, user)
+    _check(review, local_access_problems(review))
+    return await _answer(call, review, _user(review))
 
 
 async def self_access_review(call: Call) -> Response:
-    return await _answer(call, await _read(call), call.user)
+    review = await _read(call)
+    _check(review, self_access_problems(review))
+    return await _answer(call, review, call.user)
+
+
+def _check(review: Object, problems: list[errors.FieldError]) -> None:
+    if problems:
+        raise errors.invalid(GroupKind("authorization.k8s.io", review["kind"]), "", problems)
+
+
+def _user(review: Object) -> User:
+    spec = review.get("spec") or {}
+    return User(
+        spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {}
+    )
 
 
 async def _answer(call: Call, review: Object, user: User) -> Response:
@@ -98,13 +109,9 @@ async def _answer(call: Call, review: Object, user: User) -> Response:
 
 def _info(spec: dict[str, Any]) -> RequestInfo:
     path = spec.get("nonResourceAttributes")
-    if path:
+    if path is not None:
         return RequestInfo(path.get("path", ""), path.get("verb", ""))
-    wanted = spec.get("resourceAttributes")
-    if not wanted:
-        raise errors.bad_request(
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        )
+    wanted = spec.get("resourceAttributes") or {}
     info = RequestInfo(
         "",
         wanted.get("verb", ""),

@@ -93,8 +93,8 @@ class Webhooks:
                 "POST", target, headers, orjson.dumps(review), timeout_seconds=timeout_seconds
             )
         except (HTTPClientError, OSError) as error:
-            raise WebhookError(f"Post {quote(config.base_url + target)}: {_reason(error)}") from None
-        return _read(answer.status, answer.body)
+            raise WebhookError(f"Post {quote(config.base_url + target)}: {reason_of(error)}") from None
+        return read_answer(answer.status, answer.body)
 
     def _client(self, config: ClientConfig) -> HTTPClient:
         client = self._clients.get(config)
@@ -129,7 +129,7 @@ def _context(config: ClientConfig) -> ssl.SSLContext:
         raise WebhookError("unable to load root certificates: unable to parse bytes as PEM block") from None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     if isinstance(error, RequestTimeout):
         return "context deadline exceeded"
     if isinstance(error, ConnectError):
@@ -150,7 +150,7 @@ def _connection_reason(error: ConnectError) -> str:
     return error.reason
 
 
-def _read(status: int, body: bytes) -> Object:
+def read_answer(status: int, body: bytes) -> Object:
     """The object of an answer. Raises WebhookError in the words of client-go."""
     try:
         answer = orjson.loads(body) if len(body) <= ANSWER_LIMIT_BYTES else None

@@ -1,0 +1,103 @@
+"""Webhooks that a kubeconfig file names: `--authorization-webhook-config-file` and its kin."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from tiphys.apiserver.service_dialer import ServiceDialer
+from tiphys.apiserver.webhooks.client import WebhookError, read_answer, reason_of
+from tiphys.machinery import yaml
+from tiphys.machinery.quoting import quote
+from tiphys.net.client import HTTPClient, HTTPClientError
+from tiphys.net.tls import client_context
+
+Object = dict[str, Any]
+
+
+class KubeconfigError(Exception):
+    """One line: the file, and what is wrong with it."""
+
+
+class KubeconfigWebhook:
+    """Posts objects to the cluster's `server`, path and all, as the user of the current context. `close` ends it.
+    Raises KubeconfigError when it is made."""
+
+    def __init__(self, path: Path, dialer: ServiceDialer) -> None:
+        cluster, user = _current(path)
+        self._url = str(cluster.get("server") or "")
+        parts = urlsplit(self._url)
+        if parts.scheme not in ("http", "https"):
+            raise KubeconfigError(f"{path}: its cluster has no server")
+        self._path = parts.path or "/"
+        self._token = str(user.get("token") or "")
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        context = _context(path, cluster, user) if parts.scheme == "https" else None
+        self._client = HTTPClient(
+            f"{parts.scheme}://{parts.netloc}", ssl_context=context, dial=lambda: dialer.connect(host, port)
+        )
+
+    async def __call__(self, review: Object, timeout_seconds: float) -> Object:
+        """Raises WebhookError."""
+        headers = {"content-type": "application/json", "accept": "application/json, */*"}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        try:
+            answer = await self._client.request(
+                "POST", self._path, headers, orjson.dumps(review), timeout_seconds=timeout_seconds
+            )
+        except (HTTPClientError, OSError) as error:
+            raise WebhookError(f"Post {quote(self._url)}: {reason_of(error)}") from None
+        return read_answer(answer.status, answer.body)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _current(path: Path) -> tuple[Object, Object]:
+    """Cluster and user of the current context."""
+    try:
+        config = yaml.load(path.read_bytes())
+    except OSError as error:
+        raise KubeconfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KubeconfigError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise KubeconfigError(f"{path}: it is not a kubeconfig")
+    context = _named(config, "contexts", config.get("current-context"), "context", path)
+    cluster = _named(config, "clusters", context.get("cluster"), "cluster", path)
+    user = _named(config, "users", context["user"], "user", path) if context.get("user") else {}
+    return cluster, user
+
+
+def _named(config: Object, section: str, name: Any, inner: str, path: Path) -> Object:
+    for entry in config.get(section) or ():
+        if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(inner), dict):
+            found: Object = entry[inner]
+            return found
+    raise KubeconfigError(f"{path}: there is no {inner} {quote(str(name or ''))}")
+
+
+def _context(path: Path, cluster: Object, user: Object) -> ssl.SSLContext:
+    try:
+        return client_context(
+            ca_data=_data(path, cluster, "certificate-authority"),
+            cert_data=_data(path, user, "client-certificate"),
+            key_data=_data(path, user, "client-key"),
+            insecure=bool(cluster.get("insecure-skip-tls-verify")),
+        )
+    except (ssl.SSLError, OSError, ValueError, binascii.Error) as error:
+        raise KubeconfigError(f"{path}: {error}") from None
+
+
+def _data(path: Path, section: Object, name: str) -> bytes | None:
+    """What stands in the file, or beside it."""
+    if section.get(f"{name}-data"):
+        return base64.b64decode(section[f"{name}-data"])
+    return (path.parent / section[name]).read_bytes() if section.get(name) else None
