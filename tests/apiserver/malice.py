@@ -87,10 +87,10 @@ class Dice:
             return made * 2 if self.often(chance) else made
         return value
 
-    def garbled(self, data: bytes) -> bytes:
+    def garbled(self, data: bytes, most: int = 4) -> bytes:
         """Bytes with some others, some missing and some twice."""
         found = bytearray(data)
-        for _ in range(self.random.randint(1, 4)):
+        for _ in range(self.random.randint(1, most)):
             at = self.random.randrange(len(found)) if found else 0
             how = self.one("xyzcd")
             if how == "c":
@@ -205,7 +205,7 @@ def patch(dice: Dice, target: str, obj: Any) -> Sent:
     elif kind == STRATEGIC:
         body = strategic(dice, obj)
     else:
-        body = dice.mutated(obj, 0.04)
+        body = dice.mutated(obj, dice.one([0.005, 0.02, 0.05]))
     if dice.often(0.2) and isinstance(body, dict) and isinstance(body.get("metadata"), dict):
         body["metadata"]["managedFields"] = managed(dice, obj)
     query = {

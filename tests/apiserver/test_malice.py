@@ -169,7 +169,7 @@ STORED = [row for row in built_in() if not row.virtual]
 async def protobuf(client: Client, dice: Dice) -> None:
     for _ in range(REQUESTS * 2):
         row = dice.one(STORED)
-        body = dice.garbled(encode_envelope(TYPES.struct(row.type), minimal(row)))
+        body = dice.garbled(encode_envelope(TYPES.struct(row.type), minimal(row)), dice.one([1, 1, 4]))
         one = f"{collection(row)}/{name_of(row)}"
         method, target = dice.one([("POST", collection(row)), ("PUT", one), ("DELETE", one), ("PATCH", one)])
         headers = {"content_type": PROTOBUF, "accept": header(dice)}

@@ -69,7 +69,7 @@ API_MACHINERY = {
     "Garbage collector should orphan RS created by deployment when deleteOptions.PropagationPolicy is Orphan": "a deployment deleted as an orphan leaves replica set and pods, without owner",
     "Garbage collector should orphan pods created by rc if delete options say so [Serial]": "a controller deleted as an orphan leaves its pods",
     "MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment": "a policy mutates a deployment",
-    "MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment with annotations": "a policy with parameters mutates a deployment's annotations",
+    "MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment with annotations": "a policy adds annotations to a deployment",
     "MutatingAdmissionPolicy [Privileged:ClusterAdmin] should support MutatingAdmissionPolicy API operations": "mutating policies take every verb",
     "MutatingAdmissionPolicy [Privileged:ClusterAdmin] should support MutatingAdmissionPolicyBinding API operations": "mutating policy bindings take every verb",
     "Namespaces [Serial] should apply a finalizer to a Namespace": "a finalizer of the spec comes and goes through finalize",
@@ -127,10 +127,6 @@ CLI = {
 }
 
 OPEN = {
-    "AdmissionWebhook [Privileged:ClusterAdmin] ": "admission does not call webhooks yet",
-    "MutatingAdmissionPolicy [Privileged:ClusterAdmin] ": "admission does not ask policies yet",
-    "ValidatingAdmissionPolicy [Privileged:ClusterAdmin] ": "admission does not ask policies yet",
-    "ResourceQuota ": "quotas are not counted yet",
     "Kubectl client Guestbook": "nothing answers behind a service's address yet",
 }
 """Entries that may be without a test, by how they begin, and what they wait for."""

@@ -27,6 +27,9 @@ async def marked(client: Client) -> Client:
     return client
 
 
+@pytest.mark.conformance(
+    "ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should validate against a Deployment"
+)
 async def test_a_deployment_is_validated(marked: Client):
     validation = {
         "expression": "object.spec.replicas > 1",
@@ -43,6 +46,9 @@ async def test_a_deployment_is_validated(marked: Client):
     await marked.create(f"{SPACE.replace('e2e', 'default')}/deployments", workload("elsewhere", 1))
 
 
+@pytest.mark.conformance(
+    "ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should allow expressions to refer variables."
+)
 async def test_expressions_refer_to_variables(marked: Client):
     spec = validating(
         "variables.replicas > 1",
@@ -61,6 +67,10 @@ async def test_expressions_refer_to_variables(marked: Client):
     await marked.create(f"{SPACE}/deployments", workload("odd", 3))
 
 
+@pytest.mark.conformance("MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment")
+@pytest.mark.conformance(
+    "MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment with annotations"
+)
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 async def test_a_deployment_is_mutated(marked: Client, version):
     expressions = [

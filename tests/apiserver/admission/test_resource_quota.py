@@ -29,6 +29,9 @@ async def refusal(client: Client, path: str, body: Any, method: str = "POST", **
     return message
 
 
+@pytest.mark.conformance(
+    "ResourceQuota should create a ResourceQuota and ensure its status is promptly calculated."
+)
 async def test_the_status_is_counted_promptly_and_a_quota_counts_itself(counts: Counting) -> None:
     await counts.add("q", {"resourcequotas": "1", "count/resourcequotas": "2"})
     assert await counts.status("q") == {
@@ -60,6 +63,12 @@ KINDS = (
 )
 
 
+@pytest.mark.conformance("ResourceQuota should create a ResourceQuota and capture the life of a configMap.")
+@pytest.mark.conformance("ResourceQuota should create a ResourceQuota and capture the life of a secret.")
+@pytest.mark.conformance("ResourceQuota should create a ResourceQuota and capture the life of a replica set.")
+@pytest.mark.conformance(
+    "ResourceQuota should create a ResourceQuota and capture the life of a replication controller."
+)
 @pytest.mark.parametrize(("path", "body", "names"), KINDS, ids=[row[2][0] for row in KINDS])
 async def test_the_life_of_an_object_that_is_counted(
     counts: Counting, path: str, body: Any, names: tuple[str, ...]
@@ -80,6 +89,7 @@ async def test_the_life_of_an_object_that_is_counted(
     await counts.client.create(path, another)
 
 
+@pytest.mark.conformance("ResourceQuota should create a ResourceQuota and capture the life of a pod.")
 async def test_the_life_of_a_pod(counts: Counting) -> None:
     hard = {
         "pods": "2",
@@ -137,6 +147,7 @@ async def test_what_is_limited_must_be_said(counts: Counting) -> None:
     assert await counts.used("q") == {"limits.cpu": "1", "limits.memory": "1Gi", "requests.cpu": "1"}
 
 
+@pytest.mark.conformance("ResourceQuota should create a ResourceQuota and capture the life of a service.")
 async def test_the_life_of_a_service(counts: Counting) -> None:
     await counts.add("q", {"services": "10", "services.nodeports": "2", "services.loadbalancers": "1"})
     client, path = counts.client, f"{NAMESPACE}/services"  # the service `kubernetes` is there already
@@ -247,6 +258,7 @@ async def test_devices_of_claims(counts: Counting) -> None:
     )
 
 
+@pytest.mark.conformance("ResourceQuota should verify ResourceQuota with terminating scopes.")
 async def test_terminating_and_not_terminating(counts: Counting) -> None:
     hard = {"pods": "5", "requests.cpu": "1", "limits.cpu": "2"}
     await counts.add("ends", hard, scopes=["Terminating"])
@@ -267,6 +279,7 @@ async def test_terminating_and_not_terminating(counts: Counting) -> None:
     assert (await counts.used("ends"), await counts.used("stays")) == (nothing, nothing)
 
 
+@pytest.mark.conformance("ResourceQuota should verify ResourceQuota with best effort scope.")
 async def test_best_effort_and_not_best_effort(counts: Counting) -> None:
     await counts.add("best", {"pods": "5"}, scopes=["BestEffort"])
     await counts.add("better", {"pods": "5"}, scopes=["NotBestEffort"])
@@ -322,6 +335,7 @@ async def test_affinity_to_other_namespaces(counts: Counting) -> None:
     assert "exceeded quota: q, requested: pods=1" in await refusal(counts.client, PODS, near("there", term))
 
 
+@pytest.mark.conformance("ResourceQuota should be able to update and delete ResourceQuota.")
 async def test_update_and_delete_of_a_quota(counts: Counting) -> None:
     await counts.add("q", {"cpu": "1", "memory": "500Mi"})
     found = await counts.client.get(f"{QUOTAS}/q")
@@ -334,6 +348,7 @@ async def test_update_and_delete_of_a_quota(counts: Counting) -> None:
     await counts.client.create(PODS, pod("p"))
 
 
+@pytest.mark.conformance("ResourceQuota should manage the lifecycle of a ResourceQuota")
 async def test_the_life_of_a_quota(counts: Counting) -> None:
     labelled = quota("q", {"cpu": "1", "memory": "500Mi"})
     labelled["metadata"]["labels"] = {"a": "b"}
@@ -347,6 +362,7 @@ async def test_the_life_of_a_quota(counts: Counting) -> None:
     assert (await counts.client.get(QUOTAS))["items"] == []
 
 
+@pytest.mark.conformance("ResourceQuota should apply changes to a resourcequota status")
 async def test_changes_of_the_status(counts: Counting) -> None:
     await counts.add("q", {"cpu": "500m", "memory": "500Mi"})
     watch = await counts.client.watch(f"{QUOTAS}?watch=1&fieldSelector=metadata.name%3Dq")

@@ -50,6 +50,9 @@ def unwanted(review: Object) -> Object:
 BAD = {"webhook-e2e-test": "webhook-disallow"}
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should include webhook resources in discovery documents"
+)
 async def test_discovery(client: Client) -> None:
     """should include webhook resources in discovery documents"""
     groups = (await client.get("/apis"))["groups"]
@@ -59,6 +62,9 @@ async def test_discovery(client: Client) -> None:
     assert {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"} <= named
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny pod and configmap creation"
+)
 async def test_pods_and_config_maps(client: Client, hook: Webhook) -> None:
     """should be able to deny pod and configmap creation"""
     hook.answer = unwanted
@@ -97,6 +103,7 @@ async def test_a_namespace_goes_although_its_webhook_would_not_let_it(client: Cl
     assert (await client.call("DELETE", MAPS.replace("default", "judged"))).status == 400
 
 
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny attaching pod")
 async def test_attach(client: Client, hook: Webhook) -> None:
     """should be able to deny attaching pod"""
     hook.answer = deny("attaching to pod 'to-be-attached-pod' is not allowed")
@@ -128,6 +135,9 @@ async def test_attach(client: Client, hook: Webhook) -> None:
     }
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny custom resource creation, update and deletion"
+)
 async def test_custom_resources(client: Client, hook: Webhook) -> None:
     """should be able to deny custom resource creation, update and deletion"""
     await define(client, definition())
@@ -146,6 +156,7 @@ async def test_custom_resources(client: Client, hook: Webhook) -> None:
     assert (await client.call("DELETE", f"{TABS}/a")).status == 200
 
 
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] should deny crd creation")
 async def test_definitions(client: Client, hook: Webhook) -> None:
     """should deny crd creation"""
     hook.answer = deny("the crd contains unwanted label")
@@ -155,6 +166,9 @@ async def test_definitions(client: Client, hook: Webhook) -> None:
     assert refused.body["message"].endswith("denied the request: the crd contains unwanted label")
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should unconditionally reject operations on fail closed webhook"
+)
 async def test_fail_closed(client: Client, hook: Webhook) -> None:
     """should unconditionally reject operations on fail closed webhook"""
     only = {"matchLabels": {"fail-closed": "true"}}
@@ -168,6 +182,7 @@ async def test_fail_closed(client: Client, hook: Webhook) -> None:
     await client.create(MAPS, config_map())
 
 
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] should mutate configmap")
 async def test_config_maps_are_mutated_in_order(client: Client, hook: Webhook) -> None:
     """should mutate configmap"""
     hook.answers["/1"] = patch_if(
@@ -184,6 +199,9 @@ async def test_config_maps_are_mutated_in_order(client: Client, hook: Webhook) -
     assert (await client.create(MAPS, config_map("b")))["data"] == {"a": "b"}
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should mutate pod and apply defaults after mutation"
+)
 async def test_pods_get_defaults_after_mutation(client: Client, hook: Webhook) -> None:
     """should mutate pod and apply defaults after mutation"""
     hook.answer = patch(add("/spec/initContainers", [{"name": "added", "image": "i"}]))
@@ -192,6 +210,9 @@ async def test_pods_get_defaults_after_mutation(client: Client, hook: Webhook) -
     assert (added["name"], added["terminationMessagePolicy"]) == ("added", "File")
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should not be able to mutate or prevent deletion of webhook configuration objects"
+)
 async def test_configurations_are_neither_mutated_nor_kept(client: Client, hook: Webhook) -> None:
     """should not be able to mutate or prevent deletion of webhook configuration objects"""
     hook.answers["/deny"] = deny("never")
@@ -206,6 +227,10 @@ async def test_configurations_are_neither_mutated_nor_kept(client: Client, hook:
     assert hook.reviews == []
 
 
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource")
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource with pruning"
+)
 @pytest.mark.parametrize("pruned", [False, True])
 async def test_custom_resources_are_mutated(client: Client, hook: Webhook, pruned: bool) -> None:
     """should mutate custom resource; should mutate custom resource with pruning"""
@@ -231,6 +256,9 @@ async def test_custom_resources_are_mutated(client: Client, hook: Webhook, prune
     assert (await client.get(f"{TABS}/a"))["spec"] == made["spec"]
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource with different stored version"
+)
 async def test_custom_resources_of_another_stored_version(client: Client, hook: Webhook) -> None:
     """should mutate custom resource with different stored version"""
     both = (version("v1"), version("v2", storage=False))
@@ -253,6 +281,7 @@ async def test_custom_resources_of_another_stored_version(client: Client, hook: 
     assert (last["kind"]["version"], last["requestKind"]["version"]) == ("v1", "v2")
 
 
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] should honor timeout")
 async def test_timeouts(client: Client, hook: Webhook) -> None:
     """should honor timeout"""
     slow = webhook_entry(hook.client_config, "slow.b.c", timeoutSeconds=1)
@@ -280,6 +309,12 @@ async def test_timeouts(client: Client, hook: Webhook) -> None:
     assert made["webhooks"][0]["timeoutSeconds"] == 10
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] patching/updating a validating webhook should work"
+)
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] patching/updating a mutating webhook should work"
+)
 @pytest.mark.parametrize("where", [VALIDATING, MUTATING])
 async def test_updates_of_configurations(client: Client, hook: Webhook, where: str) -> None:
     """patching/updating a validating webhook should work; patching/updating a mutating webhook should work"""
@@ -299,6 +334,8 @@ async def test_updates_of_configurations(client: Client, hook: Webhook, where: s
     assert await outcome("c") is True
 
 
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] listing validating webhooks should work")
+@pytest.mark.conformance("AdmissionWebhook [Privileged:ClusterAdmin] listing mutating webhooks should work")
 @pytest.mark.parametrize("where", [VALIDATING, MUTATING])
 async def test_lists_of_configurations(client: Client, hook: Webhook, where: str) -> None:
     """listing validating webhooks should work; listing mutating webhooks should work"""
@@ -316,6 +353,12 @@ async def test_lists_of_configurations(client: Client, hook: Webhook, where: str
 CONDITION = {"name": "expression-1", "expression": "object.metadata.namespace == 'production'"}
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should be able to create and update validating webhook configurations with match conditions"
+)
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should be able to create and update mutating webhook configurations with match conditions"
+)
 @pytest.mark.parametrize("where", [VALIDATING, MUTATING])
 async def test_match_conditions_are_kept(client: Client, hook: Webhook, where: str) -> None:
     """should be able to create and update … webhook configurations with match conditions"""
@@ -329,6 +372,12 @@ async def test_match_conditions_are_kept(client: Client, hook: Webhook, where: s
     assert (await client.get(f"{where}/hooks"))["webhooks"][0]["matchConditions"] == [other]
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should reject validating webhook configurations with invalid match conditions"
+)
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should reject mutating webhook configurations with invalid match conditions"
+)
 @pytest.mark.parametrize("where", [VALIDATING, MUTATING])
 async def test_bad_match_conditions(client: Client, hook: Webhook, where: str) -> None:
     """should reject … webhook configurations with invalid match conditions"""
@@ -342,6 +391,9 @@ async def test_bad_match_conditions(client: Client, hook: Webhook, where: str) -
     assert "compilation failed" in refused.body["message"]
 
 
+@pytest.mark.conformance(
+    "AdmissionWebhook [Privileged:ClusterAdmin] should mutate everything except 'skip-me' configmaps"
+)
 async def test_everything_but_one_name_is_mutated(client: Client, hook: Webhook) -> None:
     """should mutate everything except 'skip-me' configmaps"""
     hook.answer = patch(add("/data/mutated", "yes"))
