@@ -73,6 +73,13 @@ FLAGS = (
     Flag("audit-log-path", str, "audit_log_path"),
     Flag("audit-policy-file", str, "audit_policy_file"),
     Flag("authentication-config", str, "authentication_config"),
+    Flag(
+        "authentication-token-webhook-cache-ttl",
+        parse_duration,
+        "authentication_token_webhook_kept_seconds",
+    ),
+    Flag("authentication-token-webhook-config-file", str, "authentication_token_webhook_config_file"),
+    Flag("authentication-token-webhook-version", str, "authentication_token_webhook_version"),
     Flag("authorization-config", str, "authorization_config"),
     Flag("authorization-mode", _words, "authorization_mode", repeats=True),
     Flag(

@@ -134,6 +134,8 @@ class APIServer:
 
     def _make_doors(self, settings: Settings, connect: Connect) -> None:
         """Who is let in, and who may do what."""
+        self.closed_last: list[Callable[[], Awaitable[None]]] = []
+        """What holds connections of its own."""
         self.signer = authentication.signer(settings)
         self.service_dialer = ServiceDialer(self.writes.cache, connect)
         configured = oidc.configuration(settings)
@@ -300,6 +302,8 @@ class APIServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.id_tokens.close()
         await self.authorization_modes.close()
+        for close in self.closed_last:
+            await close()
         await self.aggregator.close()
         await self.webhooks.close()
         self.kinds.close()

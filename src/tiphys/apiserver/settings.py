@@ -46,6 +46,9 @@ class Settings:
     anonymous_auth: bool = True
     bootstrap_tokens: bool = True
     token_auth_file: str = ""
+    authentication_token_webhook_config_file: str = ""
+    authentication_token_webhook_version: str = "v1beta1"
+    authentication_token_webhook_kept_seconds: float = 120.0
     authentication_config: str = ""
     """The file with other identity providers, and where anonymous requests are let in; read again when it changes."""
     oidc_issuer_url: str = ""

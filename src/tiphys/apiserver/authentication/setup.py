@@ -14,9 +14,11 @@ from tiphys.apiserver.authentication.oidc.configuration import Configuration
 from tiphys.apiserver.authentication.request_header import RequestHeaders
 from tiphys.apiserver.authentication.service_account_tokens import LAST_USED, ServiceAccountTokens
 from tiphys.apiserver.authentication.static_tokens import BadTokenFile, StaticTokens, read_token_file
+from tiphys.apiserver.authentication.token_webhook import TokenWebhook
 from tiphys.apiserver.authentication.tokens import TokenReader
 from tiphys.apiserver.service_accounts import Signer
 from tiphys.apiserver.settings import ConfigurationError, Settings
+from tiphys.apiserver.webhooks.kubeconfig import KubeconfigError, KubeconfigWebhook
 from tiphys.machinery.errors import StatusError
 
 if TYPE_CHECKING:
@@ -63,7 +65,31 @@ def token_readers(server: APIServer, settings: Settings) -> TokenReaders:
     readers.append(server.id_tokens)
     if settings.bootstrap_tokens:
         readers.append(BootstrapTokens(lambda: server.writes.cache("", "secrets"), server.clock.now))
+    if settings.authentication_token_webhook_config_file:
+        readers.append(_token_webhook(server, settings))
     return TokenReaders(readers, server.signer.audiences)
+
+
+def _token_webhook(server: APIServer, settings: Settings) -> TokenReader:
+    version = settings.authentication_token_webhook_version
+    if version not in ("v1", "v1beta1"):
+        raise ConfigurationError(
+            f'--authentication-token-webhook-version: unsupported webhook authenticator version "{version}", '
+            'supported versions are "v1", "v1beta1"'
+        )
+    try:
+        ask = KubeconfigWebhook(
+            Path(settings.authentication_token_webhook_config_file), server.service_dialer
+        )
+    except KubeconfigError as error:
+        raise ConfigurationError(f"--authentication-token-webhook-config-file: {error}") from None
+    server.closed_last.append(ask.close)
+    return TokenWebhook(
+        ask,
+        version=version,
+        kept_seconds=settings.authentication_token_webhook_kept_seconds,
+        monotonic=server.clock.monotonic,
+    )
 
 
 def _note_use(server: APIServer) -> Callable[[str, str, str], None]:
