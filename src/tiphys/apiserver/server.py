@@ -306,6 +306,7 @@ class APIServer:
             await close()
         await self.aggregator.close()
         await self.webhooks.close()
+        await self.writes.chain.close()
         self.kinds.close()
         self.cache.close()
         if self.encryption is not None:

@@ -25,6 +25,7 @@ from tiphys.apiserver.admission.default_toleration_seconds import DefaultTolerat
 from tiphys.apiserver.admission.deny_service_external_ips import DenyServiceExternalIPs
 from tiphys.apiserver.admission.event_rate_limit import EventRateLimit
 from tiphys.apiserver.admission.extended_resource_toleration import ExtendedResourceToleration
+from tiphys.apiserver.admission.image_policy_webhook import ImagePolicyWebhook
 from tiphys.apiserver.admission.limit_pod_hard_anti_affinity_topology import LimitPodHardAntiAffinityTopology
 from tiphys.apiserver.admission.limit_ranger import LimitRanger
 from tiphys.apiserver.admission.namespace_exists import NamespaceAutoProvision, NamespaceExists
@@ -76,6 +77,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("NodeRestriction", NodeRestriction),
     Row("TaintNodesByCondition", TaintNodesByCondition),
     Row("AlwaysPullImages", AlwaysPullImages, default=False),
+    Row("ImagePolicyWebhook", ImagePolicyWebhook, default=False, configured=True),
     Row("PodSecurity", PodSecurity, configured=True),
     Row("PodNodeSelector", PodNodeSelector, default=False, configured=True),
     Row("Priority", Priority),
@@ -120,8 +122,14 @@ class Chain:
         configurations: Mapping[str, Configuration] | None = None,
     ) -> None:
         chosen = [(row.name, _make(row, configurations or {})) for row in enabled(enable, disable)]
+        self._kept = [plugin for _, plugin in chosen if hasattr(plugin, "close")]
         self._mutating = [(name, plugin.admit) for name, plugin in chosen if hasattr(plugin, "admit")]
         self._validating = [(name, plugin.validate) for name, plugin in chosen if hasattr(plugin, "validate")]
+
+    async def close(self) -> None:
+        """Ends the connections that plugins keep."""
+        for plugin in self._kept:
+            await plugin.close()
 
     async def admit(self, attributes: Attributes) -> None:
         """One round, and one more when a webhook or policy has changed what those before it saw."""
