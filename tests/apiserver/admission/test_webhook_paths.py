@@ -28,6 +28,7 @@ from definitions import GROUP, TABS, define, definition, version
 from served import MERGE_PATCH, Client, Object, running
 from webhook_server import Webhook
 
+from tiphys.store.sqlite import SQLiteStore
 from tiphys.testing.clock import FakeClock
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -98,6 +99,11 @@ async def test_evictions(client: Client, hook: Webhook) -> None:
         'admission webhook "a.b.c" denied the request: not now',
     )
     assert requests(hook)[0]["kind"] == {"group": "policy", "version": "v1", "kind": "Eviction"}
+    await register(client, MUTATING, webhook_entry(hook.at("/x"), "b.b.c", rule("pods/*", "*")))
+    hook.answer = allow
+    hook.reviews.clear()
+    assert (await client.call("POST", f"{PODS}/a/eviction", eviction)).status == 201
+    assert {(each["operation"], each["subResource"]) for each in requests(hook)} == {("CREATE", "eviction")}
 
 
 @pytest.mark.parametrize(
@@ -278,3 +284,21 @@ async def test_audit_annotations(audited: tuple[Client, Path], hook: Webhook) ->
     assert "patch.webhook.admission.k8s.io/round_0_index_0" not in updated, (
         "it says more than the level allows"
     )
+
+
+async def test_a_server_starts_whatever_its_webhooks_say(
+    clock: FakeClock, signing_key: bytes, tmp_path: Path
+) -> None:
+    """One that is unreachable neither keeps the server from starting, nor itself from being removed."""
+    needed = "endpoints endpointslices servicecidrs/status clusterroles configmaps"
+    everything = rule(needed, "*", apiGroups=["*"], apiVersions=["*"])
+    lost = webhook_entry({"url": "https://127.0.0.1:1/"}, "a.b.c", everything)
+    async with running(clock, signing_key, store=SQLiteStore(tmp_path / "store.db")) as server:
+        for where in (VALIDATING, MUTATING):
+            await register(Client(server), where, lost)
+    async with running(clock, signing_key, store=SQLiteStore(tmp_path / "store.db")) as server:
+        client = Client(server)
+        assert (await client.call("POST", MAPS, config_map())).status == 500
+        for where in (VALIDATING, MUTATING):
+            await client.delete(f"{where}/hooks")
+        await client.create(MAPS, config_map())

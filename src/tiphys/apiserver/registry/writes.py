@@ -323,23 +323,29 @@ class Writes:
 
     # Delete
 
-    async def delete(self, call: Call, record: Record, options: DeleteOptions) -> Deleted:
-        """Deletes the object of a record, whatever it has become meanwhile."""
+    async def delete(
+        self, call: Call, record: Record, options: DeleteOptions, *, reviewed: bool = False
+    ) -> Deleted:
+        """Deletes the object of a record, whatever it has become meanwhile. `reviewed`: admission has seen what was sent."""
         row = call.row
         for _ in range(CONFLICT_TRIES):
             record = await translate_one(row, record)
             old = self.decode(row, record)
             check_preconditions(row, old, options)
-            attributes = self._attributes(call, DELETE, None, old)
-            attributes.name, attributes.options = record.name, options.to_dict()
-            attributes.dry_run = options.dry_run
-            await self.chain.admit(attributes)
-            await self.chain.validate(attributes)
+            if not reviewed:
+                await self._admit_deletion(call, record, old, options)
             try:
                 return await self._delete_once(call, record, old, options)
             except Conflict:
                 record = self.find(row, record.namespace, record.name)
         raise errors.conflict(row.group_resource, record.name)
+
+    async def _admit_deletion(self, call: Call, record: Record, old: Object, options: DeleteOptions) -> None:
+        attributes = self._attributes(call, DELETE, None, old)
+        attributes.name, attributes.options = record.name, options.to_dict()
+        attributes.dry_run = options.dry_run
+        await self.chain.admit(attributes)
+        await self.chain.validate(attributes)
 
     async def _delete_once(self, call: Call, record: Record, old: Object, options: DeleteOptions) -> Deleted:
         new = plan_deletion(call.row, old, options, self._clock.now())

@@ -99,13 +99,13 @@ def _at_version(options: DeleteOptions, record: Record) -> DeleteOptions:
 
 
 async def _delete(call: Call, record: Record, options: DeleteOptions) -> None:
-    """Says on the pod that it is disrupted (KEP-3329), then deletes it."""
+    """Says on the pod that it is disrupted (KEP-3329), then deletes it. Admission has seen the Eviction, and sees neither."""
     if not options.dry_run:
         marked = await _mark(call, record, options)
         if options.resource_version:
             options = _at_version(options, marked)  # the change of it was our own
         record = marked
-    await call.server.writes.delete(call, record, options)
+    await call.server.writes.delete(call, record, options, reviewed=True)
 
 
 async def _mark(call: Call, record: Record, options: DeleteOptions) -> Record:
@@ -125,7 +125,7 @@ async def _mark(call: Call, record: Record, options: DeleteOptions) -> Record:
         )
         return {**old, "status": {**(old.get("status") or {}), "conditions": conditions}}
 
-    marked, _ = await call.server.writes.update(own, change)
+    marked, _ = await call.server.writes.update(own, change, reviewed=True)
     return marked
 
 

@@ -13,6 +13,7 @@ from tiphys.apiserver.webhooks.client import Caller, Webhooks
 
 GROUP = "admissionregistration.k8s.io"
 DEFAULT_TIMEOUT_SECONDS = 10
+SERVER_USER = "system:apiserver"
 _WITHOUT_EFFECTS = ("None", "NoneOnDryRun")
 
 
@@ -86,7 +87,7 @@ class Hooks:
         hooks = self._hooks
         if hooks is None:
             hooks = self._read(attributes)
-        if not hooks:
+        if not hooks or _begins(attributes):
             return ()
         revision = attributes.call.server.scheme.revision
         if revision != self._revision:
@@ -111,3 +112,10 @@ class Hooks:
         clients = attributes.call.server.webhooks
         self._hooks = read_hooks([record.object for record in records], clients)
         return self._hooks
+
+
+def _begins(attributes: Attributes) -> bool:
+    """Whether the server writes what it needs before it serves anybody: a webhook in the cluster cannot be there yet, and one that
+    is lost would keep the server from ever starting again. (Upstream's server starts and tries these writes until they succeed.)
+    """
+    return not attributes.call.server.bootstrapped and attributes.user.name == SERVER_USER
