@@ -168,9 +168,9 @@ async def test_a_version_that_is_no_longer_served_is_gone_at_once(client: Client
 
 
 async def test_discovery_follows(client: Client) -> None:
-    await define(
-        client, definition(version("v1beta1", storage=False), version("v1", subresources={"status": {}}))
-    )
+    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    below = {"status": {}, "scale": scale}
+    await define(client, definition(version("v1beta1", storage=False), version("v1", subresources=below)))
     group = await client.get(f"/apis/{GROUP}")
     assert [each["version"] for each in group["versions"]] == ["v1", "v1beta1"]
     assert group["preferredVersion"]["version"] == "v1"
@@ -178,6 +178,7 @@ async def test_discovery_follows(client: Client) -> None:
     assert [(each["name"], each["kind"]) for each in found["resources"]] == [
         ("crontabs", "CronTab"),
         ("crontabs/status", "CronTab"),
+        ("crontabs/scale", "Scale"),
     ]
     assert found["resources"][0]["singularName"] == "crontab"
     aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -193,7 +194,12 @@ async def test_discovery_follows(client: Client) -> None:
             "singularResource": "crontab",
             "verbs": ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
             "subresources": [
-                {"subresource": "status", "responseKind": kind, "verbs": ["get", "patch", "update"]}
+                {"subresource": "status", "responseKind": kind, "verbs": ["get", "patch", "update"]},
+                {
+                    "subresource": "scale",
+                    "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+                    "verbs": ["get", "patch", "update"],
+                },
             ],
         }
     ]

@@ -108,8 +108,9 @@ async def test_a_token_of_a_compacted_revision_is_expired_and_comes_with_an_inco
 @pytest.mark.parametrize(
     ("token", "message"),
     [
-        ("%21%21", "continue key is not valid: "),
-        ("e30", "continue key is not valid: "),
+        ("%21%21", "continue key is not valid: illegal base64 data at input byte 0"),
+        ("YWJj-a%21a", "continue key is not valid: illegal base64 data at input byte 6"),
+        ("e30", "continue key is not valid: server does not recognize this encoded version"),
         ("eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEifQ", "server does not recognize this encoded version"),
         # {"v":"meta.k8s.io/v1","rv":1,"start":"../x"}
         ("eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiIuLi94In0", "continue key is not valid: "),
@@ -118,6 +119,7 @@ async def test_a_token_of_a_compacted_revision_is_expired_and_comes_with_an_inco
 async def test_bad_tokens(client: Client, token: str, message: str) -> None:
     answer = await client.call("GET", f"{MAPS}?continue={token}")
     assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
+    assert answer.body["message"].startswith("invalid continue token: continue key is not valid: ")
     assert message in answer.body["message"]
 
 
@@ -180,6 +182,15 @@ async def test_the_future_is_too_large(client: Client) -> None:
     )
     assert answer.body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_one_object_of_the_future_is_too_large_as_well(client: Client) -> None:
+    (made,) = await make(client, "a")
+    for revision in ("", "0", made["metadata"]["resourceVersion"]):
+        assert (await client.call("GET", f"{MAPS}/a?resourceVersion={revision}")).status == 200
+    answer = await client.call("GET", f"{MAPS}/a?resourceVersion=999999")
+    assert (answer.status, answer.body["reason"]) == (504, "Timeout")
+    assert answer.body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,23 @@ async def test_bookmarks_come_once_a_minute_to_those_who_allow_them(client: Clie
     assert silent.events() == []
 
 
+async def test_a_last_bookmark_comes_two_seconds_before_the_end(client: Client, clock: FakeClock) -> None:
+    """So that who comes back has missed as little as possible, even of a short watch of what seldom changes."""
+    query = f"watch=1&resourceVersion={now(client)}&timeoutSeconds=8"
+    watch = await client.watch(f"{MAPS}?{query}&allowWatchBookmarks=true")
+    silent = await client.watch(f"{MAPS}?{query}")
+    brief = await client.watch(f"{MAPS}?watch=1&timeoutSeconds=2&allowWatchBookmarks=1&resourceVersion=1")
+    await client.create("/api/v1/namespaces/default/secrets", {"metadata": {"name": "s"}})
+    await clock.advance(5.9)
+    assert watch.events() == []
+    await clock.advance(0.2)
+    ((kind, mark),) = watch.events()
+    assert (kind, mark["metadata"]) == ("BOOKMARK", {"resourceVersion": str(now(client))})
+    assert (watch.open, silent.events(), brief.events()) == (True, [], [])
+    await clock.advance(2)
+    assert (watch.open, silent.open) == (False, False)
+
+
 async def test_initial_events_end_with_an_annotated_bookmark(client: Client) -> None:
     await make(client, "a")
     query = "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"

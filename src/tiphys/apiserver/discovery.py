@@ -69,8 +69,13 @@ def _entries(row: Resource) -> Iterable[dict[str, Any]]:
     if not row.virtual:
         entry["storageVersionHash"] = storage_version_hash(row.stored or row.gvk)
     yield entry
-    for subresource in sorted(row.subresources, key=lambda item: item.name):
+    for subresource in _below(row):
         yield _subresource_entry(row, subresource)
+
+
+def _below(row: Resource) -> Sequence[Subresource]:
+    """In the order in which upstream tells of them: by name, but of custom resources the status comes first."""
+    return sorted(row.subresources, key=lambda item: item.name) if row.reading is None else row.subresources
 
 
 def _subresource_entry(row: Resource, subresource: Subresource) -> dict[str, Any]:
@@ -151,8 +156,7 @@ def _aggregated_resource(row: Resource) -> dict[str, Any]:
     if row.categories:
         entry["categories"] = list(row.categories)
     if row.subresources:
-        ordered = sorted(row.subresources, key=lambda item: item.name)
-        entry["subresources"] = [_aggregated_subresource(row, item) for item in ordered]
+        entry["subresources"] = [_aggregated_subresource(row, item) for item in _below(row)]
     return entry
 
 

@@ -21,6 +21,7 @@ from tiphys.apiserver.registry.paging import (
     ListOptions,
     encode_token,
     read_options,
+    revision_of,
 )
 from tiphys.apiserver.registry.translation import (
     all_translated,
@@ -54,6 +55,7 @@ from tiphys.store.interface import FutureRevision
 
 WATCH_SECONDS = 1800.0
 """A watch without timeoutSeconds ends somewhere between this and twice as much, so that not all come back at once."""
+_LAST_BOOKMARK_SECONDS = 2.0
 _SCAN = 500
 PACED_FROM = 200
 Selected: TypeAlias = tuple[Sequence[Record], ListMeta]
@@ -110,6 +112,8 @@ class Reads:
 
     def get(self, call: Call) -> Response | Awaitable[Response]:
         row, info = call.row, call.info
+        if "resourceVersion" in call.request.query:
+            self._check_known(revision_of(call.request.query["resourceVersion"][0]))
         record = self.cache_of(row).get(info.namespace, info.name)
         if record is None:
             raise errors.not_found(row.group_resource, info.name)
@@ -129,7 +133,7 @@ class Reads:
 
     def list_objects(self, call: Call) -> Response | Awaitable[Response]:
         options = read_options(call.request.query, watch=False)
-        self._check_known(options)
+        self._check_known(options.revision)
         selection = read_selection(call.row, call.request.query, call.info.name)
         found = self.select(call, options, selection)
         return self._show(call, found) if isinstance(found, tuple) else self._show_later(call, found)
@@ -157,10 +161,10 @@ class Reads:
         shown = self._show(call, await found)
         return shown if isinstance(shown, Response) else await shown
 
-    def _check_known(self, options: ListOptions) -> None:
+    def _check_known(self, revision: int | None) -> None:
         newest = self._cache.revision
-        if options.revision is not None and options.revision > newest:
-            raise errors.resource_version_too_large(options.revision, newest)
+        if revision is not None and revision > newest:
+            raise errors.resource_version_too_large(revision, newest)
 
     def select(
         self, call: Call, options: ListOptions, selection: Selection
@@ -296,11 +300,11 @@ class Reads:
             stream.is_behind = lambda: feed.is_behind
         self.streams[stream] = None
         seconds = options.timeout_seconds or random.uniform(self._watch_seconds, 2 * self._watch_seconds)
-        timer = self._clock.call_later(seconds, stream.close)
+        cancel = self._end_after(seconds, stream, bookmarks=options.bookmarks)
 
         def ended() -> None:
             stop()
-            timer.cancel()
+            cancel()
             self.streams.pop(stream, None)
             self.bookmarks.remove(stream)
 
@@ -308,6 +312,22 @@ class Reads:
         self._begin(call, options, cache, stream)
         if options.bookmarks and not sink.closed:
             self.bookmarks.add(stream)
+
+    def _end_after(self, seconds: float, stream: WatchStream, *, bookmarks: bool) -> Callable[[], None]:
+        """Ends a watch in time, and just before says how far it has come, so that who resumes has missed little."""
+        if not bookmarks or seconds <= _LAST_BOOKMARK_SECONDS:
+            return self._clock.call_later(seconds, stream.close).cancel
+
+        end = self._clock.call_later(seconds, stream.close)
+        last = self._clock.call_later(
+            seconds - _LAST_BOOKMARK_SECONDS, lambda: stream.bookmark(self._cache.revision)
+        )
+
+        def cancel() -> None:
+            end.cancel()
+            last.cancel()
+
+        return cancel
 
     def _begin(self, call: Call, options: ListOptions, cache: ResourceCache, stream: WatchStream) -> None:
         row, revision = call.row, self._cache.revision
