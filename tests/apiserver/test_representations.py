@@ -194,3 +194,42 @@ async def test_a_store_that_was_there_before_shows_the_same_bytes(signing_key: b
         again = APIServer(store, Settings(signing_key), kubelet_client=lambda *_: None, clock=FakeClock())  # type: ignore[arg-type, return-value]
         assert (await Client(again).call("GET", f"{MAPS}/a")).raw == before
         await again.close()
+
+
+# What is not stored: Statuses and reviews
+
+
+async def test_statuses_and_reviews_are_shown_as_the_client_takes_them(client: Client) -> None:
+    """Upstream negotiates them as it does every object."""
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}},
+    }
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    asked: list[tuple[str, str, Object | None, int, str]] = [
+        ("GET", f"{MAPS}/missing", None, 404, "NotFound"),
+        ("GET", "/api/v1/nothings", None, 404, "NotFound"),
+        ("POST", MAPS, {"metadata": {}}, 422, "Invalid"),
+        ("DELETE", f"{MAPS}/a", None, 200, "Success"),
+        ("POST", reviews, review, 201, "SelfSubjectAccessReview"),
+    ]
+    for method, target, body, status, word in asked:
+        for accept in (PROTOBUF, "application/yaml", f"{PROTOBUF},*/*", "text/html, */*;q=0.1"):
+            if method == "DELETE" and (await client.call("GET", target)).status == 404:
+                await client.create(MAPS, {"metadata": {"name": "a"}})
+            answer = await client.call(method, target, body, accept=accept)
+            kind = accept.partition(",")[0].replace("text/html", "application/json")
+            assert (answer.status, answer.headers["content-type"]) == (status, kind), target
+            assert word.encode() in answer.raw
+            if kind == "application/yaml":
+                assert yaml.load(answer.raw)["kind"] in ("Status", word)
+            else:
+                assert answer.raw.startswith(b"k8s\0" if kind == PROTOBUF else b"{")
+
+
+async def test_a_status_is_json_for_who_takes_nothing_that_there_is(client: Client) -> None:
+    answer = await client.call("GET", f"{MAPS}/a", accept="text/html")
+    assert (answer.status, answer.headers["content-type"]) == (406, "application/json")
+    assert answer.body["reason"] == "NotAcceptable"

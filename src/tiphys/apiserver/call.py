@@ -10,7 +10,7 @@ from tiphys.apiserver.requests import RequestInfo, read_request
 from tiphys.net.http import Request
 
 if TYPE_CHECKING:
-    from tiphys.api.resource import Resource, Subresource
+    from tiphys.api.resource import Object, Resource, Subresource
     from tiphys.apiserver.aggregation.remote import Remote
     from tiphys.apiserver.audit.record import Record
     from tiphys.apiserver.server import APIServer
@@ -57,6 +57,7 @@ class Call:
         "subresource",
         "timeout_seconds",
         "user",
+        "statement",
         "warnings",
     )
 
@@ -77,6 +78,8 @@ class Call:
         self.remote: Remote | None = None
         """The other API server that this request is for."""
         self.representation: Representation = AS_IS
+        self.statement: Object | None = None
+        """What it is answered, where that is no stored object but a Status or a review."""
         self.warnings: list[str] = []
         self.received_at = 0.0
         self.excused_seconds = 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.responses import finish
+from tiphys.apiserver.responses import finish, restate
 from tiphys.net.exchange import small_body
 from tiphys.net.http import Response, Sink
 
@@ -18,9 +18,11 @@ def end(call: Call, response: Response) -> Response:
     """The answer as it goes out."""
     server = call.server
     finish(call, response)
-    headers = response.headers
     if server.auditor is not None:
         server.auditor.end(call, response)
+    if call.statement is not None:
+        restate(call, response)
+    headers = response.headers
     record = call.audit
     identifier = record.identifier if record is not None else call.request.headers.get("audit-id")
     headers.append(("audit-id", identifier or server.new_audit_id()))

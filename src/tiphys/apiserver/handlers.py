@@ -17,6 +17,7 @@ from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.deletion import DeleteOptions, deleted_status, read_delete_options
 from tiphys.apiserver.registry.metadata import check_name
 from tiphys.apiserver.registry.paging import read_options
+from tiphys.apiserver.responses import statement
 from tiphys.apiserver.selection import read_selection
 from tiphys.apiserver.subresources import SUBRESOURCES, VIRTUAL
 from tiphys.apiserver.views import ListMeta, many
@@ -156,9 +157,7 @@ async def _delete(call: Call) -> Response:
     record = writes.find(call.row, call.info.namespace, call.info.name)
     deleted = await writes.delete(call, record, options)
     if deleted.gone and not call.row.returns_deleted:
-        return Response(
-            200, [("content-type", "application/json")], deleted_status(call.row, deleted.record.object)
-        )
+        return statement(call, deleted_status(call.row, deleted.record.object))
     status = 202 if not deleted.gone and options.orphan_dependents is False else 200
     return show(call, deleted.record, status)
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import orjson
 
+from tiphys.api.resource import Object
+from tiphys.api.types import schema_of
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.negotiation import JSON, SERVED, WITHOUT_PROTOBUF, YAML, accepted
 from tiphys.apiserver.packing import GZIP_FROM_BYTES, Packer, takes_gzip
+from tiphys.machinery import yaml
 from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Response
 
-_JSON = ("content-type", "application/json")
+_JSON = ("content-type", JSON)
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 WARNINGS_LIMIT_CHARACTERS = 4096
 CUT_WARNING_CHARACTERS = 256
@@ -34,11 +38,36 @@ def plain_error(text: str, status: int) -> Response:
     return Response(status, headers, f"{text}\n".encode())
 
 
+def statement(call: Call, value: Object, status: int = 200) -> Response:
+    """An object of the API that is not stored: a Status, a review. `restate` gives it the form that the client takes."""
+    call.statement = value
+    return Response(status, [_JSON], orjson.dumps(value))
+
+
 def failure(call: Call | None, error: StatusError) -> Response:
     """The answer to a request that was refused."""
-    del call
+    status = error.status()
+    if call is not None:
+        call.statement = status
     headers = [_JSON, *((name.lower(), value) for name, value in error.headers.items())]
-    return Response(error.code, headers, orjson.dumps(error.status()))
+    return Response(error.code, headers, orjson.dumps(status))
+
+
+def restate(call: Call, response: Response) -> None:
+    """Says in YAML or protobuf what a statement says in JSON, once the audit log has read it. Who takes none of them gets JSON."""
+    value, accept = call.statement, call.request.headers.get("accept", "")
+    if value is None or not accept or accept in (JSON, "*/*"):
+        return
+    served = SERVED if call.row is None or schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
+    try:
+        media = accepted(accept, served).media_type
+        if media == JSON:
+            return
+        body = yaml.dump(value) if media == YAML else call.server.encode(value)
+    except StatusError:
+        return
+    response.body = body
+    response.headers = [each for each in response.headers if each != _JSON] + [("content-type", media)]
 
 
 def finish(call: Call, response: Response) -> Response:
@@ -48,7 +77,12 @@ def finish(call: Call, response: Response) -> Response:
         headers.append(_CACHE)
     if call.warnings:
         headers += [("warning", f"299 - {_quoted(warning)}") for warning in _shortened(call.warnings)]
-    if response.start is None and response.upgrade is None and takes_gzip(call.request):
+    if (
+        response.start is None
+        and response.upgrade is None
+        and call.statement is None
+        and takes_gzip(call.request)
+    ):
         _compress(response)
     return response
 

@@ -104,7 +104,7 @@ class APIServer:
             self.cache,
             self.scheme,
             clock=self.clock,
-            encode=self._encode,
+            encode=self.encode,
             watch_seconds=settings.min_request_timeout_seconds,
         )
         self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
@@ -262,7 +262,8 @@ class APIServer:
         check = self.component_checks.get(name)
         return "ok" if check is None else check()
 
-    def _encode(self, obj: dict[str, Any]) -> bytes:
+    def encode(self, obj: dict[str, Any]) -> bytes:
+        """Any object that is sent, in protobuf. Raises 406 for kinds that have none."""
         row = self._row_of(obj)
         if row is None:
             raise errors.not_acceptable(("application/json", "application/yaml"))

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
 from tiphys.api.resource import Object, Resource
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
@@ -175,7 +173,7 @@ def is_finished(row: Resource, obj: Object) -> bool:
     return row.holds_deletion is None or not row.holds_deletion(obj)
 
 
-def deleted_status(row: Resource, obj: Object) -> bytes:
+def deleted_status(row: Resource, obj: Object) -> Object:
     """The answer to a delete that removed the object, for kinds that do not answer with the object itself."""
     metadata = obj["metadata"]
     details = {
@@ -184,11 +182,10 @@ def deleted_status(row: Resource, obj: Object) -> bytes:
         "kind": row.plural,
         "uid": metadata.get("uid", ""),
     }
-    status = {
+    return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
         "details": {name: value for name, value in details.items() if value},
     }
-    return orjson.dumps(status)

@@ -7,7 +7,7 @@ from tiphys.api.types import schema_named
 from tiphys.apiserver.admission.attributes import CREATE
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.responses import statement
 from tiphys.machinery import errors
 from tiphys.machinery.gvk import GroupResource, GroupVersionKind
 from tiphys.machinery.meta import set_condition
@@ -51,7 +51,7 @@ async def _bind(call: Call, binding: Object) -> Response:
         return _assign(call, pod, node, uid, binding.get("metadata") or {})
 
     await call.server.writes.update(call, change, owned=True, reviewed=True)
-    return json_response(_SUCCESS, 201)
+    return statement(call, _SUCCESS, 201)
 
 
 def _assign(call: Call, pod: Object, node: str, uid: str | None, given: Object) -> Object:

@@ -16,7 +16,7 @@ from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.deletion import DeleteOptions, read_delete_options
-from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.responses import statement
 from tiphys.machinery import errors, meta
 from tiphys.machinery.gvk import GroupResource, GroupVersionKind
 from tiphys.machinery.selectors import SelectorError, label_selector_from_dict
@@ -40,7 +40,7 @@ async def evict(call: Call) -> Response:
     record = _find(call)
     if _may_ignore_budgets(record.object):
         await _delete_unguarded(call, record, options)
-        return json_response(_SUCCESS, 201)
+        return statement(call, _SUCCESS, 201)
     budget = _budget_of(call, record.object)
     if budget is None:
         await _delete(call, record, options)
@@ -56,7 +56,7 @@ async def evict(call: Call) -> Response:
     else:
         await _spend(call, budget, record.name, dry_run=options.dry_run)
         await _delete(call, record, options)
-    return json_response(_SUCCESS, 201)
+    return statement(call, _SUCCESS, 201)
 
 
 def _options(call: Call, given: Object) -> DeleteOptions:

@@ -13,7 +13,7 @@ from tiphys.apiserver.authorization import Decision, Verdict
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.requests import RequestInfo
-from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.responses import statement
 from tiphys.apiserver.subresources.review_validation import (
     access_problems,
     local_access_problems,
@@ -46,17 +46,17 @@ async def token_review(call: Call) -> Response:
             found = await found
     except TokenError as error:
         review["status"] = {"user": {}, "error": str(error)}
-        return json_response(review, 201)
+        return statement(call, review, 201)
     review["status"] = {"authenticated": True, "user": found.user.to_dict()}
     if found.audiences:
         review["status"]["audiences"] = list(found.audiences)
-    return json_response(review, 201)
+    return statement(call, review, 201)
 
 
 async def self_review(call: Call) -> Response:
     review = await _read(call)
     review["status"] = {"userInfo": call.user.to_dict()}
-    return json_response(review, 201)
+    return statement(call, review, 201)
 
 
 async def access_review(call: Call) -> Response:
@@ -104,7 +104,7 @@ async def _answer(call: Call, review: Object, user: User) -> Response:
     if decision.reason:
         status["reason"] = decision.reason
     review["status"] = status
-    return json_response(review, 201)
+    return statement(call, review, 201)
 
 
 def _info(spec: dict[str, Any]) -> RequestInfo:
@@ -174,7 +174,7 @@ async def self_rules_review(call: Call) -> Response:
     if found.error:
         status["evaluationError"] = found.error
     review["status"] = status
-    return json_response(review, 201)
+    return statement(call, review, 201)
 
 
 _RESOURCE_RULE = ("verbs", "apiGroups", "resources", "resourceNames")

@@ -10,7 +10,7 @@ from tiphys.apiserver.admission.attributes import CREATE
 from tiphys.apiserver.bodies import read_object
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.registry.metadata import random_uid
-from tiphys.apiserver.responses import json_response
+from tiphys.apiserver.responses import statement
 from tiphys.apiserver.service_accounts import Bound, Lifetime, make_claims
 from tiphys.machinery import errors
 from tiphys.machinery.gvk import GroupKind, GroupResource, GroupVersionKind
@@ -54,7 +54,7 @@ async def create_token(call: Call) -> Response:
     expires = format_time(now + timedelta(seconds=seconds))
     request["metadata"] = {"name": name, "namespace": namespace, "creationTimestamp": format_time(now)}
     request["status"] = {"token": call.server.signer.sign(claims), "expirationTimestamp": expires}
-    return json_response(request, 201)
+    return statement(call, request, 201)
 
 
 def _lifetime(call: Call, now: datetime, seconds: int, bound: Bound | None, audiences: list[str]) -> Lifetime:
