@@ -40,8 +40,9 @@ class Result:
 class Connection(asyncio.Protocol):
     """One connection with many streams; calls back when a response has ended or a piece of a stream has come."""
 
-    def __init__(self, authority: str) -> None:
+    def __init__(self, authority: str, accept: str) -> None:
         self._authority = authority.encode()
+        self._accept = accept.encode()
         self.engine = ngh2.Connection(ngh2.Role.CLIENT)
         self._ended: dict[int, Callable[[int], None]] = {}
         self._pieces: dict[int, Callable[[bytes], None]] = {}
@@ -102,7 +103,7 @@ class Connection(asyncio.Protocol):
             (b":scheme", b"https"),
             (b":authority", self._authority),
             (b":path", target.encode()),
-            (b"accept", b"application/json"),
+            (b"accept", self._accept),
         ]
         if body:
             headers += [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
@@ -120,8 +121,8 @@ class Connection(asyncio.Protocol):
         self._transport.close()  # type: ignore[attr-defined]
 
 
-async def connect(config: Path, count: int = 1) -> list[Connection]:
-    """Connections to the server of a kubeconfig, as its user."""
+async def connect(config: Path, count: int = 1, *, accept: str = "application/json") -> list[Connection]:
+    """Connections to the server of a kubeconfig, as its user, who wants this to read."""
     access = kubeconfig.access(config)
     url = urlsplit(access.server)
     context = client_context(
@@ -134,7 +135,11 @@ async def connect(config: Path, count: int = 1) -> list[Connection]:
     made = []
     for _ in range(count):
         _, protocol = await loop.create_connection(
-            lambda: Connection(url.netloc), url.hostname, url.port, ssl=context, server_hostname="127.0.0.1"
+            lambda: Connection(url.netloc, accept),
+            url.hostname,
+            url.port,
+            ssl=context,
+            server_hostname="127.0.0.1",
         )
         made.append(protocol)
     return made

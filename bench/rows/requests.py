@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,11 @@ WATCHERS = 200
 WRITES = 50
 CONFIG_MAPS_PATH = "/api/v1/namespaces/default/configmaps"
 PODS_PATH = "/api/v1/namespaces/default/pods"
+STORMING = 2
+STORM_BEGINS_SECONDS = 2.0
+GETS = 300
 JSON = "application/json"
+AS_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 APPLIED = 100
@@ -36,11 +42,13 @@ class Served(Protocol):
     def kubeconfig(self) -> Path: ...
 
 
-def measure(served: Served, make: load.Body, total: int, in_flight: int = IN_FLIGHT) -> list[load.Result]:
+def measure(
+    served: Served, make: load.Body, total: int, in_flight: int = IN_FLIGHT, *, accept: str = JSON
+) -> list[load.Result]:
     """A few rounds of these requests. NotMeasured when one of them fails."""
 
     async def rounds() -> list[load.Result]:
-        connections = await load.connect(served.kubeconfig, 4)
+        connections = await load.connect(served.kubeconfig, 4, accept=accept)
         try:
             return [
                 await load.run(connections, make, total=total, in_flight=in_flight) for _ in range(ROUNDS)
@@ -227,6 +235,60 @@ def list_pods(served: Served) -> Figure:
     )
 
 
+def table_of_pods(served: Served) -> Figure:
+    """What `kubectl get pods` asks for, over all of them: from sending to the last byte."""
+    pods(served)
+    results = measure(served, lambda number: ("GET", PODS_PATH, b"", ""), 4, in_flight=1, accept=AS_TABLE)
+    mebibytes = results[0].body_bytes / 4 / (1 << 20)
+    return Figure(
+        statistics.median(result.percentile(0.5) for result in results) * 1e3, f"{mebibytes:.1f} MiB"
+    )
+
+
+def storm(served: Served) -> Figure:
+    """What others notice of two clients who list everything again and again: small GETs, one at a time."""
+    path, _ = config_map(served), pods(served)
+    made = multiprocessing.get_context("spawn")
+    listing = [made.Process(target=list_for_ever, args=(served.kubeconfig,)) for _ in range(STORMING)]
+    for process in listing:
+        process.start()
+    try:
+        delays = sorted(asyncio.run(_gets(served.kubeconfig, path)))
+    finally:
+        for process in listing:
+            process.terminate()
+            process.join()
+    return Figure(delays[int(len(delays) * 0.99)], f"p50 {delays[len(delays) // 2]:.1f} ms")
+
+
+def list_for_ever(config: Path) -> None:
+    """The work of a process of its own, until that is ended: in the one that measures it would delay what is measured."""
+
+    async def lists() -> None:
+        await load.run(
+            await load.connect(config),
+            lambda number: ("GET", PODS_PATH, b"", ""),
+            total=sys.maxsize,
+            in_flight=1,
+        )
+
+    asyncio.run(lists())
+
+
+async def _gets(config: Path, path: str) -> list[float]:
+    """Milliseconds, of each."""
+    connections = await load.connect(config)
+    await asyncio.sleep(STORM_BEGINS_SECONDS)
+    delays = []
+    for _ in range(GETS):
+        result = await load.run(connections, lambda number: ("GET", path, b"", ""), total=1, in_flight=1)
+        delays.append(result.seconds * 1e3)
+        await asyncio.sleep(0.01)
+    for connection in connections:
+        connection.close()
+    return delays
+
+
 def watch(served: Served) -> Figure:
     """From sending a write until all watchers have it."""
     delays = sorted(asyncio.run(_watch(served.kubeconfig, config_map(served))))
@@ -275,5 +337,7 @@ ROWS = [
     row(f"apply Pod, 4 KB, {IN_FLIGHT} in flight", "/s", apply_pods, 1200),
     row(f"patch Pod's status, {IN_FLIGHT} in flight", "/s", status_pods, 1200),
     row(f"list {PODS:,} Pods, JSON", "MB/s", list_pods, 300),
+    row(f"list {PODS:,} Pods, Table", "ms", table_of_pods, 40),
+    row(f"get ConfigMap while {STORMING} clients list {PODS:,} Pods, p99", "ms", storm, 20),
     row(f"one write to {WATCHERS} watchers, p99", "ms", watch, 10),
 ]
