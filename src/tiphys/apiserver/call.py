@@ -54,10 +54,10 @@ class Call:
         "row",
         "seat",
         "server",
+        "statement",
         "subresource",
         "timeout_seconds",
         "user",
-        "statement",
         "warnings",
     )
 
