@@ -46,6 +46,7 @@ def test_owners_come_and_go_with_an_object(owners: list[object], value: str) -> 
     assert made.object == {**obj, "metadata": named}
     whole = {**obj, "metadata": {**named, "managedFields": owners}} if owners else made.object
     assert made.full == whole
+    assert orjson.loads(orjson.dumps(made.printable)) == whole
     assert orjson.loads(made.data) == whole
     assert made.data.startswith(b'{"kind":"X","apiVersion":"v1","metadata":{"resourceVersion":"7",')
     old, new = made.states()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from tiphys.api.resource import Column, Object, Table
@@ -60,7 +61,13 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
 
 def since(time: str | None, now: datetime) -> str:
     """How long ago a time of an object was."""
-    return human_duration((now - parse_time(time)).total_seconds()) if time else UNKNOWN
+    return human_duration((now - _moment(time)).total_seconds()) if time else UNKNOWN
+
+
+@lru_cache(maxsize=4096)
+def _moment(time: str) -> datetime:
+    """Thousands of objects were made in few different seconds."""
+    return parse_time(time)
 
 
 def age(obj: Object, now: datetime) -> str:

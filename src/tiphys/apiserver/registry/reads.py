@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from tiphys.api.resource import Object, Resource
@@ -101,7 +102,8 @@ class Reads:
         elif wanted.transform == "Table":
             include = call.request.query.get("includeObject", ("",))[0]
             printer = TablePrinter(row, include=include, version=wanted.version)
-            view = TableView(printer, lambda record: convert_from_stored(row, record.full), self._clock.now)
+            convert = _converted if row.stored is not None and row.reading is None else _printable
+            view = TableView(printer, partial(convert, row), self._clock.now)
         else:
             view = MetadataView(row, wanted.version)
         if wanted.media_type == YAML:
@@ -386,6 +388,14 @@ class Reads:
             stream.error(error.status())
             return
         await stream.begin((), made, revision=revision, end_mark=False)
+
+
+def _converted(row: Resource, record: Record) -> Object:
+    return convert_from_stored(row, record.full)
+
+
+def _printable(row: Resource, record: Record) -> Object:
+    return record.printable
 
 
 def _spawn(call: Call, beginning: Coroutine[Any, Any, None]) -> None:
