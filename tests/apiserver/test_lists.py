@@ -1,6 +1,7 @@
 """Lists: which revision, which page, which objects."""
 
 import asyncio
+from urllib.parse import unquote
 
 import pytest
 from served import Answer, Client, Object
@@ -73,6 +74,35 @@ async def test_a_limit_below_nothing_is_none(client: Client, more: str) -> None:
     assert names(await client.get(f"{MAPS}?limit=-1{more}")) == []
     await make(client, "a", "b", parity="0")
     assert names(await client.get(f"{MAPS}?limit=-1{more}")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x", "invalid syntax"),
+        ("%C2%B2", "invalid syntax"),
+        ("1_0", "invalid syntax"),
+        ("%201", "invalid syntax"),
+        ("9223372036854775808", "value out of range"),
+        ("9" * 5000, "value out of range"),
+    ],
+)
+async def test_numbers_are_those_of_64_bits(client: Client, text: str, problem: str) -> None:
+    (made,) = await make(client, "a")
+    past = f"resourceVersion={made['metadata']['resourceVersion']}&resourceVersionMatch=Exact"
+    await make(client, "b")
+    for method, target in (
+        ("GET", f"{MAPS}?{past}&limit={text}"),
+        ("GET", f"{MAPS}?timeoutSeconds={text}"),
+        ("DELETE", f"{MAPS}/a?gracePeriodSeconds={text}"),
+    ):
+        answer = await client.call(method, target)
+        assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
+        assert answer.body["message"] == f'strconv.ParseInt: parsing "{unquote(text)}": {problem}'
+    future = await client.call("GET", f"{MAPS}?resourceVersion={'9' * 5000}")
+    assert (future.status, "value out of range" in future.body["message"]) == (422, True)
+    longest = await client.get(f"{MAPS}?{past}&limit=9223372036854775807")
+    assert names(longest) == ["a"]
 
 
 async def test_pages_of_a_selection_do_not_count_what_remains(client: Client) -> None:

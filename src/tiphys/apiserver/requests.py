@@ -6,8 +6,10 @@ The rules are upstream's RequestInfo: `/api/v1/namespaces/{ns}/pods/{name}/log` 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from tiphys.machinery import errors
 from tiphys.machinery.selectors import SelectorError, parse_field_selector
 
 _VERBS = {
@@ -21,6 +23,9 @@ _VERBS = {
 # Below /namespaces/{name} these are subresources of the namespace itself, not resources in it.
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _OF_MANY = frozenset({"list", "watch", "deletecollection"})
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_LARGEST = (1 << 63) - 1
+_DIGITS = 19
 _FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 
 
@@ -50,6 +55,21 @@ def query_bool(query: dict[str, list[str]], name: str) -> bool:
     if values is None:
         return False
     return values[0] == "" or values[0] not in _FALSE
+
+
+def query_integer(query: dict[str, list[str]], name: str) -> int | None:
+    """A number of 64 bits; None when there is none. Raises 400, in the words of Go, which is stricter than Python."""
+    text = query.get(name, ("",))[0]
+    if not text:
+        return None
+    if _INTEGER.fullmatch(text) is None:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    digits = text.lstrip("+-0") or "0"
+    value = int(digits) if len(digits) <= _DIGITS else _LARGEST + 2
+    value = -value if text.startswith("-") else value
+    if not -_LARGEST - 1 <= value <= _LARGEST:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return value
 
 
 def read_request(method: str, path: str, query: dict[str, list[str]]) -> RequestInfo:

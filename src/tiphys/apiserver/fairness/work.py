@@ -6,10 +6,12 @@ megabyte of them. A write's events take a while after it has been answered: five
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import ceil
 
 from tiphys.apiserver.fairness.queueset import ONE, Work
-from tiphys.apiserver.requests import RequestInfo
+from tiphys.apiserver.requests import RequestInfo, query_integer
+from tiphys.machinery.errors import StatusError
 
 BYTES_PER_SEAT = 100_000
 CACHED_LIST_BYTES = 1_000_000
@@ -38,9 +40,8 @@ def list_work(
         loaded = 1
     else:
         loaded = count
-        wanted = query.get("limit", ("",))[0]
-        if wanted.isdigit() and 0 < int(wanted) < count:
-            loaded = int(wanted)
+        with suppress(StatusError):  # it is refused when it is read
+            loaded = min(max(query_integer(query, "limit") or 0, 0) or count, count)
     seats = ceil(min(loaded * size_bytes, CACHED_LIST_BYTES) / BYTES_PER_SEAT)
     return _WIDE.get(min(seats, limit, LIST_SEATS_LIMIT), ONE)
 

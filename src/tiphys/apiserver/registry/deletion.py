@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tiphys.api.resource import Object, Resource
+from tiphys.apiserver.requests import query_integer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.gvk import GroupKind
@@ -65,14 +66,9 @@ def read_delete_options(body: Object, query: dict[str, list[str]]) -> DeleteOpti
 
 
 def _from_query(query: dict[str, list[str]]) -> DeleteOptions:
-    grace = query.get("gracePeriodSeconds", ("",))[0]
     orphan = query.get("orphanDependents", ("",))[0]
-    try:
-        grace_seconds = int(grace) if grace else None
-    except ValueError:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{grace}": invalid syntax') from None
     return DeleteOptions(
-        grace_seconds=grace_seconds,
+        grace_seconds=query_integer(query, "gracePeriodSeconds"),
         policy=query.get("propagationPolicy", (None,))[0] or None,
         orphan_dependents=None if not orphan else orphan in ("true", "1"),
         dry_run="All" in query.get("dryRun", ()),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from tiphys.apiserver.requests import query_bool
+from tiphys.apiserver.requests import query_bool, query_integer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.gvk import GroupKind
@@ -56,8 +56,8 @@ def read_options(query: dict[str, list[str]], *, watch: bool) -> ListOptions:
     options = ListOptions(
         revision=revision_of(text),
         match=match,
-        limit=max(_number(query, "limit") or 0, 0),
-        timeout_seconds=_number(query, "timeoutSeconds"),
+        limit=max(query_integer(query, "limit") or 0, 0),
+        timeout_seconds=query_integer(query, "timeoutSeconds"),
         bookmarks=query_bool(query, "allowWatchBookmarks"),
         send_initial_events=initial,
     )
@@ -120,22 +120,17 @@ def revision_of(text: str) -> int | None:
     """A resourceVersion that a client names; None for none. Raises 422 for what is not one."""
     if not text:
         return None
+    problem, digits = "", text.lstrip("0") or "0"
     if not text.isascii() or not text.isdigit():
+        problem = "invalid syntax"
+    elif len(digits) > 20 or int(digits) >= 1 << 64:
+        problem = "value out of range"
+    if problem:
         error = FieldError.invalid(
-            Path("resourceVersion"), text, f'strconv.ParseUint: parsing "{text}": invalid syntax'
+            Path("resourceVersion"), text, f'strconv.ParseUint: parsing "{text}": {problem}'
         )
         raise errors.invalid(_LIST_OPTIONS, "", [error])
-    return int(text)
-
-
-def _number(query: dict[str, list[str]], name: str) -> int | None:
-    text = query.get(name, ("",))[0]
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    return int(digits)
 
 
 def encode_token(revision: int, start_after: str) -> str:

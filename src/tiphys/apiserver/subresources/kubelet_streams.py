@@ -8,6 +8,7 @@ between the client and the kubelet.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import CONNECT
 from tiphys.apiserver.authorization.chain import authorize_create
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.requests import query_bool
+from tiphys.apiserver.requests import query_bool, query_integer
 from tiphys.apiserver.streams import splice
 from tiphys.machinery import errors
 from tiphys.machinery.gvk import GroupResource, GroupVersionKind
@@ -37,6 +38,7 @@ _LOG_OPTIONS = (
 _EXEC_OPTIONS = ("command", "stdin", "stdout", "stderr", "tty")
 _HOP_HEADERS = frozenset({"host", "authorization", "content-length", "transfer-encoding", "accept-encoding"})
 _NODES = GroupResource("", "nodes")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ async def _review(call: Call, kind: str, names: tuple[str, ...]) -> None:
     for name in names:
         values = call.request.query.get(name)
         if values and name in ("command", "ports"):
-            options[name] = [int(value) for value in values if value.isdigit()] if name == "ports" else values
+            options[name] = (
+                [int(value) for value in values if _PORT.fullmatch(value)] if name == "ports" else values
+            )
         elif values:
             options[name] = values[0] if name == "container" else query_bool(call.request.query, name)
     await call.server.writes.review(call, CONNECT, options, kind=GroupVersionKind("", "v1", kind))
@@ -161,14 +165,8 @@ def _check_log_options(call: Call) -> None:
     query = call.request.query
     found: list[errors.FieldError] = []
     for name, least in (("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)):
-        text = query.get(name, ("",))[0]
-        if not text:
-            continue
-        try:
-            value = int(text)
-        except ValueError:
-            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-        if value < least:
+        value = query_integer(query, name)
+        if value is not None and value < least:
             rule = "must be greater than or equal to 0" if least == 0 else "must be greater than 0"
             found.append(errors.FieldError.invalid(errors.Path(name), value, rule))
     if query.get("sinceTime") and query.get("sinceSeconds"):
