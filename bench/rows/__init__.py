@@ -1,6 +1,16 @@
 """All rows, in the order in which they are printed: one file for each noun, one function for each figure."""
 
-from bench.rows import control_plane, custom_resources, nodes, pods, requests, starts, store, testing
+from bench.rows import (
+    authorization,
+    control_plane,
+    custom_resources,
+    nodes,
+    pods,
+    requests,
+    starts,
+    store,
+    testing,
+)
 
 ROWS = [
     *starts.ROWS,
@@ -8,6 +18,7 @@ ROWS = [
     *nodes.ROWS,
     *pods.ROWS,
     *requests.ROWS,
+    *authorization.ROWS,
     *custom_resources.ROWS,
     *store.ROWS,
     *testing.ROWS,
