@@ -147,6 +147,17 @@ async def test_a_node_is_asked_at_its_kubelet_or_at_a_port(world: World) -> None
     assert (await world.client.call("GET", "/api/v1/nodes/node-1:9100/proxy/x")).raw == b"GET /x "
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "0.0.0.0", "::1"])
+async def test_a_node_that_says_it_is_this_machine_is_asked_nothing_but_its_kubelet(
+    world: World, address: str
+) -> None:
+    """Its status is its own to write: it must not lead us to what only listens to ourselves."""
+    status = {"addresses": [{"type": "InternalIP", "address": address}]}
+    await world.client.create("/api/v1/nodes", {"metadata": {"name": "node-1"}, "status": status})
+    answer = await world.client.call("GET", "/api/v1/nodes/node-1:2379/proxy/x")
+    assert (answer.status, answer.body["message"]) == (400, "address not allowed")
+
+
 async def test_who_is_not_there_is_a_503_and_what_must_not_be_asked_a_400(world: World) -> None:
     gone = await world.client.call("GET", f"{PODS}/web:9/proxy/")
     assert (gone.status, gone.body["reason"], gone.body["message"]) == (

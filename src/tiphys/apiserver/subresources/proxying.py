@@ -119,6 +119,8 @@ async def proxy_node(call: Call) -> Response:
         return await _pass_on(call, location, client=client)
     if not asked.port.isdecimal():
         raise errors.bad_request(f"invalid node request {quoted(call.info.name)}")
+    if not _is_proxyable(kubelet.host):
+        raise errors.bad_request("address not allowed")
     return await _pass_on(call, Location(asked.scheme or "http", kubelet.host, int(asked.port)))
 
 
