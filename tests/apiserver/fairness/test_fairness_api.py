@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 from served import Client, Object, Wire, running, settle
 
+from tiphys.apiserver.authentication.tokens import Authenticated
+from tiphys.apiserver.call import User
 from tiphys.apiserver.fairness.controller import Fairness
 from tiphys.apiserver.server import APIServer
 from tiphys.net.http import Response
@@ -308,7 +310,7 @@ async def test_a_large_answer_keeps_its_seat_until_it_is_sent(small: APIServer) 
     call_from_outside = tenant.request("GET", "/api/v1/configmaps")
     call_from_outside.context = None
     call_from_outside.connection.context = None
-    small.token_readers.insert(0, lambda token: _tenant())  # type: ignore[arg-type, return-value]
+    small.token_readers.append(lambda token, audiences: _tenant())
     call_from_outside.headers["authorization"] = "Bearer x"
     answer = small.handle(call_from_outside)
     assert isinstance(answer, Response)
@@ -320,10 +322,8 @@ async def test_a_large_answer_keeps_its_seat_until_it_is_sent(small: APIServer) 
     assert queues.idle
 
 
-def _tenant() -> Any:
-    from tiphys.apiserver.call import User
-
-    return User("tenant", ("tenants",))
+def _tenant() -> Authenticated:
+    return Authenticated(User("tenant", ("tenants",)))
 
 
 async def test_a_watch_holds_its_seat_until_it_has_begun(small: APIServer) -> None:
