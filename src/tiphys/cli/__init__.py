@@ -21,6 +21,7 @@ COMMANDS = {
     "kubeconfig": "print the path of the cluster's kubeconfig",
     "kubectl": "run the bundled kubectl against the cluster",
     "logs": "show what a component says",
+    "certs": "show the cluster's certificates, or make them anew",
     "image": "bring images into the nodes, list and remove them",
 }
 

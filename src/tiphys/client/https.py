@@ -80,8 +80,9 @@ class HTTPSTransport:
         self._clock = clock or SystemClock()
         self._user_agent = user_agent
         self._random = random or Random()
-        context = ssl_context(access) if access.server.startswith("https:") else None
-        self.http = HTTPClient(access.server, ssl_context=context, dial=dial)
+        self.ssl_context = ssl_context(access) if access.server.startswith("https:") else None
+        """What is loaded into it holds for connections made from then on."""
+        self.http = HTTPClient(access.server, ssl_context=self.ssl_context, dial=dial)
         """The client itself, for what is not JSON: logs, exec, port-forward (with `headers()`)."""
 
     def headers(self, content_type: str = "") -> dict[str, str]:

@@ -30,13 +30,13 @@ from tiphys.cluster.blueprint import FRONT_PROXY, SEGMENT_PORT
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
 from tiphys.cluster.process_metrics import ProcessMetrics
+from tiphys.cluster.running_certificates import RunningCertificates
 from tiphys.controllers.catalog import Options
 from tiphys.machinery.clock import SystemClock
 from tiphys.machinery.metrics import Registry
 from tiphys.net.client import HTTPClient
 from tiphys.net.dial import dial
 from tiphys.net.server import Server
-from tiphys.net.tls import client_context, server_context
 from tiphys.store.interface import Store, StoreError
 
 log = logging.getLogger("tiphys")
@@ -54,13 +54,10 @@ def open_store(settings: ControlPlaneSettings) -> Store:
     return SQLiteStore(settings.database)
 
 
-def kubelet_clients(settings: ControlPlaneSettings) -> Callable[[str, str, int], HTTPClient]:
+def kubelet_clients(
+    settings: ControlPlaneSettings, context: ssl.SSLContext
+) -> Callable[[str, str, int], HTTPClient]:
     """Clients for kubelets, one for each address, with the API server's own client certificate."""
-    context = client_context(
-        ca_file=f"{settings.pki}/ca.crt",
-        cert_file=f"{settings.pki}/apiserver-kubelet-client.crt",
-        key_file=f"{settings.pki}/apiserver-kubelet-client.key",
-    )
     clients: dict[tuple[str, int], HTTPClient] = {}
 
     def client(node: str, host: str, port: int) -> HTTPClient:
@@ -139,22 +136,24 @@ class ControlPlane:
             ),
             settings.apiserver_args,
         )
+        certificates = RunningCertificates(Path(settings.pki), SystemClock())
         apiserver = APIServer(
             store,
             server_settings,
             metrics=self._metrics,
-            kubelet_client=kubelet_clients(settings),
+            kubelet_client=kubelet_clients(settings, certificates.for_kubelets()),
             connect=cluster_connect(settings),
         )
         listener = Server(
             apiserver.handle,
-            ssl_context=self._server_context(server_settings.requestheader_client_ca_file),
+            ssl_context=certificates.for_clients(server_settings.requestheader_client_ca_file),
             body_limit_bytes=BODY_LIMIT_BYTES,
             on_too_large=too_large,
         )
         port = await self._listen(listener)
         apiserver.advertised = f"{settings.segment_address or settings.host}:{port}"
         apiserver.start()
+        apiserver.spawn(certificates.follow())
         await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
         components = self._components(apiserver)
         components.start()
@@ -168,11 +167,6 @@ class ControlPlane:
         await apiserver.close()
         await listener.shutdown(grace_seconds=2.0)
         await store.close()
-
-    def _server_context(self, proxies_ca: str) -> ssl.SSLContext:
-        pki = self._settings.pki
-        authorities = (f"{pki}/ca.crt", proxies_ca) if proxies_ca else (f"{pki}/ca.crt",)
-        return server_context(f"{pki}/apiserver.crt", f"{pki}/apiserver.key", *authorities)
 
     async def _listen(self, listener: Server) -> int:
         settings = self._settings

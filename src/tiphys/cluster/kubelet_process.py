@@ -31,6 +31,7 @@ from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
 from tiphys.net.server import Server
 from tiphys.net.tls import server_context
+from tiphys.net.tls_files import LOOK_SECONDS, WatchedFiles
 
 log = logging.getLogger("tiphys")
 
@@ -50,6 +51,7 @@ class KubeletProcess:
         self._clock: Clock = SystemClock()
         self._kubelets = Dispatcher()
         self._port = settings.port
+        self._watched: list[WatchedFiles] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
@@ -61,6 +63,8 @@ class KubeletProcess:
             self._port = await listen(server, settings)
             async with asyncio.TaskGroup() as group:
                 work: list[asyncio.Task[None]] = []
+                self._watch_client_files(transport)
+                work.append(group.create_task(self._follow_certificates(), name="certificates"))
                 work.append(group.create_task(self._start(client, pods, group, work)))
                 await stop.wait()
                 for task in work:
@@ -78,8 +82,22 @@ class KubeletProcess:
 
     def _server(self) -> Server:
         pki, name = self._settings.pki, self._settings.certificate
-        context = server_context(f"{pki}/{name}.crt", f"{pki}/{name}.key", f"{pki}/ca.crt")
+        files = (f"{pki}/{name}.crt", f"{pki}/{name}.key", f"{pki}/ca.crt")
+        context = server_context(*files)
+        self._watched.append(WatchedFiles(context, *files))
         return Server(KubeletServer(self._kubelets, self._clock).handle, ssl_context=context)
+
+    def _watch_client_files(self, transport: HTTPSTransport) -> None:
+        if transport.ssl_context is not None:
+            pki, name = self._settings.pki, self._settings.certificate
+            files = (f"{pki}/{name}.crt", f"{pki}/{name}.key", f"{pki}/ca.crt")
+            self._watched.append(WatchedFiles(transport.ssl_context, *files))
+
+    async def _follow_certificates(self) -> None:
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            for files in self._watched:
+                files.look()
 
     async def _start(
         self, client: Client, pods: Reflector, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]

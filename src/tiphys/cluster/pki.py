@@ -2,6 +2,10 @@
 
 Subjects are upstream's (kubeadm): the common name is the user, the organization the group. Keys are EC P-256; files with keys are
 0600. Python 3.13 and others check strictly: authorities carry keyUsage and basicConstraints (critical), leaves key identifiers.
+
+An authority can be exchanged while clients run (`rotate_authority`): `ca.crt` then has the new one and, for as long as it is valid,
+the one before it, and every certificate brings along the new authority as the old one certified it (`ca-cross.crt`). So who knows only
+the old authority trusts the new leaves, and who shows a leaf of the old one is still believed.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 RENEW_BEFORE_DAYS = 90
+CROSS = "ca-cross.crt"
 _BACKDATE = timedelta(minutes=5)
 
 
@@ -43,6 +48,10 @@ class Authority:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
+    def directory(self) -> Path:
+        return self._directory
+
+    @property
     def certificate_file(self) -> Path:
         return self._directory / "ca.crt"
 
@@ -61,6 +70,54 @@ class Authority:
         for leaf in made:
             self._issue(leaf, certificate, key)
         return [leaf.file for leaf in made]
+
+    def renew(self, *, all_of_them: bool = False) -> list[str]:
+        """Makes those of the leaves that are there anew that will expire, or all; which ones."""
+        due = []
+        for note in sorted(self._directory.glob("*.for")):
+            leaf = _described(note)
+            if leaf is not None and (all_of_them or not self._is_good(leaf)):
+                due.append(leaf)
+        if due:
+            certificate, key = self._authority()
+            for leaf in due:
+                self._issue(leaf, certificate, key)
+        return [leaf.file for leaf in due]
+
+    def rotate_authority(self) -> list[str]:
+        """A new authority beside the old one, and all leaves anew from it; which ones. It can be interrupted and done again."""
+        old, old_key = self._authority()
+        key, new = self._new_authority()
+        cross = self._cross(new, old, old_key)
+        new_file, new_key = self._directory / "ca-next.crt", self._directory / "ca-next.key"
+        _write_certificates(new_file, new, old)
+        _write_certificates(self._directory / CROSS, cross)
+        _write_key(new_key, key)
+        new_key.replace(self.key("ca"))
+        new_file.replace(self.certificate_file)
+        self._loaded = None
+        return self.renew(all_of_them=True)
+
+    def _cross(self, new: x509.Certificate, old: x509.Certificate, old_key: Any) -> x509.Certificate:
+        """The new authority as the old one certifies it."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(new.subject)
+            .issuer_name(old.subject)
+            .public_key(new.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(new.not_valid_before_utc)
+            .not_valid_after(min(old.not_valid_after_utc, new.not_valid_after_utc))
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(old_key.public_key()), critical=False
+            )
+        )
+        for extension in new.extensions:
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+        return builder.sign(old_key, hashes.SHA256())
 
     def ensure_signing_key(self, name: str) -> Path:
         """A bare key pair, for service account tokens."""
@@ -89,12 +146,24 @@ class Authority:
             from cryptography import x509
             from cryptography.hazmat.primitives import serialization
 
+            key: Any = serialization.load_pem_private_key(self.key("ca").read_bytes(), None)
             certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
-            key = serialization.load_pem_private_key(self.key("ca").read_bytes(), None)
+            unfinished = self._directory / "ca-next.crt"
+            if certificate.public_key() != key.public_key() and unfinished.exists():
+                # A rotation was interrupted between its two last steps.
+                unfinished.replace(self.certificate_file)
+                certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
+            if certificate.public_key() != key.public_key():
+                raise ValueError("ca.key is not the key of ca.crt")
             self._loaded = (certificate, key)
         return self._loaded
 
     def _make_authority(self) -> None:
+        key, certificate = self._new_authority()
+        _write_key(self.key("ca"), key)
+        _write_certificates(self.certificate_file, certificate)
+
+    def _new_authority(self) -> tuple[Any, x509.Certificate]:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -110,8 +179,7 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write_key(self.key("ca"), key)
-        _write_certificate(self.certificate_file, certificate)
+        return key, certificate
 
     def _issue(self, leaf: Leaf, authority: x509.Certificate, authority_key: Any) -> None:
         from cryptography import x509
@@ -139,10 +207,22 @@ class Authority:
         certificate = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False).sign(
             authority_key, hashes.SHA256()
         )
+        note = self._directory / f"{leaf.file}.for"
         _write_key(self.key(leaf.file), key)
-        _write_certificate(self.certificate(leaf.file), certificate)
+        _write_certificates(self.certificate(leaf.file), certificate, *self._crossed(authority))
         until = (self._now + timedelta(days=LEAF_DAYS)).isoformat()
-        (self._directory / f"{leaf.file}.for").write_text(f"{_description(leaf)}\n{until}\n")
+        note.write_text(f"{_description(leaf)}\n{until}\n")
+
+    def _crossed(self, authority: x509.Certificate) -> list[x509.Certificate]:
+        """What leaves bring along: the authority as the one before it certified it, for as long as that is good."""
+        from cryptography import x509
+
+        try:
+            cross = x509.load_pem_x509_certificate((self._directory / CROSS).read_bytes())
+        except OSError:
+            return []
+        is_of_it = cross.public_key() == authority.public_key()
+        return [cross] if is_of_it and cross.not_valid_after_utc > self._now else []
 
     def _builder(
         self, subject: x509.Name, issuer: x509.Name, public: Any, days: int
@@ -162,6 +242,17 @@ class Authority:
 
 def _description(leaf: Leaf) -> str:
     return "|".join((leaf.user, ",".join(leaf.groups), ",".join(leaf.names)))
+
+
+def _described(note: Path) -> Leaf | None:
+    """The leaf that a note is about; None when it cannot be read."""
+    try:
+        user, groups, names = note.read_text().split("\n")[0].split("|")
+    except (OSError, ValueError):
+        return None
+    return Leaf(
+        note.stem, user, tuple(filter(None, groups.split(","))), tuple(filter(None, names.split(",")))
+    )
 
 
 def _name(user: str, groups: tuple[str, ...]) -> x509.Name:
@@ -205,12 +296,22 @@ def _write_key(path: Path, key: Any) -> None:
     data = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    _replace(path, data, 0o600)
 
 
-def _write_certificate(path: Path, certificate: x509.Certificate) -> None:
+def _write_certificates(path: Path, *certificates: x509.Certificate) -> None:
     from cryptography.hazmat.primitives import serialization
 
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    _replace(path, b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates), 0o644)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    """Whoever reads it meanwhile reads all of the old or all of the new."""
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,68 @@
+"""The certificates of a running control plane: renewed long before they expire, and loaded as soon as they have changed.
+
+Renewing needs no configuration: beside every certificate lies a note of what it is for (`pki.py`). Started by the control plane.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+
+from tiphys.cluster.pki import Authority
+from tiphys.machinery.clock import Clock
+from tiphys.net.tls import client_context, server_context
+from tiphys.net.tls_files import LOOK_SECONDS, WatchedFiles
+
+log = logging.getLogger("tiphys")
+
+RENEW_SECONDS = 3600.0
+
+
+class RunningCertificates:
+    def __init__(self, pki: Path, clock: Clock) -> None:
+        self._pki, self._clock = pki, clock
+        self.watched: list[WatchedFiles] = []
+
+    def for_clients(self, proxies_ca: str) -> ssl.SSLContext:
+        """Of the server. `proxies_ca`: another authority whose certificates are taken; empty: none."""
+        files = self._files("apiserver")
+        others = (proxies_ca,) if proxies_ca else ()
+        context = server_context(*files, *others)
+        self.watched.append(WatchedFiles(context, *files, *others))
+        return context
+
+    def for_kubelets(self) -> ssl.SSLContext:
+        certificate, key, authorities = files = self._files("apiserver-kubelet-client")
+        context = client_context(ca_file=authorities, cert_file=certificate, key_file=key)
+        self.watched.append(WatchedFiles(context, *files))
+        return context
+
+    def _files(self, name: str) -> tuple[str, str, str]:
+        return f"{self._pki}/{name}.crt", f"{self._pki}/{name}.key", f"{self._pki}/ca.crt"
+
+    async def follow(self) -> None:
+        """For as long as the control plane runs."""
+        looks = 0
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            looks += 1
+            if looks * LOOK_SECONDS >= RENEW_SECONDS:
+                looks = 0
+                self.renew()
+            for files in self.watched:
+                files.look()
+
+    def renew(self) -> list[str]:
+        """Makes anew what will expire; which."""
+        made = []
+        for directory in (self._pki, self._pki / "front-proxy"):
+            if not (directory / "ca.key").exists():
+                continue
+            try:
+                made += Authority(directory, self._clock.now()).renew()
+            except (OSError, ValueError) as error:
+                log.error("the certificates in %s cannot be renewed: %s", directory, error)
+        if made:
+            log.info("certificates made anew before they expire: %s", ", ".join(made))
+        return made
