@@ -295,7 +295,7 @@ class Writes:
                 call.warn(warning)
 
     def _attributes(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Attributes:
-        name = call.info.name or (new["metadata"].get("name", "") if new else "")
+        name = call.info.name or ((new.get("metadata") or {}).get("name", "") if new else "")
         return Attributes(
             call=call,
             operation=operation,
