@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from encrypted import IDENTITY, SECRET, SECRETS, FakeKMS, encrypted, entry, served_kms, text
+from encrypted import IDENTITY, KEY_ONE, SECRET, SECRETS, FakeKMS, encrypted, entry, local, served_kms, text
 from test_encrypted_objects import WORD, Kept
 
 from tiphys.apiserver.encryption import compile
@@ -126,3 +126,21 @@ async def test_no_plugin_at_the_start_is_told_by_the_check_and_refused_writes(
         refused = await client.call("POST", SECRETS, SECRET)
         assert refused.status == 500
         assert (await client.get(SECRETS))["items"] == []
+
+
+async def test_a_reload_to_a_plugin_that_is_away_changes_nothing_until_it_is_there(
+    configuration: Path, tmp_path: Path, socket_path: Path, clock: FakeClock, signing_key: bytes
+) -> None:
+    store, with_plugin = Kept(), configuration.read_text()
+    configuration.write_text(text(entry([local("aesgcm", KEY_ONE), IDENTITY])))
+    async with encrypted(configuration, store, clock, signing_key, reload=True) as client:
+        encryption = client.server.encryption
+        assert encryption is not None
+        configuration.write_text(with_plugin)
+        encryption.look()
+        await client.create(SECRETS, SECRET)
+        assert store.stored().startswith(b"k8s:enc:aesgcm:v1:key1:")
+        with served_kms(FakeKMS(), socket_path):
+            encryption.look()
+            await client.create(SECRETS, {**SECRET, "metadata": {"name": "t"}})
+            assert store.stored("/registry/core/secrets/default/t").startswith(PREFIX)

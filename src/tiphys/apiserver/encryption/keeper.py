@@ -60,7 +60,9 @@ class Keeper:
         self._metrics = metrics
         self._plugins: list[KMS] = []
         self._seen = b""
+        self._running = False
         self._use(self._read())
+        self._running = True
 
     def health(self) -> dict[str, Callable[[], str | None]]:
         """The checks by name: one for all plugins when they may change, else one for each."""
@@ -98,6 +100,12 @@ class Keeper:
         transformers = make(entries, lambda provider: self._plugin(provider, plugins))
         for plugin in plugins:
             plugin.poll()
+        ill = [plugin.problem for plugin in plugins if plugin.problem]
+        if ill and self._running:
+            # As upstream: what works is not exchanged for what does not.
+            for plugin in plugins:
+                plugin.close()
+            raise ConfigurationError(f"--encryption-provider-config: {'; '.join(ill)}")
         before, self._plugins = self._plugins, plugins
         self.store.use(transformers)
         for plugin in before:
@@ -134,6 +142,7 @@ class Keeper:
             self._use(entries)
         except ConfigurationError as error:
             if self._seen != before:
+                self._seen = before  # it is tried again the next time
                 log.error("the encryption configuration stays as it was: %s", error)
                 self._metrics.count("failure", self._clock.now())
             return
