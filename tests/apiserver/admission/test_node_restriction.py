@@ -93,8 +93,8 @@ async def test_only_mirror_pods_that_open_nothing(client: Client) -> None:
     assert "an owner reference" in await refused({**metadata, "ownerReferences": []}, spec)
     stale = {**metadata, "ownerReferences": [{**owner, "uid": "x"}]}
     assert "UID mismatch" in await refused(stale, spec)
-    secret = {**spec, "volumes": [{"name": "v", "secret": {"secretName": "s"}}]}
-    assert await refused(metadata, secret) == 'node "n1" can not create pods that reference secrets'
+    opened = {**spec, "volumes": [{"name": "v", "configMap": {"name": "s"}}]}
+    assert await refused(metadata, opened) == 'node "n1" can not create pods that reference configmaps'
     assert await refused(metadata, spec) == ""
 
 
