@@ -15,6 +15,7 @@ from tiphys.api.scheme import built_in
 
 ROWS = [*{row.group_resource: row for row in reversed([*built_in()]) if not row.virtual}.values()][::-1]
 """Each resource once, in its preferred version."""
+RULING = ("limitranges", "resourcequotas")
 NO_REQUEST = "CertificateSigningRequest"
 """Its minimal form is nothing that kubectl can parse; kubectl/access.txt has a real one."""
 
@@ -33,10 +34,12 @@ def everything(hollow: Cluster) -> Iterator[Cluster]:
     """A cluster with one object of every kind, in the namespace `default`."""
     account = ("get", "serviceaccount", "default")
     wait_for(lambda: hollow.kubectl(*account, check=False).returncode == 0, "the default service account")
-    for row in ROWS:
+    # What would hold the others to its rules comes last, and goes first.
+    order = sorted(ROWS, key=lambda row: row.plural in RULING or row.group == "admissionregistration.k8s.io")
+    for row in order:
         hollow.kubectl("create", "-f", "-", input=json.dumps(minimal(row, name=_name(row))))
     yield hollow
-    for row in ROWS:
+    for row in reversed(order):
         hollow.kubectl("delete", _named(row), _name(row), "--wait=false", "--ignore-not-found")
 
 
