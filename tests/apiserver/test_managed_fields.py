@@ -321,6 +321,9 @@ class Meddling:
     async def validate(self, attributes: Any) -> None:
         await self._chain.validate(attributes)
 
+    async def close(self) -> None:
+        await self._chain.close()
+
 
 async def test_admission_that_spoils_the_owners(client: Client) -> None:
     writes = client.server.writes

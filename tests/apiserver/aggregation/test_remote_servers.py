@@ -253,7 +253,7 @@ async def test_a_watch_is_carried_event_by_event_and_ends_with_its_client(world:
     await world.ready()
     listener = Server(world.server.handle)
     address = await listener.listen(host="127.0.0.1", port=0)
-    world.server.token_readers.insert(0, lambda token: admin() if token == "t" else None)
+    world.server.token_readers.append(lambda token, audiences: admin() if token == "t" else None)
     outside = HTTPClient(f"http://127.0.0.1:{address.port}")
     async with outside.stream("GET", f"{FLUNDERS}?watch=1", {"Authorization": "Bearer t"}) as watch:
         assert watch.status == 200
@@ -278,7 +278,7 @@ async def test_an_answer_that_is_cut_off_there_is_cut_off_here(world: World) -> 
     await world.ready()
     listener = Server(world.server.handle)
     address = await listener.listen(host="127.0.0.1", port=0)
-    world.server.token_readers.insert(0, lambda token: admin() if token == "t" else None)
+    world.server.token_readers.append(lambda token, audiences: admin() if token == "t" else None)
     outside = HTTPClient(f"http://127.0.0.1:{address.port}")
     async with outside.stream("GET", f"{FLUNDERS}/cut", {"Authorization": "Bearer t"}) as answer:
         assert answer.status == 200
@@ -292,7 +292,7 @@ async def test_an_upgrade_goes_through(world: World) -> None:
     await world.ready()
     listener = Server(world.server.handle)
     address = await listener.listen(host="127.0.0.1", port=0)
-    world.server.token_readers.insert(0, lambda token: admin() if token == "t" else None)
+    world.server.token_readers.append(lambda token, audiences: admin() if token == "t" else None)
     outside = HTTPClient(f"http://127.0.0.1:{address.port}")
     wanted = {"Authorization": "Bearer t", "Connection": "Upgrade", "Upgrade": "echo"}
     answer, stream = await outside.upgrade("GET", f"{FLUNDERS}/exec", wanted)
@@ -485,6 +485,7 @@ def test_proxies_of_others_are_believed_beside_our_own(world: World, tmp_path: P
 
 
 def admin() -> Any:
+    from tiphys.apiserver.authentication.chain import Authenticated
     from tiphys.apiserver.call import User
 
-    return User("admin", ("system:masters",))
+    return Authenticated(User("admin", ("system:masters",)))
