@@ -33,6 +33,11 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         help="a flag of kube-apiserver; may be given several times, and holds until others are given",
     )
     sub.add_argument(
+        "--kubelet-config",
+        metavar="FILE",
+        help="a KubeletConfiguration for all nodes; holds until another is given, '' for none",
+    )
+    sub.add_argument(
         "--no-install", action="store_true", help="install no system packages; list what is missing"
     )
 
@@ -63,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         runtime=options.runtime,
         api_port=options.api_port,
         apiserver_args=options.apiserver_arg,
+        kubelet_config=options.kubelet_config,
         install=not options.no_install,
     )
     has_context = up(wanted, home(), os.environ, tell)

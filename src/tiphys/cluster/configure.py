@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tiphys.apiserver import flags
 from tiphys.apiserver.settings import Settings
 from tiphys.cluster import layout as places
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.locks import exclusive
+from tiphys.kubelet.configuration import BadConfiguration, read_document
 
 _DEFAULT_PORT = 6443
 
@@ -26,6 +28,7 @@ class Wanted:
     runtime: str | None = None
     api_port: int | None = None
     apiserver_args: list[str] | None = None
+    kubelet_config: str | None = None
     install: bool = True
 
 
@@ -71,6 +74,7 @@ def _check(config: ClusterConfig) -> None:
         raise ClusterError(
             f"--apiserver-arg: {error}", "they are kube-apiserver's flags, as NAME=VALUE"
         ) from None
+    kubelet_configuration(config)
     if config.nodes < 1:
         raise ClusterError("a cluster needs at least one node", "use --nodes 1")
 
@@ -85,6 +89,7 @@ def _new_config(wanted: Wanted, home: Path) -> ClusterConfig:
         api_port=_choose_port(wanted.api_port, others),
         index=places.free_index(home),
         apiserver_args=wanted.apiserver_args or [],
+        kubelet_config=_absolute(wanted.kubelet_config or ""),
     )
 
 
@@ -142,4 +147,28 @@ def _kept_config(wanted: Wanted, config: ClusterConfig, layout: Layout) -> Clust
             )
     nodes = config.nodes if wanted.nodes is None else wanted.nodes
     arguments = config.apiserver_args if wanted.apiserver_args is None else wanted.apiserver_args
-    return replace(config, nodes=nodes, api_port=wanted.api_port or config.api_port, apiserver_args=arguments)
+    kubelet = config.kubelet_config if wanted.kubelet_config is None else _absolute(wanted.kubelet_config)
+    return replace(
+        config,
+        nodes=nodes,
+        api_port=wanted.api_port or config.api_port,
+        apiserver_args=arguments,
+        kubelet_config=kubelet,
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def kubelet_configuration(config: ClusterConfig) -> dict[str, Any]:
+    """The object in the file that the kubelets go by; empty without one. Raises ClusterError."""
+    if not config.kubelet_config:
+        return {}
+    try:
+        return read_document(Path(config.kubelet_config))
+    except BadConfiguration as error:
+        raise ClusterError(
+            f"--kubelet-config {config.kubelet_config}: {error}",
+            "it is a KubeletConfiguration of kubelet.config.k8s.io/v1beta1",
+        ) from None

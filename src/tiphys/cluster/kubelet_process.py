@@ -23,6 +23,7 @@ from tiphys.client.kubeconfig import Access
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.limited_transport import LimitedTransport
 from tiphys.kubelet.node import KUBELET_VERSION
@@ -139,9 +140,14 @@ class KubeletProcess:
         from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 
         settings = self._settings
+        configuration = KubeletConfiguration.parse(settings.configuration)
         return [
             hollow_kubelet(
-                HollowNode(name, number, (settings.address,), self._port), client, pods.cache, self._clock
+                HollowNode(name, number, (settings.address,), self._port),
+                client,
+                pods.cache,
+                self._clock,
+                configuration=configuration,
             )
             for number, name in enumerate(settings.nodes)
         ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class KubeletSettings:
     """Where archives of the built-in images are kept between lives."""
     port: int = 10250
     """0: any free one, told to the API server in the node's status (simulated nodes share the host's loopback)."""
+    configuration: dict[str, Any] = field(default_factory=dict)
+    """A KubeletConfiguration (`kubelet/configuration.py`) as it stands in its file; empty: all defaults."""
 
     def text(self) -> str:
         """The file's content."""

@@ -48,6 +48,8 @@ class ClusterConfig:
     """Which of this machine's clusters it is: makes its segment's addresses its own."""
     apiserver_args: list[str] = field(default_factory=list)
     """kube-apiserver's flags, as name=value."""
+    kubelet_config: str = ""
+    """The path of a KubeletConfiguration, read at every `up`; empty: all defaults."""
 
     @property
     def segment_prefix(self) -> str:

@@ -17,6 +17,7 @@ from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_im
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.nodes import MIRROR_URL
 from tiphys.kubelet.assembly import NodeParts, assemble
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
 from tiphys.kubelet.kubelet import Kubelet
@@ -80,6 +81,7 @@ class NodeServices:
             services=self._services.cache,
             recorder=recorder,
             clock=self._clock,
+            configuration=KubeletConfiguration.parse(settings.configuration),
         )
 
     async def _wait_for_runtime(self, runtime: ContainerdRuntime) -> None:

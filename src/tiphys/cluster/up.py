@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tiphys.cluster import blueprint, processes
 from tiphys.cluster import layout as places
-from tiphys.cluster.configure import Wanted, check_port, configure
+from tiphys.cluster.configure import Wanted, check_port, configure, kubelet_configuration
 from tiphys.cluster.contexts import write_kubeconfigs
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
 from tiphys.cluster.down import forget_lock, stop_processes
@@ -194,6 +194,7 @@ def _kubelet(layout: Layout, config: ClusterConfig, number: int) -> KubeletSetti
         cgroup=blueprint.node_cgroup(layout, config, node),
         images=str(layout.data / "images"),
         port=0 if simulated else KUBELET_PORT,
+        configuration=kubelet_configuration(config),
     )
 
 

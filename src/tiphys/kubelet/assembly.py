@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import WARNING, EventRecorder
+from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.kubelet import Kubelet
-from tiphys.kubelet.machine import read_machine
+from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.probes.handlers import Handlers
@@ -26,7 +29,6 @@ from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
-from tiphys.machinery.quantity import Quantity, from_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,12 @@ def assemble(
     services: Cache,
     recorder: EventRecorder,
     clock: Clock,
+    configuration: KubeletConfiguration | None = None,
     cgroups: Cgroups | None = None,
     mounter: Mounter | None = None,
 ) -> Kubelet:
     """A kubelet that is not started yet."""
+    settings = configuration or KubeletConfiguration()
     machine = read_machine(parts.files.directory)
     handlers = Handlers(runtime)
     kubelets: list[Kubelet] = []
@@ -64,27 +68,12 @@ def assemble(
     def unhealthy(pod: Object, container: str, message: str) -> None:
         kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
 
-    health = RuntimeHealth(runtime, clock)
-
-    async def look() -> NodeFacts:
-        report = await health.look()
-        return NodeFacts(
-            parts.name,
-            parts.addresses,
-            parts.port,
-            machine,
-            report.version,
-            runtime_conditions=report.conditions,
-            runtime_problem=report.problem,
-            images=report.images,
-        )
-
     provisions = NodeProvisions(
         NodeDetails(
             parts.name,
             parts.addresses,
             parts.cgroup,
-            allocatable=_allocatable(machine.cpus, machine.memory_bytes),
+            allocatable=allocatable(capacity(machine, settings), settings),
             memory_bytes=machine.memory_bytes,
         ),
         parts.files,
@@ -108,9 +97,26 @@ def assemble(
         hooks=Hooks(handlers, clock),
         clock=clock,
     )
+    look = _look(parts, machine, settings, RuntimeHealth(runtime, clock))
     kubelets.append(Kubelet(host, pods, NodeAgent(client, look, clock, recorder=recorder)))
     return kubelets[0]
 
 
-def _allocatable(cpus: int, memory_bytes: int) -> dict[str, Quantity]:
-    return {"cpu": from_value(cpus), "memory": from_value(memory_bytes)}
+def _look(
+    parts: NodeParts, machine: Machine, settings: KubeletConfiguration, health: RuntimeHealth
+) -> Callable[[], Awaitable[NodeFacts]]:
+    async def look() -> NodeFacts:
+        report = await health.look()
+        return NodeFacts(
+            parts.name,
+            parts.addresses,
+            parts.port,
+            machine,
+            report.version,
+            runtime_conditions=report.conditions,
+            runtime_problem=report.problem,
+            images=report.images,
+            configuration=settings,
+        )
+
+    return look

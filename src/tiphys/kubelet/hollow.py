@@ -9,11 +9,12 @@ from pathlib import Path
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host, Prober
 from tiphys.kubelet.kubelet import Kubelet
-from tiphys.kubelet.machine import simulated_machine
-from tiphys.kubelet.node import Machine, NodeFacts
+from tiphys.kubelet.machine import Machine, simulated_machine
+from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.pulling import ImagePuller
@@ -61,16 +62,24 @@ def hollow_kubelet(
     runtime: SimulatedRuntime | None = None,
     recorder: EventRecorder | None = None,
     machine: Machine | None = None,
+    configuration: KubeletConfiguration | None = None,
     prober: Prober | None = None,
     logs: Path | None = None,
 ) -> Kubelet:
     """A kubelet that is not started yet. `logs`: where its pods' logs are, if they have any."""
     runtime = runtime or SimulatedRuntime(clock, number=node.number, start_delay_seconds=START_DELAY_SECONDS)
     machine = machine or simulated_machine()
+    settings = configuration or KubeletConfiguration()
 
     async def look() -> NodeFacts:
         return NodeFacts(
-            node.name, node.addresses, node.port, machine, await runtime.version(), await runtime.status()
+            node.name,
+            node.addresses,
+            node.port,
+            machine,
+            await runtime.version(),
+            await runtime.status(),
+            configuration=settings,
         )
 
     host = Host(

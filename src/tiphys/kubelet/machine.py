@@ -4,9 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiphys.kubelet.node import Machine
+from tiphys.machinery.quantity import BINARY_SI, from_value
+
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a node has, as its own kernel tells it."""
+
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    kernel_version: str
+    os_image: str
+    architecture: str
+    """As uname spells it: "x86_64"."""
+    machine_id: str = ""
+    system_uuid: str = ""
+    boot_id: str = ""
+    huge_page_bytes: Mapping[str, int] = field(default_factory=dict)
+    """All pages of a size together, by its name ("2Mi")."""
 
 
 def read_machine(directory: Path) -> Machine:
@@ -22,6 +44,7 @@ def read_machine(directory: Path) -> Machine:
         machine_id=_read("/etc/machine-id"),
         system_uuid=_read("/sys/class/dmi/id/product_uuid") or _read("/etc/machine-id"),
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
+        huge_page_bytes=huge_pages(),
     )
 
 
@@ -34,7 +57,18 @@ def simulated_machine() -> Machine:
         kernel_version=platform.release(),
         os_image="Tiphys simulated node",
         architecture=platform.machine(),
+        huge_page_bytes={"1Gi": 0, "2Mi": 0},
     )
+
+
+def huge_pages(directory: Path = HUGE_PAGES) -> dict[str, int]:
+    """Sizes that the kernel knows, and how many bytes of each are set aside."""
+    found = {}
+    for size in sorted(directory.glob("hugepages-*kB")):
+        kibibytes = int(size.name.removeprefix("hugepages-").removesuffix("kB"))
+        pages = int(_read(str(size / "nr_hugepages")) or 0)
+        found[str(from_value(kibibytes << 10, BINARY_SI))] = pages * (kibibytes << 10)
+    return found
 
 
 def _memory_bytes() -> int:

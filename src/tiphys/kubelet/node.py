@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tiphys.kubelet import allocatable
+from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, Version
 from tiphys.machinery import meta
 
 KUBELET_VERSION = "v1.36.2"
-MAX_PODS = 110
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _IMAGE_LIMIT = 50
 _NAMES_PER_IMAGE = 5
 
 Object = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a node has, as its own kernel tells it."""
-
-    cpus: int
-    memory_bytes: int
-    disk_bytes: int
-    kernel_version: str
-    os_image: str
-    architecture: str
-    """As uname spells it: "x86_64"."""
-    machine_id: str = ""
-    system_uuid: str = ""
-    boot_id: str = ""
-    huge_page_bytes: Mapping[str, int] | None = None
-    max_pods: int = MAX_PODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +34,7 @@ class NodeFacts:
     runtime_problem: str = ""
     """Why its conditions are not known, if so."""
     images: Sequence[Image] = ()
+    configuration: KubeletConfiguration = field(default_factory=KubeletConfiguration)
 
 
 def labels(facts: NodeFacts) -> dict[str, str]:
@@ -80,14 +65,12 @@ def new_node(facts: NodeFacts, now: datetime) -> Object:
 
 def node_status(old: Mapping[str, Any], facts: NodeFacts, now: datetime) -> Object:
     """The whole status; conditions keep their lastTransitionTime while they stay as they are."""
-    capacity = _capacity(facts.machine)
     return {
         "addresses": [
             *({"type": "InternalIP", "address": address} for address in facts.addresses),
             {"type": "Hostname", "address": facts.name},
         ],
-        "capacity": capacity,
-        "allocatable": {**capacity, "ephemeral-storage": str(facts.machine.disk_bytes * 9 // 10)},
+        **resources(old, facts),
         "conditions": conditions(old.get("conditions") or (), facts, now),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "nodeInfo": _node_info(facts),
@@ -98,15 +81,18 @@ def node_status(old: Mapping[str, Any], facts: NodeFacts, now: datetime) -> Obje
     }
 
 
-def _capacity(machine: Machine) -> dict[str, str]:
+def resources(old: Mapping[str, Any], facts: NodeFacts) -> dict[str, dict[str, str]]:
+    """capacity and allocatable. What others have added to the capacity (extended resources) stays, and is all allocatable."""
+    machine, configuration = facts.machine, facts.configuration
+    own = allocatable.capacity(machine, configuration)
+    others = {
+        name: amount
+        for name, amount in allocatable.quantities(old.get("capacity")).items()
+        if name not in own and allocatable.is_extended(name)
+    }
     return {
-        "cpu": str(machine.cpus),
-        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
-        "hugepages-1Gi": "0",
-        "hugepages-2Mi": "0",
-        "memory": f"{machine.memory_bytes // 1024}Ki",
-        "pods": str(machine.max_pods),
-        **{f"hugepages-{size}": str(amount) for size, amount in (machine.huge_page_bytes or {}).items()},
+        "capacity": allocatable.texts({**own, **others}),
+        "allocatable": allocatable.texts({**allocatable.allocatable(own, configuration), **others}),
     }
 
 

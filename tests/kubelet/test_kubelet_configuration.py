@@ -1,0 +1,145 @@
+"""The kubelet's own settings, as a file has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiphys.cluster.configure import Wanted, configure, kubelet_configuration
+from tiphys.cluster.layout import ClusterError
+from tiphys.kubelet.configuration import BadConfiguration, KubeletConfiguration, read_document
+
+HEAD = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+
+
+def parsed(**fields: Any) -> KubeletConfiguration:
+    return KubeletConfiguration.parse({**HEAD, **fields})
+
+
+def problem(**fields: Any) -> str:
+    with pytest.raises(BadConfiguration) as caught:
+        parsed(**fields)
+    return str(caught.value)
+
+
+def test_what_is_not_said_is_as_upstream_has_it() -> None:
+    found = KubeletConfiguration.parse({})
+    assert (found.max_pods, found.pod_pids_limit, found.cpu_cfs_quota) == (110, -1, True)
+    assert found.eviction_hard == {
+        "memory.available": "100Mi",
+        "nodefs.available": "10%",
+        "nodefs.inodesFree": "5%",
+        "imagefs.available": "15%",
+    }
+    assert found.image_minimum_gc_age_seconds == 120
+
+
+def test_hard_thresholds_that_are_given_stand_alone_unless_merged() -> None:
+    alone = parsed(evictionHard={"memory.available": "1Gi"})
+    assert [threshold.signal for threshold in alone.thresholds] == ["memory.available"]
+    merged = parsed(evictionHard={"memory.available": "1Gi"}, mergeDefaultEvictionSettings=True)
+    amounts = {threshold.signal: threshold.amount for threshold in merged.thresholds}
+    assert len(amounts) == 4
+    assert amounts["memory.available"].of(1 << 40) == 1 << 30
+    assert parsed(evictionHard={}).thresholds == ()
+
+
+def test_soft_thresholds_have_their_grace_and_all_their_reclaim() -> None:
+    found = parsed(
+        evictionHard={},
+        evictionSoft={"memory.available": "30%"},
+        evictionSoftGracePeriod={"memory.available": "1m30s"},
+        evictionMinimumReclaim={"memory.available": "100Mi"},
+    ).thresholds
+    assert [(threshold.grace_seconds, threshold.is_hard) for threshold in found] == [(90.0, False)]
+    assert found[0].minimum_reclaim is not None
+    assert found[0].minimum_reclaim.of(0) == 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"maxPod": 5}, 'strict decoding error: unknown field "maxPod"'),
+        ({"maxPods": "many"}, 'maxPods must be a whole number, not "many"'),
+        ({"maxPods": True}, "maxPods must be a whole number, not true"),
+        ({"cpuCFSQuota": "no"}, 'cpuCFSQuota must be true or false, not "no"'),
+        ({"imageMinimumGCAge": 5}, 'imageMinimumGCAge must be a duration such as "1m30s", not 5'),
+        ({"enforceNodeAllocatable": "pods"}, 'enforceNodeAllocatable must be a list of strings, not "pods"'),
+        ({"evictionHard": ["x"]}, 'evictionHard must be a map of strings, not ["x"]'),
+        ({"kubeReserved": {"cpu": "x"}}, 'kubeReserved must be a map of quantities, not {"cpu":"x"}'),
+        ({"maxPods": -1}, "invalid configuration: maxPods (--max-pods) -1 must not be a negative number"),
+        (
+            {"imageGCHighThresholdPercent": 101},
+            "invalid configuration: imageGCHighThresholdPercent (--image-gc-high-threshold) 101 must be between 0 and 100, "
+            "inclusive",
+        ),
+        (
+            {"imageGCLowThresholdPercent": 90},
+            "invalid configuration: imageGCLowThresholdPercent (--image-gc-low-threshold) 90 must be less than "
+            "imageGCHighThresholdPercent (--image-gc-high-threshold) 85",
+        ),
+        (
+            {"imageMaximumGCAge": "1m"},
+            "invalid configuration: imageMaximumGCAge 1m0s must be greater than imageMinimumGCAge 2m0s",
+        ),
+        ({"kubeReserved": {"gpu": "1"}}, 'cannot reserve "gpu" resource'),
+        ({"systemReserved": {"cpu": "-1"}}, 'resource quantity for "cpu" cannot be negative: -1'),
+        ({"evictionHard": {"memory": "1Gi"}}, "unsupported eviction signal memory"),
+        (
+            {"evictionHard": {"memory.available": "-1"}},
+            "eviction threshold memory.available must be positive: -1",
+        ),
+        (
+            {"evictionHard": {"nodefs.available": "101%"}},
+            "eviction percentage threshold nodefs.available must be <= 100%: 101%",
+        ),
+        (
+            {"evictionSoft": {"memory.available": "1Gi"}},
+            "grace period must be specified for the soft eviction threshold memory.available",
+        ),
+        ({"cpuManagerPolicy": "static"}, 'cpuManagerPolicy: only "none" is supported, not "static"'),
+        (
+            {"maxPod": 5, "readOnlyPort": 10255},
+            '[strict decoding error: unknown field "maxPod", readOnlyPort: only 0 is supported, not 10255]',
+        ),
+    ],
+)
+def test_what_is_refused_and_why(fields: dict[str, Any], message: str) -> None:
+    assert problem(**fields) == message
+
+
+def test_what_nothing_here_looks_at_may_say_what_is_so_anyway() -> None:
+    parsed(cgroupDriver="cgroupfs", authentication={"anonymous": {"enabled": False}}, featureGates={})
+
+
+def test_another_kind_of_file_is_refused() -> None:
+    with pytest.raises(BadConfiguration, match="it is Pod of v1, not a KubeletConfiguration of kubelet"):
+        KubeletConfiguration.parse({"apiVersion": "v1", "kind": "Pod"})
+    with pytest.raises(BadConfiguration, match="it is no object"):
+        KubeletConfiguration.parse([])
+
+
+def test_up_reads_the_file_each_time_and_keeps_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "kubelet.yaml"
+    file.write_text("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 5\n")
+    wanted = Wanted("c", runtime="simulated", api_port=0, kubelet_config=str(file))
+    _, config = configure(wanted, tmp_path)
+    assert kubelet_configuration(config)["maxPods"] == 5
+    _, again = configure(Wanted("c"), tmp_path)
+    assert again.kubelet_config == str(file)
+    file.write_text("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: -5\n")
+    with pytest.raises(ClusterError, match=r"kubelet\.yaml: invalid configuration: maxPods"):
+        configure(Wanted("c"), tmp_path)
+    file.unlink()
+    with pytest.raises(ClusterError, match="cannot read it: No such file"):
+        configure(Wanted("c"), tmp_path)
+    assert configure(Wanted("c", kubelet_config=""), tmp_path)[1].kubelet_config == ""
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "kubelet.yaml"
+    file.write_text("{")
+    with pytest.raises(BadConfiguration, match="yaml"):
+        read_document(file)
