@@ -23,6 +23,7 @@ def settings(directory: Path, port: int = 0, runtime: str = "simulated") -> Kube
         server="https://127.0.0.1:6443",
         pki=str(directory),
         certificate="kubelet-node-1",
+        serving="kubelet-node-1",
         address="127.0.0.1",
         directory=str(directory),
         cgroup="/t",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tiphys.cluster.layout import ClusterConfig, Layout
-from tiphys.cluster.pki import Leaf
+from tiphys.cluster.pki import NODES, Leaf
 from tiphys.cluster.supervisor import Process
 
 SERVICE_CIDR = "10.96.0.0/16"
@@ -33,10 +33,12 @@ def leaves(config: ClusterConfig) -> list[Leaf]:
         Leaf("apiserver", "kube-apiserver", names=(*_SERVER_NAMES, config.segment_address)),
         Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
         Leaf("admin", "kubernetes-admin", ("system:masters",)),
-        *(_kubelet_leaf(config, number) for number in kubelet_numbers(config)),
+        *(leaf for number in kubelet_numbers(config) for leaf in _kubelet_leaves(config, number)),
     ]
 
 
+HOLLOW_KUBELET = "tiphys:hollow-kubelet"
+"""The user that the kubelet of all simulated nodes is."""
 FRONT_PROXY = "front-proxy-client"
 
 
@@ -50,13 +52,32 @@ def kubelet_numbers(config: ClusterConfig) -> range:
     return range(1, 2 if config.runtime == "simulated" else config.nodes + 1)
 
 
-def _kubelet_leaf(config: ClusterConfig, number: int) -> Leaf:
+def _kubelet_leaves(config: ClusterConfig, number: int) -> list[Leaf]:
+    """The first ones that a node has; it renews them itself, through the API."""
     name, address = config.node_name(number), config.node_address(number)
-    names = (name, address, "127.0.0.1")
     if config.runtime == "simulated":
         # One kubelet is all nodes: it acts as none of them in particular.
-        return Leaf(kubelet_file(name), "tiphys:hollow-kubelet", ("system:masters",), names)
-    return Leaf(kubelet_file(name), f"system:node:{name}", ("system:nodes",), names)
+        names = (name, address, "127.0.0.1")
+        return [Leaf(kubelet_file(name), HOLLOW_KUBELET, ("system:masters",), names)]
+    user = f"system:node:{name}"
+    return [
+        Leaf(kubelet_file(name), user, (NODES,)),
+        Leaf(serving_file(config, number), user, (NODES,), (name, address), only_server=True),
+    ]
+
+
+def serving_file(config: ClusterConfig, number: int) -> str:
+    """What a kubelet's HTTPS server shows."""
+    file = kubelet_file(config.node_name(number))
+    return file if config.runtime == "simulated" else f"{file}-serving"
+
+
+def own_nodes(config: ClusterConfig) -> dict[str, str]:
+    """The nodes with containers, and the address at which each one serves."""
+    if config.runtime == "simulated":
+        return {}
+    numbers = range(1, config.nodes + 1)
+    return {config.node_name(number): config.node_address(number) for number in numbers}
 
 
 def kubelet_file(node: str) -> str:

@@ -24,16 +24,20 @@ class Shown:
 
 
 def show(layout: Layout) -> list[Shown]:
-    """Every certificate in the cluster's files, the authorities first."""
+    """Every certificate in the cluster's files: the authorities, the leaves, and those that nodes have renewed."""
     from cryptography import x509
 
     found = []
-    for path in sorted(layout.pki.rglob("*.crt"), key=lambda path: (path.name != "ca.crt", str(path))):
+    own = sorted((layout.data / "nodes").glob("*/kubelet/pki/*.pem"))
+    for path in (
+        *sorted(layout.pki.rglob("*.crt"), key=lambda path: (path.name != "ca.crt", str(path))),
+        *own,
+    ):
         try:
             first, *more = x509.load_pem_x509_certificates(path.read_bytes())
         except ValueError as error:
             raise ClusterError(f"{path} is damaged: {error}", "make them anew: tiphys certs rotate") from None
-        name = str(path.relative_to(layout.pki))
+        name = str(path.relative_to(layout.pki if path.is_relative_to(layout.pki) else layout.data))
         # Behind an authority stands the one before it; behind a leaf what only proves it.
         for each in (first, *more) if path.name == "ca.crt" else (first,):
             subject, issuer = each.subject.rfc4514_string(), each.issuer.rfc4514_string()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tiphys.apiserver import flags
 from tiphys.apiserver.aggregation.identity import FrontProxy
+from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
@@ -29,6 +30,7 @@ from tiphys.apiserver.settings import ConfigurationError, Settings
 from tiphys.cluster.blueprint import FRONT_PROXY, SEGMENT_PORT
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
+from tiphys.cluster.grants import grants
 from tiphys.cluster.process_metrics import ProcessMetrics
 from tiphys.cluster.running_certificates import RunningCertificates
 from tiphys.controllers.catalog import Options
@@ -155,6 +157,7 @@ class ControlPlane:
         apiserver.start()
         apiserver.spawn(certificates.follow())
         await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
+        await reconcile(apiserver, grants())
         components = self._components(apiserver)
         components.start()
         _publish_port(Path(settings.port_file), port)
@@ -186,6 +189,7 @@ class ControlPlane:
             cluster_cidr=settings.cluster_cidr,
             signing_certificate_file=f"{settings.pki}/ca.crt",
             signing_key_file=f"{settings.pki}/ca.key",
+            nodes=settings.nodes,
         )
         return Components(
             LocalAPI(apiserver),

@@ -24,6 +24,8 @@ class ControlPlaneSettings:
     service_cidr: str = "10.96.0.0/16"
     cluster_cidr: str = "10.91.0.0/16"
     controllers: str = "*"
+    nodes: dict[str, str] = field(default_factory=dict)
+    """The nodes that the cluster made itself, and their addresses; simulated ones are not among them."""
     apiserver_args: list[str] = field(default_factory=list)
 
     def text(self) -> str:

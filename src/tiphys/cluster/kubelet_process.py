@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 from tiphys.client.client import Client
 from tiphys.client.https import HTTPSTransport
@@ -23,6 +24,14 @@ from tiphys.client.kubeconfig import Access
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.kubelet.certificates import (
+    CLIENT_FILE,
+    CLIENT_SIGNER,
+    SERVING_FILE,
+    SERVING_SIGNER,
+    CertificateManager,
+    Template,
+)
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.limited_transport import LimitedTransport
@@ -32,7 +41,7 @@ from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
 from tiphys.net.server import Server
 from tiphys.net.tls import server_context
-from tiphys.net.tls_files import LOOK_SECONDS, WatchedFiles
+from tiphys.net.tls_files import LOOK_SECONDS, Pair, WatchedFiles
 
 log = logging.getLogger("tiphys")
 
@@ -82,17 +91,17 @@ class KubeletProcess:
         return pods
 
     def _server(self) -> Server:
-        pki, name = self._settings.pki, self._settings.certificate
-        files = (f"{pki}/{name}.crt", f"{pki}/{name}.key", f"{pki}/ca.crt")
-        context = server_context(*files)
-        self._watched.append(WatchedFiles(context, *files))
+        pair, authorities = serving_pair(self._settings), f"{self._settings.pki}/ca.crt"
+        context = server_context(*pair.current(), authorities)
+        self._watched.append(WatchedFiles(context, pair, authorities))
         return Server(KubeletServer(self._kubelets, self._clock).handle, ssl_context=context)
 
     def _watch_client_files(self, transport: HTTPSTransport) -> None:
         if transport.ssl_context is not None:
-            pki, name = self._settings.pki, self._settings.certificate
-            files = (f"{pki}/{name}.crt", f"{pki}/{name}.key", f"{pki}/ca.crt")
-            self._watched.append(WatchedFiles(transport.ssl_context, *files))
+            authorities = f"{self._settings.pki}/ca.crt"
+            self._watched.append(
+                WatchedFiles(transport.ssl_context, client_pair(self._settings), authorities)
+            )
 
     async def _follow_certificates(self) -> None:
         while True:
@@ -111,6 +120,8 @@ class KubeletProcess:
         else:
             from tiphys.cluster.node_services import NodeServices
 
+            for manager in certificate_managers(self._settings, client, self._clock):
+                work.append(group.create_task(manager.run(), name="certificate"))
             services = NodeServices(self._settings, client, self._clock)
             work.append(group.create_task(services.run(), name="node services"))
             kubelet = await services.kubelet(pods)
@@ -153,13 +164,40 @@ class KubeletProcess:
         ]
 
 
+def client_pair(settings: KubeletSettings) -> Pair:
+    """Where the kubelet's client certificate is. One for all simulated nodes is renewed by the control plane."""
+    return _pair(settings, settings.certificate, CLIENT_FILE)
+
+
+def serving_pair(settings: KubeletSettings) -> Pair:
+    return _pair(settings, settings.serving, SERVING_FILE)
+
+
+def _pair(settings: KubeletSettings, name: str, renewed: str) -> Pair:
+    own = "" if settings.runtime == "simulated" else f"{settings.directory}/kubelet/pki/{renewed}"
+    return Pair(f"{settings.pki}/{name}.crt", f"{settings.pki}/{name}.key", own)
+
+
+def certificate_managers(settings: KubeletSettings, client: Client, clock: Clock) -> list[CertificateManager]:
+    """What renews the certificates of a node with containers, as its configuration has it."""
+    configuration = KubeletConfiguration.parse(settings.configuration)
+    wanted = []
+    if configuration.rotate_certificates:
+        wanted.append((Template(CLIENT_SIGNER, settings.node), client_pair(settings)))
+    if configuration.server_tls_bootstrap:
+        names = (settings.node, settings.address)
+        wanted.append((Template(SERVING_SIGNER, settings.node, names), serving_pair(settings)))
+    random = Random()
+    return [CertificateManager(template, pair, client, clock, random=random) for template, pair in wanted]
+
+
 def access(settings: KubeletSettings) -> Access:
-    pki = Path(settings.pki)
+    certificate, key = client_pair(settings).current()
     return Access(
         server=settings.server,
-        certificate_authority=(pki / "ca.crt").read_bytes(),
-        client_certificate=(pki / f"{settings.certificate}.crt").read_bytes(),
-        client_key=(pki / f"{settings.certificate}.key").read_bytes(),
+        certificate_authority=Path(settings.pki, "ca.crt").read_bytes(),
+        client_certificate=Path(certificate).read_bytes(),
+        client_key=Path(key).read_bytes(),
     )
 
 

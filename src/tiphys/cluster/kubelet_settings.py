@@ -20,7 +20,9 @@ class KubeletSettings:
     server: str
     pki: str
     certificate: str
-    """`<pki>/<certificate>.crt` and `.key`: its client certificate, and its server certificate too."""
+    """`<pki>/<certificate>.crt` and `.key`: its first client certificate."""
+    serving: str
+    """The same of its server certificate; of simulated nodes they are one."""
     address: str
     """The node's InternalIP, where its HTTPS API listens."""
     directory: str

@@ -25,17 +25,23 @@ AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 RENEW_BEFORE_DAYS = 90
 CROSS = "ca-cross.crt"
+NODES = "system:nodes"
+_ONLY_SERVER = "server"
 _BACKDATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A certificate to be. `names` are DNS names or IP addresses; without any it is a client's only."""
+    """A certificate to be. `names` are DNS names or IP addresses; without any it is a client's only.
+
+    `only_server`: nobody can be a client with it.
+    """
 
     file: str
     user: str
     groups: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    only_server: bool = False
 
 
 class Authority:
@@ -71,12 +77,14 @@ class Authority:
             self._issue(leaf, certificate, key)
         return [leaf.file for leaf in made]
 
-    def renew(self, *, all_of_them: bool = False) -> list[str]:
-        """Makes those of the leaves that are there anew that will expire, or all; which ones."""
+    def renew(self, *, all_of_them: bool = False, spare: str = "") -> list[str]:
+        """Makes those of the leaves that are there anew that will expire, or all; which ones. `spare`: none of that group."""
         due = []
         for note in sorted(self._directory.glob("*.for")):
             leaf = _described(note)
-            if leaf is not None and (all_of_them or not self._is_good(leaf)):
+            if leaf is None or spare in leaf.groups:
+                continue
+            if all_of_them or not self._is_good(leaf):
                 due.append(leaf)
         if due:
             certificate, key = self._authority()
@@ -189,7 +197,7 @@ class Authority:
 
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key()
-        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        purposes = [] if leaf.only_server else [ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = (
             self._builder(_name(leaf.user, leaf.groups), authority.subject, public, LEAF_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -208,6 +216,9 @@ class Authority:
             authority_key, hashes.SHA256()
         )
         note = self._directory / f"{leaf.file}.for"
+        note.unlink(
+            missing_ok=True
+        )  # of two that do not belong together nobody shall think that they are good
         _write_key(self.key(leaf.file), key)
         _write_certificates(self.certificate(leaf.file), certificate, *self._crossed(authority))
         until = (self._now + timedelta(days=LEAF_DAYS)).isoformat()
@@ -241,17 +252,22 @@ class Authority:
 
 
 def _description(leaf: Leaf) -> str:
-    return "|".join((leaf.user, ",".join(leaf.groups), ",".join(leaf.names)))
+    kind = (_ONLY_SERVER,) if leaf.only_server else ()
+    return "|".join((leaf.user, ",".join(leaf.groups), ",".join(leaf.names), *kind))
 
 
 def _described(note: Path) -> Leaf | None:
     """The leaf that a note is about; None when it cannot be read."""
     try:
-        user, groups, names = note.read_text().split("\n")[0].split("|")
+        user, groups, names, *kind = note.read_text().split("\n")[0].split("|")
     except (OSError, ValueError):
         return None
     return Leaf(
-        note.stem, user, tuple(filter(None, groups.split(","))), tuple(filter(None, names.split(",")))
+        note.stem,
+        user,
+        tuple(filter(None, groups.split(","))),
+        tuple(filter(None, names.split(","))),
+        only_server=_ONLY_SERVER in kind,
     )
 
 

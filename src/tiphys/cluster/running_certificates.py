@@ -9,10 +9,10 @@ import logging
 import ssl
 from pathlib import Path
 
-from tiphys.cluster.pki import Authority
+from tiphys.cluster.pki import NODES, Authority
 from tiphys.machinery.clock import Clock
 from tiphys.net.tls import client_context, server_context
-from tiphys.net.tls_files import LOOK_SECONDS, WatchedFiles
+from tiphys.net.tls_files import LOOK_SECONDS, Pair, WatchedFiles
 
 log = logging.getLogger("tiphys")
 
@@ -26,16 +26,16 @@ class RunningCertificates:
 
     def for_clients(self, proxies_ca: str) -> ssl.SSLContext:
         """Of the server. `proxies_ca`: another authority whose certificates are taken; empty: none."""
-        files = self._files("apiserver")
-        others = (proxies_ca,) if proxies_ca else ()
-        context = server_context(*files, *others)
-        self.watched.append(WatchedFiles(context, *files, *others))
+        certificate, key, *authorities = self._files("apiserver")
+        authorities += [proxies_ca] if proxies_ca else []
+        context = server_context(certificate, key, *authorities)
+        self.watched.append(WatchedFiles(context, Pair(certificate, key), *authorities))
         return context
 
     def for_kubelets(self) -> ssl.SSLContext:
-        certificate, key, authorities = files = self._files("apiserver-kubelet-client")
+        certificate, key, authorities = self._files("apiserver-kubelet-client")
         context = client_context(ca_file=authorities, cert_file=certificate, key_file=key)
-        self.watched.append(WatchedFiles(context, *files))
+        self.watched.append(WatchedFiles(context, Pair(certificate, key), authorities))
         return context
 
     def _files(self, name: str) -> tuple[str, str, str]:
@@ -54,13 +54,13 @@ class RunningCertificates:
                 files.look()
 
     def renew(self) -> list[str]:
-        """Makes anew what will expire; which."""
+        """Makes anew what will expire; which. Nodes renew their own through the API."""
         made = []
         for directory in (self._pki, self._pki / "front-proxy"):
             if not (directory / "ca.key").exists():
                 continue
             try:
-                made += Authority(directory, self._clock.now()).renew()
+                made += Authority(directory, self._clock.now()).renew(spare=NODES)
             except (OSError, ValueError) as error:
                 log.error("the certificates in %s cannot be renewed: %s", directory, error)
         if made:

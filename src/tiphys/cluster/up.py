@@ -174,6 +174,7 @@ def _control_plane(layout: Layout, config: ClusterConfig, machines: _Machines) -
         segment_address=config.segment_address if machines.segment_namespace else "",
         service_cidr=blueprint.SERVICE_CIDR,
         cluster_cidr=blueprint.cluster_cidr(config),
+        nodes=blueprint.own_nodes(config),
         apiserver_args=config.apiserver_args,
     )
 
@@ -189,6 +190,7 @@ def _kubelet(layout: Layout, config: ClusterConfig, number: int) -> KubeletSetti
         server=f"https://127.0.0.1:{config.api_port}" if simulated else segment_server,
         pki=str(layout.pki),
         certificate=blueprint.kubelet_file(node),
+        serving=blueprint.serving_file(config, number),
         address=config.node_address(number),
         directory=str(layout.node(node)),
         cgroup=blueprint.node_cgroup(layout, config, node),

@@ -6,8 +6,8 @@ A controller is imported when it is started: a control plane with three of them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType
@@ -32,6 +32,8 @@ class Options:
     signing_key_file: str = ""
     signing_seconds: float = 365 * 24 * 3600.0
     """The longest life of what is signed."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """The nodes that this cluster made itself, and their addresses: they get server certificates without being asked about."""
     started: datetime | None = None
     """When the control plane came up: what happened before that nobody was there to see."""
 
@@ -84,6 +86,8 @@ CATALOG = (
         "certificatesigningrequest-approving-controller", "certificates.approving", "certificate-controller"
     ),
     Entry("certificatesigningrequest-cleaner-controller", "certificates.cleaning", "certificate-controller"),
+    # Not upstream's: decision 0030.
+    Entry("kubelet-serving-approving-controller", "certificates.serving_approval", "certificate-controller"),
 )
 
 BY_NAME = {entry.name: entry for entry in CATALOG}

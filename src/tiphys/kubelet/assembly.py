@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import WARNING, EventRecorder
-from tiphys.kubelet.admission import Abilities, Rejection, rejection
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
@@ -43,37 +43,6 @@ class NodeParts:
     sandbox_image: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Itself:
-    """What the node knows of itself: for the API, and for pods that want to run on it."""
-
-    parts: NodeParts
-    machine: Machine
-    settings: KubeletConfiguration
-    health: RuntimeHealth
-
-    async def look(self) -> NodeFacts:
-        report = await self.health.look()
-        return NodeFacts(
-            self.parts.name,
-            self.parts.addresses,
-            self.parts.port,
-            self.machine,
-            report.version,
-            runtime_conditions=report.conditions,
-            runtime_problem=report.problem,
-            images=report.images,
-            runtime_handlers=report.handlers,
-            supplemental_groups_policy=report.supplemental_groups_policy,
-            configuration=self.settings,
-        )
-
-    async def admit(self, pod: Object) -> Rejection | None:
-        report = await self.health.known()
-        abilities = Abilities(self.machine.has_apparmor, bool(report.supplemental_groups_policy))
-        return rejection(pod, abilities)
-
-
 def assemble(
     parts: NodeParts,
     client: Client,
@@ -99,7 +68,6 @@ def assemble(
     def unhealthy(pod: Object, container: str, message: str) -> None:
         kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
 
-    itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock))
     provisions = NodeProvisions(
         NodeDetails(
             parts.name,
@@ -128,7 +96,27 @@ def assemble(
         prober=ProbeManager(handlers, clock, wake, unhealthy),
         hooks=Hooks(handlers, clock),
         clock=clock,
-        admit=itself.admit,
     )
-    kubelets.append(Kubelet(host, pods, NodeAgent(client, itself.look, clock, recorder=recorder)))
+    look = _look(parts, machine, settings, RuntimeHealth(runtime, clock))
+    kubelets.append(Kubelet(host, pods, NodeAgent(client, look, clock, recorder=recorder)))
     return kubelets[0]
+
+
+def _look(
+    parts: NodeParts, machine: Machine, settings: KubeletConfiguration, health: RuntimeHealth
+) -> Callable[[], Awaitable[NodeFacts]]:
+    async def look() -> NodeFacts:
+        report = await health.look()
+        return NodeFacts(
+            parts.name,
+            parts.addresses,
+            parts.port,
+            machine,
+            report.version,
+            runtime_conditions=report.conditions,
+            runtime_problem=report.problem,
+            images=report.images,
+            configuration=settings,
+        )
+
+    return look

@@ -82,6 +82,9 @@ def _map(name: str, read: Callable[[Any], Any], default: Mapping[str, str] | Non
 class KubeletConfiguration:
     """What a kubelet goes by. `KubeletConfiguration()` has the defaults."""
 
+    # Its certificates: on as kubeadm has it, and the servers' ones too (decision 0030)
+    rotate_certificates: bool = _setting("rotateCertificates", True, _boolean)
+    server_tls_bootstrap: bool = _setting("serverTLSBootstrap", True, _boolean)
     # What the node offers
     max_pods: int = _setting("maxPods", 110, _integer)
     pods_per_core: int = _setting("podsPerCore", 0, _integer)
@@ -301,11 +304,9 @@ _FIXED: Mapping[str, Any] = {
     "registryBurst": 10,
     "registryPullQPS": 5,
     "resolvConf": "/etc/resolv.conf",
-    "rotateCertificates": False,
     "runtimeRequestTimeout": "2m0s",
     "seccompDefault": False,
     "serializeImagePulls": True,
-    "serverTLSBootstrap": False,
     "shutdownGracePeriod": "0s",
     "shutdownGracePeriodCriticalPods": "0s",
     "staticPodPath": "",

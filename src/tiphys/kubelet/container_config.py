@@ -13,7 +13,6 @@ from tiphys.kubelet.files import log_path
 from tiphys.kubelet.resources import container_resources, pod_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
-    Image,
     Mount,
     MountPropagation,
     PortMapping,
@@ -38,8 +37,6 @@ class Gathered:
     environment: Mapping[str, str]
     mounts: Sequence[Mount]
     node_memory_bytes: int
-    seccomp_directory: str
-    image_facts: Image | None = None
     target_container_id: str = ""
 
 
@@ -105,7 +102,7 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=container_resources(pod, container, gathered.node_memory_bytes),
-        security=container_security(pod, container, gathered.image_facts, gathered.seccomp_directory),
+        security=container_security(pod, container),
         target_container_id=gathered.target_container_id,
     )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.kubelet.admission import Abilities, Rejection, rejection
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host, Prober
@@ -73,21 +72,15 @@ def hollow_kubelet(
     settings = configuration or KubeletConfiguration()
 
     async def look() -> NodeFacts:
-        status = await runtime.status()
         return NodeFacts(
             node.name,
             node.addresses,
             node.port,
             machine,
             await runtime.version(),
-            runtime_conditions=status.conditions,
-            runtime_handlers=status.handlers,
-            supplemental_groups_policy=status.supplemental_groups_policy,
+            await runtime.status(),
             configuration=settings,
         )
-
-    async def admit(pod: Object) -> Rejection | None:
-        return rejection(pod, Abilities(has_apparmor=True, supplemental_groups_policy=True))
 
     host = Host(
         node=node.name,
@@ -100,7 +93,6 @@ def hollow_kubelet(
         prober=prober or NoProber(),
         hooks=Hooks(Handlers(runtime), clock),
         clock=clock,
-        admit=admit,
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
     return Kubelet(host, pods, agent, relist_seconds=0)

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.runtimes.interface import (
@@ -92,7 +91,6 @@ class Host:
     prober: Prober
     hooks: Hooks
     clock: Clock
-    admit: Admit
 
     def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:
         """An event about the pod, or about one of its containers."""

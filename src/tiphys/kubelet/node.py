@@ -10,7 +10,7 @@ from typing import Any
 from tiphys.kubelet import allocatable
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.machine import Machine
-from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, RuntimeHandler, Version
+from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, Version
 from tiphys.machinery import meta
 
 KUBELET_VERSION = "v1.36.2"
@@ -31,9 +31,6 @@ class NodeFacts:
     machine: Machine
     runtime: Version
     runtime_conditions: Sequence[RuntimeCondition] = ()
-    runtime_handlers: Sequence[RuntimeHandler] = ()
-    supplemental_groups_policy: bool | None = None
-    """None: the runtime knows of no such thing."""
     runtime_problem: str = ""
     """Why its conditions are not known, if so."""
     images: Sequence[Image] = ()
@@ -78,7 +75,9 @@ def node_status(old: Mapping[str, Any], facts: NodeFacts, now: datetime) -> Obje
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "nodeInfo": _node_info(facts),
         "images": _images(facts.images),
-        **_runtime_features(facts),
+        "runtimeHandlers": [
+            {"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}
+        ],
     }
 
 
@@ -95,22 +94,6 @@ def resources(old: Mapping[str, Any], facts: NodeFacts) -> dict[str, dict[str, s
         "capacity": allocatable.texts({**own, **others}),
         "allocatable": allocatable.texts({**allocatable.allocatable(own, configuration), **others}),
     }
-
-
-def _runtime_features(facts: NodeFacts) -> Object:
-    """What the runtime tells of itself; one that tells nothing leaves nothing."""
-    found: Object = {}
-    if facts.runtime_handlers:
-        found["runtimeHandlers"] = [_handler(handler) for handler in facts.runtime_handlers]
-    if facts.supplemental_groups_policy is not None:
-        found["features"] = {"supplementalGroupsPolicy": facts.supplemental_groups_policy}
-    return found
-
-
-def _handler(handler: RuntimeHandler) -> Object:
-    # User namespaces take a kubelet that gives each pod its ids: ours does not.
-    features = {"recursiveReadOnlyMounts": handler.recursive_read_only_mounts, "userNamespaces": False}
-    return {"name": handler.name, "features": features}
 
 
 def _architecture(facts: NodeFacts) -> str:
@@ -215,7 +198,7 @@ def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _without_heartbeats(status: Mapping[str, Any]) -> Object:
     kept = {
-        "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "runtimeHandlers", "features"
+        "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "runtimeHandlers"
     }  # fmt: skip
     found = {name: value for name, value in status.items() if name in kept and value}
     found["conditions"] = [

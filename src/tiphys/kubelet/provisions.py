@@ -32,7 +32,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
     SandboxStatus,
 )
-from tiphys.kubelet.security import root_problem, user_namespace_problem
+from tiphys.kubelet.security import root_problem
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import BadSubPath, resolve
 from tiphys.kubelet.termination import termination_message
@@ -90,9 +90,6 @@ class NodeProvisions:
     # Sandboxes
 
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
-        problem = user_namespace_problem(pod)
-        if problem:
-            raise Unprovided("FailedCreatePodSandBox", problem)
         logs = self._files.pod_logs(pod)
         cgroup = cgroup_path(self._details.cgroup, pod, meta.uid(pod))
         try:
@@ -140,8 +137,7 @@ class NodeProvisions:
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
     ) -> ContainerConfig:
-        facts = await self._runtime.image_status(image)
-        problem = root_problem(pod, container, facts)
+        problem = root_problem(pod, container, await self._runtime.image_status(image))
         if problem:
             raise Unprovided(CONFIG_ERROR, problem)
         environment = await self._environment(pod, container, sandbox)
@@ -155,8 +151,6 @@ class NodeProvisions:
             environment,
             mounts,
             self._details.memory_bytes,
-            str(self._files.seccomp),
-            facts,
             target_container_id=await self._target(container, sandbox),
         )
         return container_config(pod, container, gathered)

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tiphys.kubelet.runtimes.interface import (
-    Image,
-    Runtime,
-    RuntimeCondition,
-    RuntimeFailure,
-    RuntimeHandler,
-    Version,
-)
+from tiphys.kubelet.runtimes.interface import Image, Runtime, RuntimeCondition, RuntimeFailure, Version
 from tiphys.machinery.clock import Clock
 
 PATIENCE_SECONDS = 30.0
@@ -28,8 +21,6 @@ class RuntimeReport:
     version: Version
     conditions: Sequence[RuntimeCondition] = ()
     images: Sequence[Image] = ()
-    handlers: Sequence[RuntimeHandler] = ()
-    supplemental_groups_policy: bool | None = None
     problem: str = ""
 
 
@@ -42,19 +33,10 @@ class RuntimeHealth:
         self._last = RuntimeReport(Version(name, "", "v1"), problem=NEVER_ANSWERED)
         self._answered_at: float | None = None
 
-    async def known(self) -> RuntimeReport:
-        """What it said when it last answered; asks only one that never did."""
-        return self._last if self._answered_at is not None else await self.look()
-
     async def look(self) -> RuntimeReport:
         try:
-            version, status = await self._runtime.version(), await self._runtime.status()
             self._last = RuntimeReport(
-                version,
-                status.conditions,
-                await self._runtime.list_images(),
-                status.handlers,
-                status.supplemental_groups_policy,
+                await self._runtime.version(), await self._runtime.status(), await self._runtime.list_images()
             )
         except RuntimeFailure:
             if self._answered_at is None or self._clock.monotonic() - self._answered_at <= PATIENCE_SECONDS:

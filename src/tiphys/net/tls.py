@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -87,7 +88,8 @@ class Subject(NamedTuple):
     organizations: tuple[str, ...]
 
 
-_SEQUENCE, _SET, _VERSION = 0x30, 0x31, 0xA0
+_SEQUENCE, _SET, _VERSION, _UTC_TIME = 0x30, 0x31, 0xA0, 0x17
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _COMMON_NAME, _ORGANIZATION = b"\x55\x04\x03", b"\x55\x04\x0a"
 _ENCODINGS = {
     0x0C: "utf-8",
@@ -119,13 +121,36 @@ def subject_of(certificate: bytes) -> Subject:
     return Subject(common_name, tuple(organizations))
 
 
+def validity_of(pem: str) -> tuple[datetime, datetime]:
+    """From when until when the first certificate in the text is valid. ValueError if there is none; read by hand as above."""
+    start = pem.find(_BEGIN)
+    end = pem.find(_END, start)
+    if start < 0 or end < 0:
+        raise ValueError("not a certificate in PEM")
+    der = ssl.PEM_cert_to_DER_cert(pem[start : end + len(_END)])
+    first, last = (_time(tag, value) for tag, value in _children(_fields(der)[3]))
+    return first, last
+
+
+def _time(tag: int, value: bytes) -> datetime:
+    text = value.decode("ascii").removesuffix("Z")
+    if tag == _UTC_TIME:  # RFC 5280 §4.1.2.5.1: two digits of the year, from 1950 on
+        text = ("19" if text[:2] >= "50" else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
 def _subject_field(certificate: bytes) -> bytes:
+    return _fields(certificate)[4]
+
+
+def _fields(certificate: bytes) -> list[bytes]:
+    """What is signed, without the version: serial number, algorithm, issuer, validity, subject…"""
     (_, body), *_ = _children(certificate)
     (_, to_be_signed), *_ = _children(body)
     fields = [value for tag, value in _children(to_be_signed) if tag != _VERSION]
     if len(fields) < 6:
         raise ValueError("not an X.509 certificate")
-    return fields[4]
+    return fields
 
 
 def _children(data: bytes) -> list[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+from dataclasses import dataclass
 
 log = logging.getLogger("tiphys")
 
@@ -16,12 +17,31 @@ LOOK_SECONDS = 5.0
 Stamp = tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key. `renewed`: one file with both, by which their owner replaces them; the younger ones count."""
+
+    cert_file: str
+    key_file: str
+    renewed: str = ""
+
+    def current(self) -> tuple[str, str]:
+        """(certificate, key): where they stand now."""
+        given, renewed = _stamp(self.cert_file), _stamp(self.renewed) if self.renewed else None
+        if renewed is not None and (given is None or renewed > given):
+            return self.renewed, self.renewed
+        return self.cert_file, self.key_file
+
+    def files(self) -> tuple[str, ...]:
+        return (self.cert_file, self.key_file, *((self.renewed,) if self.renewed else ()))
+
+
 class WatchedFiles:
     """The certificate, the key and the authorities of one context."""
 
-    def __init__(self, context: ssl.SSLContext, cert_file: str, key_file: str, *ca_files: str) -> None:
+    def __init__(self, context: ssl.SSLContext, pair: Pair, *ca_files: str) -> None:
         self._context = context
-        self._cert_file, self._key_file, self._ca_files = cert_file, key_file, ca_files
+        self._pair, self._ca_files = pair, ca_files
         self._seen = self._stamps()
 
     def look(self) -> bool:
@@ -32,16 +52,17 @@ class WatchedFiles:
         try:
             for ca_file in self._ca_files:
                 self._context.load_verify_locations(ca_file)
-            self._context.load_cert_chain(self._cert_file, self._key_file)
+            certificate, key = self._pair.current()
+            self._context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
-            log.warning("the new certificate in %s is not used yet: %s", self._cert_file, error)
+            log.warning("the new certificate in %s is not used yet: %s", self._pair.cert_file, error)
             return False
         self._seen = now
-        log.info("the certificate in %s has been loaded", self._cert_file)
+        log.info("the certificate in %s has been loaded", certificate)
         return True
 
     def _stamps(self) -> list[Stamp | None]:
-        return [_stamp(path) for path in (self._cert_file, self._key_file, *self._ca_files)]
+        return [_stamp(path) for path in (*self._pair.files(), *self._ca_files)]
 
 
 def _stamp(path: str) -> Stamp | None:

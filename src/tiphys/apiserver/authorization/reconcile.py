@@ -7,7 +7,7 @@ What an administrator added stays; what was taken away comes back, unless the ob
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tiphys.apiserver.authorization.default_roles import AUTOUPDATE, defaults
@@ -20,9 +20,9 @@ from tiphys.machinery.errors import StatusError, is_already_exists
 Object = dict[str, Any]
 
 
-async def reconcile(server: APIServer) -> None:
-    """Raises StatusError when the store refuses."""
-    for plural, objects in defaults().objects.items():
+async def reconcile(server: APIServer, wanted: Mapping[str, Sequence[Object]] | None = None) -> None:
+    """The default roles, or other `wanted` ones by plural. Raises StatusError when the store refuses."""
+    for plural, objects in (defaults().objects if wanted is None else wanted).items():
         await asyncio.gather(*(_ensure(server, plural, obj) for obj in objects))
 
 
@@ -61,10 +61,11 @@ def mend(found: Object, wanted: Object) -> Object | None:
         return None
     mended = {**found, "metadata": {**found["metadata"]}}
     for field in ("labels", "annotations"):
-        mended["metadata"][field] = {
-            **wanted["metadata"][field],
-            **(found["metadata"].get(field) or {}),
-        }
+        if field in wanted["metadata"]:
+            mended["metadata"][field] = {
+                **wanted["metadata"][field],
+                **(found["metadata"].get(field) or {}),
+            }
     if "roleRef" in wanted:
         mended["subjects"] = _with_missing(found.get("subjects") or [], wanted["subjects"])
     elif "aggregationRule" in wanted:

@@ -13,9 +13,15 @@ from tiphys.client.client import Client
 from tiphys.client.resources import CERTIFICATESIGNINGREQUESTS, SUBJECTACCESSREVIEWS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import NOTHING, Plan, Update
-from tiphys.controllers.certificates.requests import KUBELET_CLIENT, common_name, condition, parse, refusal
+from tiphys.controllers.certificates.requests import (
+    KUBELET_CLIENT,
+    approved,
+    common_name,
+    is_decided,
+    parse,
+    refusal,
+)
 from tiphys.controllers.runner import Controller
-from tiphys.machinery import meta
 
 _MESSAGES = {
     "selfnodeclient": "Auto approving self kubelet client certificate after SubjectAccessReview.",
@@ -32,10 +38,8 @@ class Observed:
 
 
 def observe(csr: Object, view: View) -> Observed:
-    status, spec = csr.get("status") or {}, csr.get("spec") or {}
-    if status.get("certificate") or spec.get("signerName") != KUBELET_CLIENT:
-        return Observed()
-    if condition(csr, "Approved") is not None or condition(csr, "Denied") is not None:
+    spec = csr.get("spec") or {}
+    if spec.get("signerName") != KUBELET_CLIENT or is_decided(csr):
         return Observed()
     request = parse(csr)
     if request is None or refusal(request, spec.get("usages") or (), KUBELET_CLIENT):
@@ -73,17 +77,7 @@ async def gather(csr: Object, observed: Observed, client: Client) -> Observed:
 def plan(csr: Object, observed: Observed, now: datetime) -> Plan:
     if not observed.granted:
         return NOTHING
-    moment = meta.format_time(now)
-    approved = {
-        "type": "Approved",
-        "status": "True",
-        "reason": "AutoApproved",
-        "message": _MESSAGES[observed.granted],
-        "lastUpdateTime": moment,
-        "lastTransitionTime": moment,
-    }
-    status = csr.get("status") or {}
-    changed = {**csr, "status": {**status, "conditions": [*(status.get("conditions") or ()), approved]}}
+    changed = approved(csr, _MESSAGES[observed.granted], now)
     return Plan(
         (Update(CERTIFICATESIGNINGREQUESTS, changed, "approval"),),
         reason=f"who asks may {observed.granted}",

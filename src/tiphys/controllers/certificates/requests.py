@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tiphys.client.transport import Object
+from tiphys.machinery import meta
 
 API_CLIENT = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -35,6 +37,28 @@ def condition(csr: Object, kind: str) -> Object | None:
             found: Object = each
             return found
     return None
+
+
+def is_decided(csr: Object) -> bool:
+    """Approved, denied or signed."""
+    if (csr.get("status") or {}).get("certificate"):
+        return True
+    return condition(csr, "Approved") is not None or condition(csr, "Denied") is not None
+
+
+def approved(csr: Object, message: str, now: datetime) -> Object:
+    """The same request, approved by a program."""
+    moment = meta.format_time(now)
+    verdict = {
+        "type": "Approved",
+        "status": "True",
+        "reason": "AutoApproved",
+        "message": message,
+        "lastUpdateTime": moment,
+        "lastTransitionTime": moment,
+    }
+    status = csr.get("status") or {}
+    return {**csr, "status": {**status, "conditions": [*(status.get("conditions") or ()), verdict]}}
 
 
 def common_name(request: x509.CertificateSigningRequest) -> str:
