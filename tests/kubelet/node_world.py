@@ -15,6 +15,7 @@ from tiphys.client.resources import EVENTS, NODES, PODS
 from tiphys.client.transport import JSON, STRATEGIC_MERGE_PATCH
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
+from tiphys.kubelet.runtimes.behaviour import Behaviours
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.machinery import meta
 from tiphys.machinery.patches.strategic import apply_strategic_patch
@@ -59,7 +60,8 @@ class NodeWorld:
         self.clock = FakeClock()
         self.api = StrategicAPI(clock=self.clock)
         self.client = Client(self.api)
-        self.runtime = SimulatedRuntime(self.clock)
+        self.behaviours = Behaviours()
+        self.runtime = SimulatedRuntime(self.clock, behaviours=self.behaviours)
         self.kubelet: Kubelet = None  # type: ignore[assignment]
         self._tasks: list[asyncio.Task[None]] = []
 

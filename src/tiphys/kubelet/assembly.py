@@ -26,6 +26,8 @@ from tiphys.kubelet.references import References
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.stats.disk_usage import DiskMeter
+from tiphys.kubelet.stats.meter import NodeMeter
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
@@ -95,6 +97,7 @@ def assemble(
         provisions=provisions,
         prober=ProbeManager(handlers, clock, wake, unhealthy),
         hooks=Hooks(handlers, clock),
+        meter=NodeMeter(parts.cgroup, DiskMeter(parts.files, runtime, clock), clock),
         clock=clock,
     )
     look = _look(parts, machine, settings, RuntimeHealth(runtime, clock))

@@ -23,6 +23,7 @@ from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import Health
 from tiphys.kubelet.simulated_provisions import SimulatedProvisions
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.stats.simulated_meter import SimulatedMeter
 from tiphys.machinery.clock import Clock
 
 START_DELAY_SECONDS = 0.05
@@ -92,6 +93,7 @@ def hollow_kubelet(
         provisions=SimulatedProvisions(logs),
         prober=prober or NoProber(),
         hooks=Hooks(Handlers(runtime), clock),
+        meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)

@@ -20,6 +20,7 @@ from tiphys.kubelet.runtimes.interface import (
 )
 from tiphys.kubelet.seen import Health
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.stats.meter import Meter
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 
@@ -90,6 +91,7 @@ class Host:
     provisions: Provisions
     prober: Prober
     hooks: Hooks
+    meter: Meter
     clock: Clock
 
     def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:

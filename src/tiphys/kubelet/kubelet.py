@@ -19,6 +19,7 @@ from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.runtimes.interface import Container, RuntimeFailure, Sandbox
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.worker import PodWorker
 from tiphys.machinery import meta
 
@@ -57,6 +58,11 @@ class Kubelet:
 
     def worker(self, uid: str) -> PodWorker | None:
         return self._workers.get(uid)
+
+    def measured(self) -> list[MeasuredPod]:
+        """The pods that there is something to measure of."""
+        found = (worker.measured() for worker in self._workers.values())
+        return [pod for pod in found if pod is not None]
 
     async def run(self) -> None:
         """The cache of pods must be synced, and be told about by `changed`."""

@@ -39,6 +39,7 @@ from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import Problem, Seen, Waiting
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.status import Reason, Status, pod_status
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Timer
@@ -202,6 +203,18 @@ class PodWorker:
         self._tell_of_crash_loops(pod, decided)
         self._status = pod_status(pod, seen, Reason(decided.waiting, decided.ending), self._host.ips, now)
         self._reporter.report(self._status)
+
+    def measured(self) -> MeasuredPod | None:
+        """What there is to measure, as last seen; asks nobody."""
+        sandbox = next((box for box in self.view.sandboxes if box.state == "Ready"), None)
+        if sandbox is None:
+            return None
+        running = tuple(
+            life.status
+            for life in self.view.containers
+            if life.status.state == "Running" and life.sandbox_id == sandbox.id
+        )
+        return MeasuredPod(self.pod, sandbox, running)
 
     def reported(self, container: str) -> Object | None:
         """The newest status of one container, whether the API has it already or not."""

@@ -72,6 +72,8 @@ class Pods(Control):
         reason: str | None = None,
         ready: bool | None = None,
         ready_after_seconds: float | None = None,
+        cpu: str | None = None,
+        memory: str | None = None,
         logs: Sequence[str] | None = None,
         answers: Mapping[str, tuple[str, int]] | None = None,
         pull_seconds: float | None = None,
@@ -82,6 +84,7 @@ class Pods(Control):
         behave("web-*", exit_code=1, lives=2)        crashes at once, twice, then runs
         behave("job-*", run_seconds=30)              succeeds after 30 s
         behave("db-*", ready_after_seconds=10)       needs its time
+        behave("web-*", cpu="800m", memory="1Gi")    uses so much (else half of what it requests)
         behave(image="nginx:broken", pull_error="manifest unknown")
         behave("db-0", answers={"pg_isready*": ("accepting connections\\n", 0)})
         """
@@ -97,6 +100,8 @@ class Pods(Control):
             "reason": reason,
             "ready": ready,
             "ready_after_seconds": ready_after_seconds,
+            "cpu": cpu,
+            "memory": memory,
             "logs": None if logs is None else list(logs),
             "answers": None if answers is None else {line: list(answer) for line, answer in answers.items()},
             "pull_seconds": pull_seconds,

@@ -276,6 +276,13 @@ class RuntimeConformance:
         assert usage.mountpoint
         assert usage.used_bytes >= 0
 
+    async def test_writable_layers_are_those_of_containers_that_there_are(self, subject: Subject) -> None:
+        async with subject.running() as container_id:
+            layer = (await subject.runtime.writable_layers())[container_id]
+            assert layer.mountpoint
+            assert layer.used_bytes >= 0
+        assert container_id not in await subject.runtime.writable_layers()
+
     # Events
 
     async def test_events_tell_of_start_exit_and_removal(self, subject: Subject) -> None:

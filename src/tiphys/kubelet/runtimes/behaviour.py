@@ -37,6 +37,9 @@ class Behaviour:
     ready: bool | None = None
     ready_after_seconds: float | None = None
     """Unready for so long after each start."""
+    cpu: str | None = None
+    memory: str | None = None
+    """What it uses, as quantities: "250m", "64Mi"."""
     logs: tuple[str, ...] | None = None
     """What every life writes when it starts, one entry a line."""
     answers: Mapping[str, tuple[str, int]] | None = None

@@ -423,6 +423,9 @@ class Runtime(Protocol):
 
     async def image_fs_info(self) -> list[FilesystemUsage]: ...
 
+    async def writable_layers(self) -> dict[str, FilesystemUsage]:
+        """What containers have written to their root filesystems, by container id. Slow: seldom to be asked for."""
+
     def events(self) -> AsyncIterator[ContainerEvent]:
         """For ever, from now on, through restarts of the runtime; close the iterator to end it."""
 

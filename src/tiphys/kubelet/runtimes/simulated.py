@@ -44,6 +44,7 @@ from tiphys.kubelet.runtimes.interface import (
 from tiphys.machinery.clock import Clock, Timer
 
 IMAGE_BYTES = 1 << 20
+LAYER_BYTES = 1 << 12
 KILLED, STOPPED = 137, 0
 _EXIT = re.compile(r"exit (\d+)")
 _SLEEP = re.compile(r"sleep (\d+(?:\.\d+)?)(?:; *exit (\d+))?")
@@ -274,6 +275,10 @@ class SimulatedRuntime:
     async def image_fs_info(self) -> list[FilesystemUsage]:
         used = len({image.id for image in self._images.values()}) * IMAGE_BYTES
         return [FilesystemUsage("/", used, 0, self._clock.now())]
+
+    async def writable_layers(self) -> dict[str, FilesystemUsage]:
+        now = self._clock.now()
+        return {id: FilesystemUsage("/", LAYER_BYTES, 1, now) for id in self._containers}
 
     # What tests do to it
 

@@ -260,6 +260,14 @@ class ContainerdRuntime:
         answer = await self._images.call("ImageFsInfo")
         return [answers.filesystem(item) for item in answer.image_filesystems]
 
+    async def writable_layers(self) -> dict[str, FilesystemUsage]:
+        answer = await self._runtime.call("ListContainerStats")
+        return {
+            item.attributes.id: answers.filesystem(item.writable_layer)
+            for item in answer.stats
+            if item.HasField("writable_layer")
+        }
+
     # Events
 
     def events(self) -> AsyncIterator[ContainerEvent]:
