@@ -11,6 +11,7 @@ from tiphys.kubelet import labels
 from tiphys.kubelet.container_config import Gathered, container_config, mount, mounts_path, sandbox_config
 from tiphys.kubelet.dns import ClusterDNS, dns_config, hostname, hosts_file, uts_name
 from tiphys.kubelet.files import Files, uid_of_logs
+from tiphys.kubelet.resources import Enforcement
 from tiphys.kubelet.runtimes.interface import DNSConfig, Image, Mount, PortMapping
 from tiphys.kubelet.security import MASKED_PATHS, container_security, root_problem
 from tiphys.kubelet.subpath import BadSubPath, resolve
@@ -162,7 +163,7 @@ def test_a_container() -> None:
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
     }
-    gathered = Gathered("sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], 1 << 30)
+    gathered = Gathered("sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], Enforcement(1 << 30))
     config = container_config(pod(), container, gathered)
     assert config.command == ("sh", "-c", "echo x")
     assert config.args == ("x", "$(NONE)")

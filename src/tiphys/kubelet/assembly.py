@@ -18,11 +18,13 @@ from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
 from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.references import References
+from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
@@ -31,6 +33,7 @@ from tiphys.kubelet.stats.meter import NodeMeter
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.quantity import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +73,22 @@ def assemble(
     def unhealthy(pod: Object, container: str, message: str) -> None:
         kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
 
+    groups = cgroups or Cgroups()
+    enforced = _enforcement(machine, settings, groups)
+    pod_groups = PodCgroups(groups, parts.cgroup, enforced, lambda: kubelets[0].pods)
     provisions = NodeProvisions(
         NodeDetails(
             parts.name,
             parts.addresses,
-            parts.cgroup,
             allocatable=allocatable(capacity(machine, settings), settings),
-            memory_bytes=machine.memory_bytes,
+            enforced=enforced,
         ),
         parts.files,
         References(client, clock, lambda uids: kubelets[0].retry(uids)),
         runtime=runtime,
         tokens=Tokens(client, clock),
         services=services,
-        cgroups=cgroups or Cgroups(),
+        cgroups=pod_groups,
         mounter=mounter or SystemMounter(),
         clock=clock,
     )
@@ -101,8 +106,23 @@ def assemble(
         clock=clock,
     )
     look = _look(parts, machine, settings, RuntimeHealth(runtime, clock))
-    kubelets.append(Kubelet(host, pods, NodeAgent(client, look, clock, recorder=recorder)))
+
+    async def enforce_allocatable() -> None:
+        pod_groups.enforce_allocatable(capacity(machine, settings), settings, host.record_node)
+
+    agent = NodeAgent(client, look, clock, recorder=recorder)
+    kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable,)))
     return kubelets[0]
+
+
+def _enforcement(machine: Machine, settings: KubeletConfiguration, cgroups: Cgroups) -> Enforcement:
+    return Enforcement(
+        machine.memory_bytes,
+        cpu_cfs_quota=settings.cpu_cfs_quota,
+        pids_limit=max(settings.pod_pids_limit, 0),
+        is_unified=cgroups.is_unified,
+        huge_page_sizes=tuple(huge_page_size(parse(size).value) for size in machine.huge_page_bytes),
+    )
 
 
 def _look(

@@ -1,7 +1,7 @@
-"""The pods' own cgroups: made before the sandbox, removed after it. cgroup v1, v2, and both at once.
+"""Control groups as files: made with their limits, removed with what is left below. cgroup v1, v2, and both at once.
 
-Containers' groups lie below and are the runtime's. An empty directory that is left over costs kernel memory for ever, so removal
-goes through every hierarchy.
+Which groups there are and who is in them is `pod_cgroups.py`. Containers' groups lie below the pods' and are the runtime's. An empty
+directory that is left over costs kernel memory for ever, so removal goes through every hierarchy.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tiphys.kubelet.runtimes.interface import Resources
 
-V1_CONTROLLERS = ("cpu", "memory", "pids")
-BEST_EFFORT_SHARES = 2
+V1_CONTROLLERS = ("cpu", "memory", "pids", "hugetlb")
 UNIFIED = "unified"
 
 
@@ -23,31 +22,30 @@ class Cgroups:
 
     def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
         self._top = top
-        self._is_unified = (top / "cgroup.controllers").exists()
+        self.is_unified = (top / "cgroup.controllers").exists()
         self._hierarchies = (
-            [top] if self._is_unified else [entry for entry in _entries(top) if _is_mounted(entry)]
+            [top] if self.is_unified else [entry for entry in _entries(top) if _is_mounted(entry)]
         )
 
-    def make(self, path: str, resources: Resources) -> None:
-        """Makes the group with its limits; again is harmless. Raises OSError."""
-        if self._is_unified:
-            self._make_unified(self._top / path.strip("/"), resources)
+    def make(self, path: str, resources: Resources, *, pids_limit: int = 0) -> None:
+        """Makes the group with its limits, or sets those of one that exists. Raises OSError when it cannot be made."""
+        if self.is_unified:
+            self._make_unified(self._top / path.strip("/"), resources, pids_limit)
             return
         for controller in V1_CONTROLLERS:
             hierarchy = self._top / controller
             if hierarchy.is_dir():
                 directory = hierarchy / path.strip("/")
                 directory.mkdir(parents=True, exist_ok=True)
-                for name, value in _v1_settings(controller, resources).items():
+                for name, value in _v1_settings(controller, resources, pids_limit).items():
                     _write(directory / name, value)
-                if controller == "cpu" and directory.parent.name == "besteffort":
-                    _write(directory.parent / "cpu.shares", str(BEST_EFFORT_SHARES))
 
-    def _make_unified(self, directory: Path, resources: Resources) -> None:
+    def _make_unified(self, directory: Path, resources: Resources, pids_limit: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         for parent in reversed(directory.relative_to(self._top).parents):
-            _write(self._top / parent / "cgroup.subtree_control", "+cpu +memory +pids")
-        for name, value in _v2_settings(resources).items():
+            for controller in ("cpu", "memory", "pids", "hugetlb"):
+                _write(self._top / parent / "cgroup.subtree_control", f"+{controller}")
+        for name, value in _v2_settings(resources, pids_limit).items():
             _write(directory / name, value)
 
     def remove(self, path: str) -> None:
@@ -87,27 +85,36 @@ def _is_mounted(hierarchy: Path) -> bool:
     return (hierarchy / "cgroup.procs").exists()
 
 
-def _v1_settings(controller: str, resources: Resources) -> dict[str, str]:
+def _v1_settings(controller: str, resources: Resources, pids_limit: int) -> dict[str, str]:
     if controller == "cpu":
-        quota = resources.cpu_quota_microseconds
-        return {
-            "cpu.shares": str(resources.cpu_shares),
-            "cpu.cfs_period_us": str(resources.cpu_period_microseconds),
-            "cpu.cfs_quota_us": str(quota or -1),
-        }
+        found = {"cpu.shares": str(resources.cpu_shares)}
+        if resources.cpu_period_microseconds:
+            found["cpu.cfs_period_us"] = str(resources.cpu_period_microseconds)
+            found["cpu.cfs_quota_us"] = str(resources.cpu_quota_microseconds or -1)
+        return found
     if controller == "memory" and resources.memory_limit_bytes:
         return {"memory.limit_in_bytes": str(resources.memory_limit_bytes)}
+    if controller == "pids" and pids_limit:
+        return {"pids.max": str(pids_limit)}
+    if controller == "hugetlb":
+        limits = resources.hugepage_limits_bytes
+        return {f"hugetlb.{size}.limit_in_bytes": str(limit) for size, limit in limits.items()}
     return {}
 
 
-def _v2_settings(resources: Resources) -> dict[str, str]:
-    quota = str(resources.cpu_quota_microseconds) if resources.cpu_quota_microseconds else "max"
-    memory = str(resources.memory_limit_bytes) if resources.memory_limit_bytes else "max"
-    return {
+def _v2_settings(resources: Resources, pids_limit: int) -> dict[str, str]:
+    found = {
         "cpu.weight": str(weight(resources.cpu_shares)),
-        "cpu.max": f"{quota} {resources.cpu_period_microseconds}",
-        "memory.max": memory,
+        "memory.max": str(resources.memory_limit_bytes or "max"),
+        **{f"hugetlb.{size}.max": str(limit) for size, limit in resources.hugepage_limits_bytes.items()},
+        **resources.unified,
     }
+    if resources.cpu_period_microseconds:
+        quota = resources.cpu_quota_microseconds or "max"
+        found["cpu.max"] = f"{quota} {resources.cpu_period_microseconds}"
+    if pids_limit:
+        found["pids.max"] = str(pids_limit)
+    return found
 
 
 def weight(shares: int) -> int:

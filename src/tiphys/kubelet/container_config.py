@@ -10,7 +10,7 @@ from tiphys.kubelet import labels, spec
 from tiphys.kubelet.dns import ClusterDNS, dns_config, uts_name
 from tiphys.kubelet.expansion import expand
 from tiphys.kubelet.files import log_path
-from tiphys.kubelet.resources import container_resources, pod_resources
+from tiphys.kubelet.resources import Enforcement, container_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     Mount,
@@ -36,7 +36,7 @@ class Gathered:
     attempt: int
     environment: Mapping[str, str]
     mounts: Sequence[Mount]
-    node_memory_bytes: int
+    enforced: Enforcement
     target_container_id: str = ""
 
 
@@ -69,7 +69,6 @@ def sandbox_config(
             for sysctl in (of_spec.get("securityContext") or {}).get("sysctls") or ()
         },
         security=sandbox_security(pod),
-        resources=pod_resources(pod),
     )
 
 
@@ -101,7 +100,7 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
-        resources=container_resources(pod, container, gathered.node_memory_bytes),
+        resources=container_resources(pod, container, gathered.enforced),
         security=container_security(pod, container),
         target_container_id=gathered.target_container_id,
     )

@@ -98,6 +98,11 @@ class Host:
         """An event about the pod, or about one of its containers."""
         self.recorder.record(reference(pod, container), type, reason, message)
 
+    def record_node(self, type: str, reason: str, message: str) -> None:
+        """An event about the node itself. Upstream's kubelet takes the name for the uid; kubectl looks for both."""
+        node = {"kind": "Node", "apiVersion": "v1", "name": self.node, "uid": self.node}
+        self.recorder.record(node, type, reason, message)
+
 
 def reference(pod: Object, container: str = "") -> dict[str, Any]:
     """An ObjectReference to a pod; fieldPath names the container."""

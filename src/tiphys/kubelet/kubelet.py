@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tiphys.client.cache import BY_NODE, Cache
@@ -29,16 +29,26 @@ RELIST_SECONDS = 10.0
 RETRY_SECONDS = 0.25
 QUIET_RETRY_SECONDS = 2.0
 
+Chore = Callable[[], Coroutine[Any, Any, None]]
+"""What is to be done on a node beside the care for single pods: begun with the kubelet, and cancelled with it."""
+
 
 class Kubelet:
     """`run` until cancelled; the containers go on. `relist_seconds` 0: the runtime's events are the whole truth."""
 
     def __init__(
-        self, host: Host, pods: Cache, agent: NodeAgent, *, relist_seconds: float = RELIST_SECONDS
+        self,
+        host: Host,
+        pods: Cache,
+        agent: NodeAgent,
+        *,
+        chores: Sequence[Chore] = (),
+        relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self._host = host
         self._pods = pods
         self._agent = agent
+        self._chores = chores
         self._relist_seconds = relist_seconds
         self._workers: dict[str, PodWorker] = {}
         self._is_started = False
@@ -71,6 +81,8 @@ class Kubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_runtime())
                 group.create_task(self._serve_node())
+                for chore in self._chores:
+                    group.create_task(chore())
                 if self._relist_seconds:
                     group.create_task(self._relist_for_ever())
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
 from tiphys.client.resources import CONFIGMAPS, find
 from tiphys.kubelet import env, spec
-from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.container_config import Gathered, container_config, mount, mounts_path, sandbox_config
 from tiphys.kubelet.dns import ClusterDNS, hosts_file
 from tiphys.kubelet.downward import Surroundings
@@ -21,8 +20,9 @@ from tiphys.kubelet.expansion import expand
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.images.names import parse
+from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.references import NotSynced, References
-from tiphys.kubelet.resources import cgroup_path, pod_resources
+from tiphys.kubelet.resources import Enforcement, pod_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
@@ -55,9 +55,8 @@ class NodeDetails:
 
     name: str
     ips: tuple[str, ...]
-    cgroup: str
     allocatable: dict[str, Quantity] = field(default_factory=dict)
-    memory_bytes: int = 0
+    enforced: Enforcement = field(default_factory=Enforcement)
     dns: ClusterDNS = field(default_factory=ClusterDNS)
 
 
@@ -73,7 +72,7 @@ class NodeProvisions:
         runtime: Runtime,
         tokens: Tokens,
         services: Cache,
-        cgroups: Cgroups,
+        cgroups: PodCgroups,
         mounter: Mounter,
         clock: Clock,
     ) -> None:
@@ -91,14 +90,17 @@ class NodeProvisions:
 
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
         logs = self._files.pod_logs(pod)
-        cgroup = cgroup_path(self._details.cgroup, pod, meta.uid(pod))
         try:
             logs.mkdir(parents=True, exist_ok=True, mode=0o755)
             self._files.pod(meta.uid(pod)).mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._cgroups.make(cgroup, pod_resources(pod))
+            cgroup = self._cgroups.make(pod)
         except OSError as error:
             raise Unprovided("FailedCreatePodContainer", str(error)) from error
-        return sandbox_config(pod, attempt, str(logs), cgroup, self._details.dns)
+        details = self._details
+        return replace(
+            sandbox_config(pod, attempt, str(logs), cgroup, details.dns),
+            resources=pod_resources(pod, details.enforced),
+        )
 
     # Volumes
 
@@ -150,7 +152,7 @@ class NodeProvisions:
             attempt,
             environment,
             mounts,
-            self._details.memory_bytes,
+            self._details.enforced,
             target_container_id=await self._target(container, sandbox),
         )
         return container_config(pod, container, gathered)
@@ -234,8 +236,7 @@ class NodeProvisions:
                     shutil.rmtree(directory, ignore_errors=True)
         except OSError as error:
             raise Unprovided("FailedKillPod", str(error)) from error
-        for path in self._cgroups.pods(self._details.cgroup).get(uid, ()):
-            self._cgroups.remove(path)
+        self._cgroups.remove(uid)
 
     def last_words(self, status: ContainerStatus) -> str:
         return termination_message(status)
@@ -251,7 +252,7 @@ class NodeProvisions:
         self._tokens.forget(uid)
 
     def leftovers(self) -> set[str]:
-        found = set(self._cgroups.pods(self._details.cgroup))
+        found = self._cgroups.uids()
         for directory in (self._files.pods, self._files.logs):
             if directory.exists():
                 found |= {uid_of_logs(path.name) for path in directory.iterdir()}

@@ -95,3 +95,25 @@ def reported_status(pod: Object, name: str) -> Object | None:
     return next(
         (entry for field in fields for entry in status.get(field) or () if entry["name"] == name), None
     )
+
+
+# Who a pod is
+
+CONFIG_SOURCE = "kubernetes.io/config.source"
+CONFIG_MIRROR = "kubernetes.io/config.mirror"
+SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
+
+
+def is_static(pod: Object) -> bool:
+    """It comes from a file of the node, not from the API; or it is how the API shows such a one."""
+    annotations = meta.annotations(pod)
+    return CONFIG_MIRROR in annotations or annotations.get(CONFIG_SOURCE, "api") != "api"
+
+
+def is_critical(pod: Object) -> bool:
+    """The node does not do without it."""
+    return is_static(pod) or priority(pod) >= SYSTEM_CRITICAL_PRIORITY
+
+
+def priority(pod: Object) -> int:
+    return int(pod["spec"].get("priority") or 0)

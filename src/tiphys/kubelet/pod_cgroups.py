@@ -1,0 +1,102 @@
+"""The tree of control groups below which all pods of a node run: kubepods, its two classes of service, and a group for each pod.
+
+kubepods holds all pods together to what the node allots to them; `burstable` weighs what its pods request, `besteffort` next to
+nothing; Guaranteed pods lie in kubepods itself (`pkg/kubelet/cm` node_container_manager and qos_container_manager).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tiphys.api.core.pod_resources import pod_requests, qos_class
+from tiphys.client.events import NORMAL, WARNING
+from tiphys.kubelet import spec
+from tiphys.kubelet.cgroups import Cgroups
+from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.resources import Enforcement, cgroup_path, cpu_shares, pod_resources
+from tiphys.kubelet.runtimes.interface import Resources
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+from tiphys.machinery.quantity import ZERO, Quantity
+from tiphys.machinery.quoting import quote
+
+Tell = Callable[[str, str, str], None]
+"""Of an event about the node: its type, reason and message."""
+
+
+class PodCgroups:
+    """`root`: of the node, below which `kubepods` is. `pods()`: those of the node now, as the API has them."""
+
+    def __init__(
+        self, cgroups: Cgroups, root: str, enforced: Enforcement, pods: Callable[[], Iterable[Object]]
+    ) -> None:
+        self._cgroups = cgroups
+        self._root = root
+        self._enforced = enforced
+        self._pods = pods
+        self._burstable_shares = 0
+
+    def enforce_allocatable(
+        self, capacity: Mapping[str, Quantity], configuration: KubeletConfiguration, tell: Tell
+    ) -> None:
+        """All pods together get what is not reserved for others, and no more."""
+        if "pods" not in configuration.enforce_node_allocatable:
+            return
+        path = f"{self._root}/kubepods"
+        try:
+            self._enforce(path, capacity, configuration)
+        except OSError as error:
+            told = f"Failed to update Node Allocatable Limits {quote(path)}: {error}"
+            tell(WARNING, "FailedNodeAllocatableEnforcement", told)
+        else:
+            tell(NORMAL, "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+
+    def _enforce(
+        self, path: str, capacity: Mapping[str, Quantity], configuration: KubeletConfiguration
+    ) -> None:
+        left = {
+            name: amount
+            - configuration.kube_reserved.get(name, ZERO)
+            - configuration.system_reserved.get(name, ZERO)
+            for name, amount in capacity.items()
+        }
+        self._cgroups.make(
+            path,
+            Resources(
+                cpu_shares=cpu_shares(left["cpu"].milli), memory_limit_bytes=max(left["memory"].value, 0)
+            ),
+            pids_limit=left["pid"].value if "pid" in left else 0,
+        )
+
+    def make(self, pod: Object) -> str:
+        """Where the pod's group is. Raises OSError."""
+        self._weigh_classes(pod)
+        path = cgroup_path(self._root, pod, meta.uid(pod))
+        self._cgroups.make(path, pod_resources(pod, self._enforced), pids_limit=self._enforced.pids_limit)
+        return path
+
+    def _weigh_classes(self, newcomer: Object) -> None:
+        pods = {meta.uid(pod): pod for pod in (*self._pods(), newcomer)}
+        shares = burstable_shares(pods.values())
+        if shares == self._burstable_shares:
+            return
+        self._cgroups.make(f"{self._root}/kubepods/burstable", Resources(cpu_shares=shares))
+        self._cgroups.make(f"{self._root}/kubepods/besteffort", Resources(cpu_shares=cpu_shares(0)))
+        self._burstable_shares = shares
+
+    def remove(self, uid: str) -> None:
+        for path in self._cgroups.pods(self._root).get(uid, ()):
+            self._cgroups.remove(path)
+
+    def uids(self) -> set[str]:
+        """Of all pods that have a group."""
+        return set(self._cgroups.pods(self._root))
+
+
+def burstable_shares(pods: Iterable[Object]) -> int:
+    """What the pods of this class request together."""
+    milli = 0
+    for pod in pods:
+        if not spec.is_finished(pod) and qos_class(pod["spec"]) == "Burstable":
+            milli += pod_requests(pod["spec"]).get("cpu", ZERO).milli
+    return cpu_shares(milli)

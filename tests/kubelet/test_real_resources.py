@@ -1,0 +1,120 @@
+"""What the kernel is told of pods' resources, and what it does about those that take more; on the real containerd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from real_world import FOREVER, PATIENCE_SECONDS, RealWorld
+
+from tiphys.client.resources import EVENTS, PODS
+from tiphys.client.transport import Object
+from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.files import Files
+from tiphys.machinery import meta
+
+if TYPE_CHECKING:
+    from conftest import RealNode
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+
+PIDS = 40
+CONFIGURATION = KubeletConfiguration.parse(
+    {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "podPidsLimit": PIDS}
+)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def world(real_node: RealNode) -> AsyncIterator[RealWorld]:
+    directory = real_node.directory / "kubelet"
+    directory.mkdir(exist_ok=True)
+    runtime = real_node.containerd.runtime()
+    world = RealWorld(runtime, Files(directory), real_node.cgroup, CONFIGURATION)
+    await world.start()
+    yield world
+    for pod in world.api.objects(PODS):
+        await world.delete(meta.name(pod), grace_seconds=1)
+    await world.stop()
+    await runtime.close()
+
+
+def is_ready(pod: Object) -> bool:
+    return meta.is_condition_true(meta.conditions(pod), "Ready")
+
+
+def resources(**amounts: str) -> Object:
+    return {"resources": {"requests": amounts, "limits": amounts}}
+
+
+async def container_group(world: RealWorld, name: str) -> str:
+    """The path of the main container's control group in each hierarchy."""
+    pod = await world.until(name, is_ready)
+    id = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    [group] = Path("/sys/fs/cgroup/memory").glob(f"tiphys-test-*/**/*{id}*")
+    return str(group.relative_to("/sys/fs/cgroup/memory"))
+
+
+def setting(controller: str, group: str, file: str) -> str:
+    return Path("/sys/fs/cgroup", controller, group, file).read_text().strip()
+
+
+def oom_score(group: str) -> str:
+    pid = setting("memory", group, "cgroup.procs").split()[0]
+    return Path("/proc", pid, "oom_score_adj").read_text().strip()
+
+
+async def test_each_class_of_pods_has_its_place_its_weight_and_its_limits(world: RealWorld) -> None:
+    world.create("guaranteed", FOREVER, resources(cpu="500m", memory="64Mi"))
+    world.create("burstable", FOREVER, {"resources": {"requests": {"cpu": "250m"}}})
+    world.create("besteffort", FOREVER)
+    guaranteed = await container_group(world, "guaranteed")
+    pod = str(Path(guaranteed).parent)
+    assert Path(pod).parent.name == "kubepods"
+    for group in (guaranteed, pod):
+        assert setting("cpu", group, "cpu.shares") == "512"
+        assert setting("cpu", group, "cpu.cfs_quota_us") == "50000"
+        assert setting("memory", group, "memory.limit_in_bytes") == str(64 << 20)
+    assert setting("pids", pod, "pids.max") == str(PIDS)
+    burstable = await container_group(world, "burstable")
+    assert Path(burstable).parent.parent.name == "burstable"
+    assert setting("cpu", burstable, "cpu.shares") == "256"
+    assert setting("cpu", burstable, "cpu.cfs_quota_us") == "-1"
+    assert setting("cpu", str(Path(burstable).parent.parent), "cpu.shares") == "256"
+    besteffort = await container_group(world, "besteffort")
+    assert Path(besteffort).parent.parent.name == "besteffort"
+    for group in (besteffort, str(Path(besteffort).parent), str(Path(besteffort).parent.parent)):
+        assert setting("cpu", group, "cpu.shares") == "2"
+    assert [oom_score(group) for group in (burstable, besteffort)] == ["999", "1000"]
+    [enforced] = [
+        event for event in world.api.objects(EVENTS) if event["reason"] == "NodeAllocatableEnforced"
+    ]
+    assert enforced["involvedObject"]["kind"] == "Node"
+
+
+async def test_a_limit_of_the_whole_pod_is_no_limit_of_its_containers_alone(world: RealWorld) -> None:
+    whole = {"requests": {"memory": "32Mi", "cpu": "100m"}, "limits": {"memory": "96Mi", "cpu": "200m"}}
+    world.create("whole", FOREVER, resources=whole)
+    group = await container_group(world, "whole")
+    assert setting("memory", str(Path(group).parent), "memory.limit_in_bytes") == str(96 << 20)
+    assert setting("cpu", str(Path(group).parent), "cpu.cfs_quota_us") == "20000"
+
+
+async def test_a_fork_bomb_stays_within_its_pod(world: RealWorld) -> None:
+    world.create("bomb", "for i in $(seq 100); do sleep 1000 & done; wait", restartPolicy="Never")
+    world.create("neighbour", FOREVER)
+    pod = await world.until("bomb", has_begun)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while "can't fork" not in await world.log(pod):
+            await asyncio.sleep(0.02)
+    [group] = Path("/sys/fs/cgroup/pids").glob(f"tiphys-test-*/**/pod{meta.uid(pod)}")
+    assert int((group / "pids.current").read_text()) <= PIDS
+    await world.until("neighbour", is_ready)
+
+
+def has_begun(pod: Object) -> bool:
+    entries = pod["status"].get("containerStatuses") or [{"state": {"waiting": {}}}]
+    return "waiting" not in entries[0]["state"]
