@@ -12,8 +12,21 @@ from tiphys.kubelet.container_config import Gathered, container_config, mount, m
 from tiphys.kubelet.dns import ClusterDNS, dns_config, hostname, hosts_file, uts_name
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.resources import Enforcement
-from tiphys.kubelet.runtimes.interface import DNSConfig, Image, Mount, PortMapping
-from tiphys.kubelet.security import MASKED_PATHS, container_security, root_problem
+from tiphys.kubelet.runtimes.interface import (
+    AppArmorProfile,
+    DNSConfig,
+    Image,
+    Mount,
+    PortMapping,
+    SeccompProfile,
+    SELinuxOptions,
+)
+from tiphys.kubelet.security import (
+    MASKED_PATHS,
+    container_security,
+    root_problem,
+    user_namespace_problem,
+)
 from tiphys.kubelet.subpath import BadSubPath, resolve
 
 CLUSTER = ClusterDNS()
@@ -163,7 +176,7 @@ def test_a_container() -> None:
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
     }
-    gathered = Gathered("sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], Enforcement(1 << 30))
+    gathered = Gathered("sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], Enforcement(1 << 30), "/k/seccomp")
     config = container_config(pod(), container, gathered)
     assert config.command == ("sh", "-c", "echo x")
     assert config.args == ("x", "$(NONE)")
@@ -209,8 +222,8 @@ def test_a_containers_context_wins_over_the_pods() -> None:
             "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
         }
     }
-    found = container_security(given, own)
-    assert (found.run_as_user, found.run_as_group, found.supplemental_groups) == (9, 2, (4, 3))
+    found = container_security(given, own, None, "/k/seccomp")
+    assert (found.run_as_user, found.run_as_group, found.supplemental_groups) == (9, 2, (3, 4))
     assert (found.no_new_privileges, found.read_only_root_filesystem) == (True, True)
     assert (found.add_capabilities, found.drop_capabilities) == (("NET_ADMIN",), ("ALL",))
     assert found.seccomp.type == "RuntimeDefault"
@@ -218,10 +231,49 @@ def test_a_containers_context_wins_over_the_pods() -> None:
 
 
 def test_a_privileged_container_sees_everything() -> None:
-    found = container_security(pod(), {"securityContext": {"privileged": True}})
+    found = container_security(pod(), {"securityContext": {"privileged": True}}, None, "")
     assert (found.privileged, found.masked_paths, found.readonly_paths) == (True, (), ())
-    unmasked = container_security(pod(), {"securityContext": {"procMount": "Unmasked"}})
+    unmasked = container_security(pod(), {"securityContext": {"procMount": "Unmasked"}}, None, "")
     assert unmasked.masked_paths == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "image", "user"),
+    [
+        ({"runAsUser": 5}, Image("i", (), (), 0, username="me"), (5, "")),
+        ({}, Image("i", (), (), 0, user=7), (7, "")),
+        ({}, Image("i", (), (), 0, username="me"), (None, "me")),
+        # A group alone needs a user beside it: an image that names none runs as root.
+        ({"runAsGroup": 9}, Image("i", (), (), 0), (0, "")),
+    ],
+)
+def test_whom_a_container_runs_as(own: dict[str, Any], image: Image, user: tuple[int | None, str]) -> None:
+    found = container_security(pod(), {"securityContext": own}, image, "")
+    assert (found.run_as_user, found.run_as_username) == user
+
+
+def test_profiles() -> None:
+    given = pod(securityContext={"seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}})
+    found = container_security(given, {}, None, "/k/seccomp")
+    assert found.seccomp == SeccompProfile("Localhost", "/k/seccomp/a/b.json")
+    assert container_security(pod(), {}, None, "").seccomp.type == "Unconfined"
+    own = {
+        "securityContext": {
+            "seLinuxOptions": {"level": "s0"},
+            "appArmorProfile": {"type": "Localhost", "localhostProfile": "mine"},
+        }
+    }
+    found = container_security(given, own, None, "")
+    assert (found.apparmor, found.selinux) == (
+        AppArmorProfile("Localhost", "mine"),
+        SELinuxOptions(level="s0"),
+    )
+
+
+def test_users_of_its_own_are_refused_in_words() -> None:
+    assert user_namespace_problem(pod(hostUsers=True)) == ""
+    problem = user_namespace_problem(pod(hostUsers=False))
+    assert problem.startswith("can't set `spec.hostUsers: false`, RuntimeClass handler")
 
 
 WHERE = r'\(pod: "web_shop\(u1\)", container: main\)'

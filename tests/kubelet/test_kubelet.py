@@ -288,7 +288,8 @@ async def test_a_sandbox_that_cannot_be_made(failing: tuple[NodeWorld, Failing])
     assert conditions(world.pod())["PodReadyToStartContainers"] == "False"
     await world.settle(5)
     assert world.pod()["status"]["phase"] == "Running"
-    assert ("FailedCreatePodSandBox", "Failed to create pod sandbox: no address left") in world.events()
+    message = "Failed to create pod sandbox: rpc error: code = Unknown desc = no address left"
+    assert ("FailedCreatePodSandBox", message) in world.events()
 
 
 async def test_a_container_that_cannot_be_created(failing: tuple[NodeWorld, Failing]) -> None:

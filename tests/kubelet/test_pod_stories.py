@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.labels import CONTAINER_HASH
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
@@ -73,7 +74,7 @@ def _short_status(status: Object) -> Object:
         condition["type"]: " ".join(
             filter(None, (condition["status"], condition.get("reason"), condition.get("message")))
         )
-        for condition in status["conditions"]
+        for condition in status.get("conditions", ())
         if condition["type"] != "PodScheduled"
     }
     for field in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
@@ -135,6 +136,7 @@ def _seen(short: Object) -> Seen:
         health={id: Health(**health) for id, health in (short.get("health") or {}).items()},
         stopping={id: meta.parse_time(moment) for id, moment in (short.get("stopping") or {}).items()},
         stopped_sandboxes=frozenset(short.get("stopped_sandboxes") or ()),
+        rejection=Rejection(*short["rejection"]) if "rejection" in short else None,
         is_gone=short.get("is_gone", False),
         is_clean=short.get("is_clean", False),
     )

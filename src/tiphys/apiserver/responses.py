@@ -73,7 +73,10 @@ def restate(call: Call, response: Response) -> None:
 def finish(call: Call, response: Response) -> Response:
     """What every answer carries: warnings, no caching, and gzip for large ones when the client takes it."""
     headers = response.headers
-    if not any(name == "cache-control" for name, _ in headers):
+    for name, _ in headers:
+        if name == "cache-control":
+            break
+    else:
         headers.append(_CACHE)
     if call.warnings:
         headers += [("warning", f"299 - {_quoted(warning)}") for warning in _shortened(call.warnings)]

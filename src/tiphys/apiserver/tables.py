@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from tiphys.api.columns import DEFAULT_TABLE
 from tiphys.api.resource import Object, Resource, Table
@@ -23,28 +22,34 @@ class TablePrinter:
                 f'unrecognized includeObject value: "{include}"; must be one of Metadata, Object, None'
             )
         self.version = version
+        self._api_version = f"meta.k8s.io/{version}"
         self._table: Table = row.table or DEFAULT_TABLE
 
     def table(
         self, objects: Sequence[Object], meta: Object, now: datetime, *, headers: bool = True
     ) -> Object:
         """A whole Table; without `headers` (later events of a watch) the columns are left out."""
-        cells = self._table.cells
-        rows = [
-            {"cells": cells(item, now), **self._conditions(item), **self._object(item)} for item in objects
-        ]
+        rows = [self._row(item, now) for item in objects]
         table: Object = {
             "kind": "Table",
-            "apiVersion": f"meta.k8s.io/{self.version}",
+            "apiVersion": self._api_version,
             "metadata": meta,
             "columnDefinitions": self._columns() if headers else None,
             "rows": rows,
         }
         return table
 
-    def _conditions(self, item: Object) -> dict[str, Any]:
-        found = self._table.conditions(item) if self._table.conditions is not None else None
-        return {"conditions": found} if found else {}
+    def _row(self, item: Object, now: datetime) -> Object:
+        table = self._table
+        row: Object = {"cells": table.cells(item, now)}
+        if table.conditions is not None and (found := table.conditions(item)):
+            row["conditions"] = found
+        if self.include == "Metadata":
+            partial = {"kind": "PartialObjectMetadata", "apiVersion": self._api_version}
+            row["object"] = {**partial, "metadata": item["metadata"]}
+        elif self.include == "Object":
+            row["object"] = item
+        return row
 
     def _columns(self) -> list[Object]:
         return [
@@ -57,11 +62,3 @@ class TablePrinter:
             }
             for column in self._table.columns
         ]
-
-    def _object(self, item: Object) -> dict[str, Any]:
-        if self.include == "Object":
-            return {"object": item}
-        if self.include == "None":
-            return {}
-        partial = {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self.version}"}
-        return {"object": {**partial, "metadata": item["metadata"]}}

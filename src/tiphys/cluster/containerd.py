@@ -116,7 +116,7 @@ async def _wait_until_ready(containerd: Containerd, settings: Settings) -> None:
 async def _problem(runtime: ContainerdRuntime) -> str:
     """Why it is not ready yet; empty when it is."""
     try:
-        conditions = await runtime.status()
+        conditions = (await runtime.status()).conditions
     except RuntimeFailure as error:
         return error.message
     return "; ".join(f"{c.type}: {c.message or c.reason}" for c in conditions if not c.status)

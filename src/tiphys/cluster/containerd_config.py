@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tiphys.kubelet.machine import has_apparmor
+
 CAP_SYS_RESOURCE = 24
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATE_DIRECTORY = "/run/containerd"
@@ -50,6 +52,7 @@ class Machine:
     may_lower_oom_scores: bool
     """Without CAP_SYS_RESOURCE nothing may get an oom_score_adj below our own, and every sandbox would fail trying."""
     has_apparmor: bool
+    """Without, containerd would fail every container that it cannot confine."""
 
 
 def probe() -> Machine:
@@ -68,7 +71,7 @@ def probe() -> Machine:
         runtime=runtime,
         cni_plugins=plugins,
         may_lower_oom_scores=has_capability(Path("/proc/self/status").read_text(), CAP_SYS_RESOURCE),
-        has_apparmor=_has_apparmor(),
+        has_apparmor=has_apparmor(),
     )
 
 
@@ -76,19 +79,6 @@ def has_capability(status: str, number: int) -> bool:
     """Whether a /proc/<pid>/status shows the capability as effective."""
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective.split()[1], 16) >> number & 1)
-
-
-def _has_apparmor() -> bool:
-    """containerd loads its default profile with apparmor_parser, and fails every container when it cannot."""
-    try:
-        is_enabled = Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
-    except OSError:
-        return False
-    return (
-        is_enabled
-        and os.path.exists("/sys/kernel/security/apparmor")
-        and bool(shutil.which("apparmor_parser", path=PATH))
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class NodeServices:
         waited = 0.0
         while True:
             try:
-                if all(condition.status for condition in await runtime.status()):
+                if all(condition.status for condition in (await runtime.status()).conditions):
                     return
             except RuntimeFailure as error:
                 if waited and waited % 5 < RETRY_SECONDS:

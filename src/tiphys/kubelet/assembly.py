@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import WARNING, EventRecorder
+from tiphys.kubelet.admission import Abilities, Rejection, rejection
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
@@ -48,6 +48,37 @@ class NodeParts:
     sandbox_image: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Itself:
+    """What the node knows of itself: for the API, and for pods that want to run on it."""
+
+    parts: NodeParts
+    machine: Machine
+    settings: KubeletConfiguration
+    health: RuntimeHealth
+
+    async def look(self) -> NodeFacts:
+        report = await self.health.look()
+        return NodeFacts(
+            self.parts.name,
+            self.parts.addresses,
+            self.parts.port,
+            self.machine,
+            report.version,
+            runtime_conditions=report.conditions,
+            runtime_problem=report.problem,
+            images=report.images,
+            runtime_handlers=report.handlers,
+            supplemental_groups_policy=report.supplemental_groups_policy,
+            configuration=self.settings,
+        )
+
+    async def admit(self, pod: Object) -> Rejection | None:
+        report = await self.health.known()
+        abilities = Abilities(self.machine.has_apparmor, bool(report.supplemental_groups_policy))
+        return rejection(pod, abilities)
+
+
 def assemble(
     parts: NodeParts,
     client: Client,
@@ -76,6 +107,7 @@ def assemble(
     groups = cgroups or Cgroups()
     enforced = _enforcement(machine, settings, groups)
     pod_groups = PodCgroups(groups, parts.cgroup, enforced, lambda: kubelets[0].pods)
+    itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock))
     provisions = NodeProvisions(
         NodeDetails(
             parts.name,
@@ -104,13 +136,13 @@ def assemble(
         hooks=Hooks(handlers, clock),
         meter=NodeMeter(parts.cgroup, DiskMeter(parts.files, runtime, clock), clock),
         clock=clock,
+        admit=itself.admit,
     )
-    look = _look(parts, machine, settings, RuntimeHealth(runtime, clock))
 
     async def enforce_allocatable() -> None:
         pod_groups.enforce_allocatable(capacity(machine, settings), settings, host.record_node)
 
-    agent = NodeAgent(client, look, clock, recorder=recorder)
+    agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable,)))
     return kubelets[0]
 
@@ -123,23 +155,3 @@ def _enforcement(machine: Machine, settings: KubeletConfiguration, cgroups: Cgro
         is_unified=cgroups.is_unified,
         huge_page_sizes=tuple(huge_page_size(parse(size).value) for size in machine.huge_page_bytes),
     )
-
-
-def _look(
-    parts: NodeParts, machine: Machine, settings: KubeletConfiguration, health: RuntimeHealth
-) -> Callable[[], Awaitable[NodeFacts]]:
-    async def look() -> NodeFacts:
-        report = await health.look()
-        return NodeFacts(
-            parts.name,
-            parts.addresses,
-            parts.port,
-            machine,
-            report.version,
-            runtime_conditions=report.conditions,
-            runtime_problem=report.problem,
-            images=report.images,
-            configuration=settings,
-        )
-
-    return look

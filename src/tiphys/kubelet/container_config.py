@@ -13,6 +13,7 @@ from tiphys.kubelet.files import log_path
 from tiphys.kubelet.resources import Enforcement, container_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
+    Image,
     Mount,
     MountPropagation,
     PortMapping,
@@ -37,6 +38,8 @@ class Gathered:
     environment: Mapping[str, str]
     mounts: Sequence[Mount]
     enforced: Enforcement
+    seccomp_directory: str
+    image_facts: Image | None = None
     target_container_id: str = ""
 
 
@@ -101,7 +104,7 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=container_resources(pod, container, gathered.enforced),
-        security=container_security(pod, container),
+        security=container_security(pod, container, gathered.image_facts, gathered.seccomp_directory),
         target_container_id=gathered.target_container_id,
     )
 

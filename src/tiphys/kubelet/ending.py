@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tiphys.kubelet import spec
+from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.seen import Seen
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
+REJECTED = "Pod was rejected: "
 _DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
@@ -30,11 +32,25 @@ def ending(pod: Object, seen: Seen, now: datetime) -> Ending | None:
         return Ending(deleted=True)
     if spec.is_finished(pod):
         return Ending(phase=pod["status"]["phase"])
+    if seen.rejection is not None:
+        return Ending(phase="Failed", reason=seen.rejection.reason, message=rejected(seen.rejection))
     if _is_out_of_time(pod, now):
         return Ending(phase="Failed", reason=DEADLINE_EXCEEDED, message=_DEADLINE_MESSAGE)
     if _has_completed(pod, seen) or _cannot_initialize(pod, seen) or _is_lost(pod, seen):
         return Ending()
     return None
+
+
+def rejected(why: Rejection) -> str:
+    return f"{REJECTED}{why.message}"
+
+
+def was_rejected(pod: Object, seen: Seen) -> bool:
+    """The node has refused it, now or in an earlier life of ours: there is nothing to tell of its containers."""
+    if seen.rejection is not None:
+        return True
+    status = pod.get("status") or {}
+    return status.get("phase") == "Failed" and str(status.get("message", "")).startswith(REJECTED)
 
 
 def _is_out_of_time(pod: Object, now: datetime) -> bool:

@@ -4,6 +4,7 @@
 <directory>/pods/<uid>/etc-hosts                   its /etc/hosts
 <directory>/pods/<uid>/containers/<name>/<attempt> a container's termination message
 <directory>/logs/<namespace>_<name>_<uid>/<container>/<attempt>.log
+<directory>/seccomp/                               profiles that pods may name (Localhost)
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ class Files:
     @property
     def logs(self) -> Path:
         return self.directory / "logs"
+
+    @property
+    def seccomp(self) -> Path:
+        """The node's own profiles, which its administrator puts there."""
+        return self.directory / "seccomp"
 
     def pod(self, uid: str) -> Path:
         return self.pods / uid

@@ -9,6 +9,7 @@ from pathlib import Path
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.kubelet.admission import Abilities, Rejection, rejection
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host, Prober
@@ -73,15 +74,21 @@ def hollow_kubelet(
     settings = configuration or KubeletConfiguration()
 
     async def look() -> NodeFacts:
+        status = await runtime.status()
         return NodeFacts(
             node.name,
             node.addresses,
             node.port,
             machine,
             await runtime.version(),
-            await runtime.status(),
+            runtime_conditions=status.conditions,
+            runtime_handlers=status.handlers,
+            supplemental_groups_policy=status.supplemental_groups_policy,
             configuration=settings,
         )
+
+    async def admit(pod: Object) -> Rejection | None:
+        return rejection(pod, Abilities(has_apparmor=True, supplemental_groups_policy=True))
 
     host = Host(
         node=node.name,
@@ -95,6 +102,7 @@ def hollow_kubelet(
         hooks=Hooks(Handlers(runtime), clock),
         meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
+        admit=admit,
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
     return Kubelet(host, pods, agent, relist_seconds=0)

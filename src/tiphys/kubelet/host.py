@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.runtimes.interface import (
@@ -93,6 +94,7 @@ class Host:
     hooks: Hooks
     meter: Meter
     clock: Clock
+    admit: Admit
 
     def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:
         """An event about the pod, or about one of its containers."""

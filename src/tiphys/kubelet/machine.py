@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from tiphys.machinery.quantity import BINARY_SI, from_value
 
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Machine:
     boot_id: str = ""
     huge_page_bytes: Mapping[str, int] = field(default_factory=dict)
     """All pages of a size together, by its name ("2Mi")."""
+    has_apparmor: bool = False
 
 
 def read_machine(directory: Path) -> Machine:
@@ -45,6 +48,7 @@ def read_machine(directory: Path) -> Machine:
         system_uuid=_read("/sys/class/dmi/id/product_uuid") or _read("/etc/machine-id"),
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
         huge_page_bytes=huge_pages(),
+        has_apparmor=has_apparmor(),
     )
 
 
@@ -69,6 +73,15 @@ def huge_pages(directory: Path = HUGE_PAGES) -> dict[str, int]:
         pages = int(_read(str(size / "nr_hugepages")) or 0)
         found[str(from_value(kibibytes << 10, BINARY_SI))] = pages * (kibibytes << 10)
     return found
+
+
+def has_apparmor() -> bool:
+    """Whether the kernel enforces profiles, and there is what containerd loads its default one with."""
+    return (
+        _read("/sys/module/apparmor/parameters/enabled") == "Y"
+        and os.path.exists("/sys/kernel/security/apparmor")
+        and bool(shutil.which("apparmor_parser", path=_SYSTEM_PATH))
+    )
 
 
 def _memory_bytes() -> int:

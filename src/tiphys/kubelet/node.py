@@ -10,7 +10,7 @@ from typing import Any
 from tiphys.kubelet import allocatable
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.machine import Machine
-from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, Version
+from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, RuntimeHandler, Version
 from tiphys.machinery import meta
 
 KUBELET_VERSION = "v1.36.2"
@@ -31,6 +31,9 @@ class NodeFacts:
     machine: Machine
     runtime: Version
     runtime_conditions: Sequence[RuntimeCondition] = ()
+    runtime_handlers: Sequence[RuntimeHandler] = ()
+    supplemental_groups_policy: bool | None = None
+    """None: the runtime knows of no such thing."""
     runtime_problem: str = ""
     """Why its conditions are not known, if so."""
     images: Sequence[Image] = ()
@@ -75,9 +78,7 @@ def node_status(old: Mapping[str, Any], facts: NodeFacts, now: datetime) -> Obje
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "nodeInfo": _node_info(facts),
         "images": _images(facts.images),
-        "runtimeHandlers": [
-            {"name": "", "features": {"recursiveReadOnlyMounts": False, "userNamespaces": False}}
-        ],
+        **_runtime_features(facts),
     }
 
 
@@ -94,6 +95,22 @@ def resources(old: Mapping[str, Any], facts: NodeFacts) -> dict[str, dict[str, s
         "capacity": allocatable.texts({**own, **others}),
         "allocatable": allocatable.texts({**allocatable.allocatable(own, configuration), **others}),
     }
+
+
+def _runtime_features(facts: NodeFacts) -> Object:
+    """What the runtime tells of itself; one that tells nothing leaves nothing."""
+    found: Object = {}
+    if facts.runtime_handlers:
+        found["runtimeHandlers"] = [_handler(handler) for handler in facts.runtime_handlers]
+    if facts.supplemental_groups_policy is not None:
+        found["features"] = {"supplementalGroupsPolicy": facts.supplemental_groups_policy}
+    return found
+
+
+def _handler(handler: RuntimeHandler) -> Object:
+    # User namespaces take a kubelet that gives each pod its ids: ours does not.
+    features = {"recursiveReadOnlyMounts": handler.recursive_read_only_mounts, "userNamespaces": False}
+    return {"name": handler.name, "features": features}
 
 
 def _architecture(facts: NodeFacts) -> str:
@@ -198,7 +215,7 @@ def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _without_heartbeats(status: Mapping[str, Any]) -> Object:
     kept = {
-        "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "runtimeHandlers"
+        "addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images", "runtimeHandlers", "features"
     }  # fmt: skip
     found = {name: value for name, value in status.items() if name in kept and value}
     found["conditions"] = [

@@ -32,7 +32,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
     SandboxStatus,
 )
-from tiphys.kubelet.security import root_problem
+from tiphys.kubelet.security import root_problem, user_namespace_problem
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import BadSubPath, resolve
 from tiphys.kubelet.termination import termination_message
@@ -89,6 +89,9 @@ class NodeProvisions:
     # Sandboxes
 
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
+        problem = user_namespace_problem(pod)
+        if problem:
+            raise Unprovided("FailedCreatePodSandBox", problem)
         logs = self._files.pod_logs(pod)
         try:
             logs.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -139,7 +142,8 @@ class NodeProvisions:
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
     ) -> ContainerConfig:
-        problem = root_problem(pod, container, await self._runtime.image_status(image))
+        facts = await self._runtime.image_status(image)
+        problem = root_problem(pod, container, facts)
         if problem:
             raise Unprovided(CONFIG_ERROR, problem)
         environment = await self._environment(pod, container, sandbox)
@@ -153,6 +157,8 @@ class NodeProvisions:
             environment,
             mounts,
             self._details.enforced,
+            str(self._files.seccomp),
+            facts,
             target_container_id=await self._target(container, sandbox),
         )
         return container_config(pod, container, gathered)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tiphys.kubelet.runtimes.interface import Image, Runtime, RuntimeCondition, RuntimeFailure, Version
+from tiphys.kubelet.runtimes.interface import (
+    Image,
+    Runtime,
+    RuntimeCondition,
+    RuntimeFailure,
+    RuntimeHandler,
+    Version,
+)
 from tiphys.machinery.clock import Clock
 
 PATIENCE_SECONDS = 30.0
@@ -21,6 +28,8 @@ class RuntimeReport:
     version: Version
     conditions: Sequence[RuntimeCondition] = ()
     images: Sequence[Image] = ()
+    handlers: Sequence[RuntimeHandler] = ()
+    supplemental_groups_policy: bool | None = None
     problem: str = ""
 
 
@@ -33,10 +42,19 @@ class RuntimeHealth:
         self._last = RuntimeReport(Version(name, "", "v1"), problem=NEVER_ANSWERED)
         self._answered_at: float | None = None
 
+    async def known(self) -> RuntimeReport:
+        """What it said when it last answered; asks only one that never did."""
+        return self._last if self._answered_at is not None else await self.look()
+
     async def look(self) -> RuntimeReport:
         try:
+            version, status = await self._runtime.version(), await self._runtime.status()
             self._last = RuntimeReport(
-                await self._runtime.version(), await self._runtime.status(), await self._runtime.list_images()
+                version,
+                status.conditions,
+                await self._runtime.list_images(),
+                status.handlers,
+                status.supplemental_groups_policy,
             )
         except RuntimeFailure:
             if self._answered_at is None or self._clock.monotonic() - self._answered_at <= PATIENCE_SECONDS:

@@ -7,10 +7,12 @@ from typing import Any
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.runtimes.interface import (
+    AppArmorProfile,
     ContainerSecurity,
     Image,
     SandboxSecurity,
     SeccompProfile,
+    SELinuxOptions,
 )
 from tiphys.kubelet.spec import Object
 
@@ -29,21 +31,28 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-SECCOMP_DIRECTORY = "/var/lib/kubelet/seccomp"
+LARGEST_ID = 2**31 - 1
 
 
 def pod_context(pod: Object) -> Mapping[str, Any]:
     return pod["spec"].get("securityContext") or {}
 
 
-def container_security(pod: Object, container: Object) -> ContainerSecurity:
+def container_security(
+    pod: Object, container: Object, image: Image | None, seccomp_directory: str
+) -> ContainerSecurity:
+    """`image`: whom it runs as when nobody says otherwise; `seccomp_directory`: where the node's own profiles lie."""
     of_pod, own = pod_context(pod), container.get("securityContext") or {}
+    user, username = own.get("runAsUser", of_pod.get("runAsUser")), ""
+    if user is None and image is not None:
+        user, username = (None, image.username) if image.username else (image.user or 0, "")
     capabilities = own.get("capabilities") or {}
     is_privileged = bool(own.get("privileged"))
     is_masked = not is_privileged and own.get("procMount", "Default") == "Default"
     return ContainerSecurity(
         privileged=is_privileged,
-        run_as_user=own.get("runAsUser", of_pod.get("runAsUser")),
+        run_as_user=user,
+        run_as_username=username,
         run_as_group=own.get("runAsGroup", of_pod.get("runAsGroup")),
         supplemental_groups=supplemental_groups(pod),
         read_only_root_filesystem=bool(own.get("readOnlyRootFilesystem")),
@@ -52,38 +61,56 @@ def container_security(pod: Object, container: Object) -> ContainerSecurity:
         drop_capabilities=tuple(capabilities.get("drop") or ()),
         masked_paths=MASKED_PATHS if is_masked else (),
         readonly_paths=READONLY_PATHS if is_masked else (),
-        seccomp=_seccomp(own.get("seccompProfile") or of_pod.get("seccompProfile")),
+        seccomp=_seccomp(own.get("seccompProfile") or of_pod.get("seccompProfile"), seccomp_directory),
+        apparmor=_apparmor(own.get("appArmorProfile") or of_pod.get("appArmorProfile")),
+        selinux=_selinux(own.get("seLinuxOptions") or of_pod.get("seLinuxOptions")),
     )
 
 
 def supplemental_groups(pod: Object) -> tuple[int, ...]:
-    """Those asked for, and the one that owns the pod's volumes."""
+    """The one that owns the pod's volumes, and those asked for."""
     of_pod = pod_context(pod)
-    groups = [*(of_pod.get("supplementalGroups") or ())]
-    if of_pod.get("fsGroup") is not None:
-        groups.append(of_pod["fsGroup"])
-    return tuple(dict.fromkeys(groups))
+    of_volumes = [of_pod["fsGroup"]] if of_pod.get("fsGroup") is not None else []
+    return tuple(dict.fromkeys([*of_volumes, *(of_pod.get("supplementalGroups") or ())]))
 
 
 def sandbox_security(pod: Object) -> SandboxSecurity:
     of_pod = pod_context(pod)
     return SandboxSecurity(
         run_as_user=of_pod.get("runAsUser"),
-        run_as_group=of_pod.get("runAsGroup"),
+        # containerd refuses a group without a user; of the pause process nobody sees either.
+        run_as_group=of_pod.get("runAsGroup") if of_pod.get("runAsUser") is not None else None,
         supplemental_groups=supplemental_groups(pod),
         privileged=any(
             (container.get("securityContext") or {}).get("privileged")
             for container in spec.all_containers(pod)
         ),
+        selinux=_selinux(of_pod.get("seLinuxOptions")),
     )
 
 
-def _seccomp(profile: Mapping[str, Any] | None) -> SeccompProfile:
+def user_namespace_problem(pod: Object, handler: str = "") -> str:
+    """Why a pod cannot have users of its own; empty when it asks for none."""
+    if pod["spec"].get("hostUsers") is not False:
+        return ""
+    return f'can\'t set `spec.hostUsers: false`, RuntimeClass handler "{handler}" does not support user namespaces'
+
+
+def _selinux(options: Mapping[str, Any] | None) -> SELinuxOptions | None:
+    return SELinuxOptions(**options) if options else None
+
+
+def _apparmor(profile: Mapping[str, Any] | None) -> AppArmorProfile | None:
+    return AppArmorProfile(profile["type"], profile.get("localhostProfile", "")) if profile else None
+
+
+def _seccomp(profile: Mapping[str, Any] | None, directory: str) -> SeccompProfile:
+    """Unset means none: the kubelet's seccompDefault is off unless somebody turns it on."""
     match (profile or {}).get("type"):
         case "RuntimeDefault":
             return SeccompProfile("RuntimeDefault")
         case "Localhost":
-            path = f"{SECCOMP_DIRECTORY}/{(profile or {}).get('localhostProfile', '')}"
+            path = f"{directory}/{(profile or {}).get('localhostProfile', '')}"
             return SeccompProfile("Localhost", path)
     return SeccompProfile("Unconfined")
 
@@ -103,4 +130,9 @@ def root_problem(pod: Object, container: Object, image: Image | None) -> str:
         return f"container has runAsNonRoot and image has non-numeric user ({image.username}), cannot verify user is non-root {where}"
     if not image.user:
         return f"container has runAsNonRoot and image will run as root {where}"
+    if not 0 <= image.user <= LARGEST_ID:
+        return (
+            f"container has runAsNonRoot and image has an invalid user id ({image.user}). "
+            f"(Must be 1-({LARGEST_ID})): must be between 0 and {LARGEST_ID}, inclusive {where}"
+        )
     return ""

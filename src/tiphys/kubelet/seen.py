@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
 from tiphys.machinery.retry import CrashLoop
 
@@ -90,6 +91,8 @@ class Seen:
     """Containers that are being stopped, and when they will be killed."""
     stopped_sandboxes: frozenset[str] = frozenset()
     """Those whose addresses were given back."""
+    rejection: Rejection | None = None
+    """Why the node does not take the pod, if so."""
     is_gone: bool = False
     """The API has no such pod (any more)."""
     is_clean: bool = False

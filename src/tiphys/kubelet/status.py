@@ -15,7 +15,7 @@ from tiphys.api.core.pod_resources import qos_class
 from tiphys.kubelet import spec
 from tiphys.kubelet.conditions import pod_conditions
 from tiphys.kubelet.container_status import container_statuses
-from tiphys.kubelet.ending import Ending
+from tiphys.kubelet.ending import Ending, was_rejected
 from tiphys.kubelet.seen import Seen, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
@@ -39,6 +39,8 @@ class Reason:
 def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], now: datetime) -> Status:
     """The whole status as it should be. `host_ips`: the node's, first the main one."""
     old = pod.get("status") or {}
+    if was_rejected(pod, seen):
+        return _rejected(pod, why, now)
     lists = {
         field: container_statuses(pod, kind, seen, why.waiting, has_ended=_has_stopped(seen, why))  # type: ignore[arg-type]
         for kind, field in _LISTS.items()
@@ -58,6 +60,20 @@ def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], no
     }
     status["conditions"] = pod_conditions(pod, {**status, **lists}, seen, now)
     return {name: value for name, value in status.items() if value not in (None, "")}
+
+
+def _rejected(pod: Object, why: Reason, now: datetime) -> Status:
+    """Nothing was made of it, and its containers have no status."""
+    old = pod.get("status") or {}
+    said = {"reason": why.ending.reason, "message": why.ending.message} if why.ending else {}
+    return {
+        **old,
+        "phase": "Failed",
+        "observedGeneration": meta.generation(pod),
+        "startTime": old.get("startTime") or meta.format_time(now),
+        "qosClass": old.get("qosClass") or qos_class(pod["spec"]),
+        **{name: value for name, value in said.items() if value},
+    }
 
 
 def _has_stopped(seen: Seen, why: Reason) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,11 +30,13 @@ from tiphys.kubelet.actions import (
     StopContainer,
     StopSandbox,
 )
+from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.hooks import HookFailure
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.pod_images import PodImages
 from tiphys.kubelet.reporter import Reporter
+from tiphys.kubelet.runtime_classes import runtime_handler
 from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import Problem, Seen, Waiting
@@ -64,6 +66,8 @@ class _Memory:
     are_volumes_ready: bool = False
     stopping: dict[str, datetime] = field(default_factory=dict)
     stopped_sandboxes: set[str] = field(default_factory=set)
+    rejection: Rejection | None = None
+    is_asked_for_admission: bool = False
     is_gone: bool = False
     is_clean: bool = False
 
@@ -157,6 +161,7 @@ class PodWorker:
             log.warning("pod %s: cannot ask the runtime: %s", spec.described(self.pod), error.message)
             self._wake_after(RUNTIME_RETRY_SECONDS)
             return
+        await self._admit(self.pod)
         pod, seen, now = self.pod, self.see(), self._host.clock.now()
         decided = plan(pod, seen, now)
         self._report(pod, seen, decided, now)
@@ -167,6 +172,18 @@ class PodWorker:
             self._dirty = True
         elif decided.requeue_after_seconds is not None:
             self._wake_after(decided.requeue_after_seconds)
+
+    async def _admit(self, pod: Object) -> None:
+        """Asks the node's rules once, before anything of the pod is made: what runs already is not ended for them."""
+        memory = self._memory
+        if memory.is_asked_for_admission:
+            return
+        memory.is_asked_for_admission = True
+        if self.view.sandboxes or memory.is_gone or meta.is_deleting(pod) or spec.is_finished(pod):
+            return
+        memory.rejection = await self._host.admit(pod)
+        if memory.rejection is not None:
+            self._host.record(pod, WARNING, memory.rejection.reason, memory.rejection.message)
 
     def see(self) -> Seen:
         """What is seen of the pod as of now; asks nobody."""
@@ -188,6 +205,7 @@ class PodWorker:
             health=self._host.prober.health(self.uid),
             stopping=dict(memory.stopping),
             stopped_sandboxes=frozenset(memory.stopped_sandboxes),
+            rejection=memory.rejection,
             is_gone=memory.is_gone,
             is_clean=memory.is_clean,
         )
@@ -277,9 +295,11 @@ class PodWorker:
         memory.is_clean = False
         try:
             config = await self._host.provisions.sandbox_config(pod, attempt)
-            id = await self._host.runtime.run_sandbox(config)
+            handler = await runtime_handler(self._host.client, pod)
+            id = await self._host.runtime.run_sandbox(replace(config, runtime_handler=handler))
         except (RuntimeFailure, Unprovided) as error:
-            message = f"Failed to create pod sandbox: {error.message}"
+            told = error.described if isinstance(error, RuntimeFailure) else error.message
+            message = f"Failed to create pod sandbox: {told}"
             self._host.record(pod, WARNING, "FailedCreatePodSandBox", message)
             memory.sandbox_problem = self._problem("sandbox", "FailedCreatePodSandBox", message)
             return

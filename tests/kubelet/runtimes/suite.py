@@ -94,7 +94,7 @@ class RuntimeConformance:
         version = await subject.runtime.version()
         assert version.name
         assert version.version
-        assert {c.type: c.status for c in await subject.runtime.status()} == {
+        assert {c.type: c.status for c in (await subject.runtime.status()).conditions} == {
             "RuntimeReady": True,
             "NetworkReady": True,
         }

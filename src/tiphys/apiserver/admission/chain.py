@@ -36,7 +36,7 @@ from tiphys.apiserver.admission.owner_references_permission_enforcement import (
 )
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from tiphys.apiserver.admission.pod_node_selector import PodNodeSelector
-from tiphys.apiserver.admission.pod_security.plugin import PodSecurity
+from tiphys.apiserver.admission.pod_security.plugin import TEMPLATED, PodSecurity
 from tiphys.apiserver.admission.pod_toleration_restriction import PodTolerationRestriction
 from tiphys.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from tiphys.apiserver.admission.policy.plugins import MutatingAdmissionPolicy, ValidatingAdmissionPolicy
@@ -44,59 +44,66 @@ from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.quota.plugin import ResourceQuota
 from tiphys.apiserver.admission.runtime_class import RuntimeClass
 from tiphys.apiserver.admission.service_account import ServiceAccount
-from tiphys.apiserver.admission.storage_object_in_use_protection import StorageObjectInUseProtection
+from tiphys.apiserver.admission.storage_object_in_use_protection import (
+    PROTECTED,
+    StorageObjectInUseProtection,
+)
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 from tiphys.apiserver.settings import ConfigurationError
 
-Step = Callable[[Attributes], Awaitable[None] | None]
+_Step = tuple[str, Callable[[Attributes], Awaitable[None] | None]]
+"""The name of a plugin, and what it does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One plugin. `default`: whether it is on when nobody says otherwise.
 
-    `configured`: `make` takes the plugin's part of the AdmissionConfiguration, None when it has none.
+    `configured`: `make` takes the plugin's part of the AdmissionConfiguration, None when it has none. `only`: the resources that
+    it has anything to say about, with what lies below them; empty: all.
     """
 
     name: str
     make: Callable[..., Any]
+    only: tuple[str, ...] = ()
     default: bool = True
     configured: bool = False
 
 
+SIGNING = ("certificatesigningrequests.certificates.k8s.io",)
 PLUGINS: tuple[Row, ...] = (
     Row("AlwaysAdmit", AlwaysAdmit, default=False),
     Row("NamespaceAutoProvision", NamespaceAutoProvision, default=False),
     Row("NamespaceLifecycle", NamespaceLifecycle),
     Row("NamespaceExists", NamespaceExists, default=False),
-    Row("LimitPodHardAntiAffinityTopology", LimitPodHardAntiAffinityTopology, default=False),
-    Row("LimitRanger", LimitRanger),
-    Row("ServiceAccount", ServiceAccount),
+    Row("LimitPodHardAntiAffinityTopology", LimitPodHardAntiAffinityTopology, ("pods",), default=False),
+    Row("LimitRanger", LimitRanger, ("pods", "persistentvolumeclaims")),
+    Row("ServiceAccount", ServiceAccount, ("pods",)),
     Row("NodeRestriction", NodeRestriction),
-    Row("TaintNodesByCondition", TaintNodesByCondition),
-    Row("AlwaysPullImages", AlwaysPullImages, default=False),
-    Row("ImagePolicyWebhook", ImagePolicyWebhook, default=False, configured=True),
-    Row("PodSecurity", PodSecurity, configured=True),
-    Row("PodNodeSelector", PodNodeSelector, default=False, configured=True),
-    Row("Priority", Priority),
-    Row("DefaultTolerationSeconds", DefaultTolerationSeconds),
-    Row("PodTolerationRestriction", PodTolerationRestriction, default=False, configured=True),
-    Row("EventRateLimit", EventRateLimit, default=False, configured=True),
-    Row("ExtendedResourceToleration", ExtendedResourceToleration, default=False),
-    Row("DefaultStorageClass", DefaultStorageClass),
-    Row("StorageObjectInUseProtection", StorageObjectInUseProtection),
+    Row("TaintNodesByCondition", TaintNodesByCondition, ("nodes",)),
+    Row("AlwaysPullImages", AlwaysPullImages, ("pods",), default=False),
+    Row("ImagePolicyWebhook", ImagePolicyWebhook, ("pods",), default=False, configured=True),
+    Row("PodSecurity", PodSecurity, ("pods", "namespaces", *TEMPLATED), configured=True),
+    Row("PodNodeSelector", PodNodeSelector, ("pods",), default=False, configured=True),
+    Row("Priority", Priority, ("pods", "priorityclasses.scheduling.k8s.io")),
+    Row("DefaultTolerationSeconds", DefaultTolerationSeconds, ("pods",)),
+    Row("PodTolerationRestriction", PodTolerationRestriction, ("pods",), default=False, configured=True),
+    Row("EventRateLimit", EventRateLimit, ("events",), default=False, configured=True),
+    Row("ExtendedResourceToleration", ExtendedResourceToleration, ("pods",), default=False),
+    Row("DefaultStorageClass", DefaultStorageClass, ("persistentvolumeclaims",)),
+    Row("StorageObjectInUseProtection", StorageObjectInUseProtection, PROTECTED),
     Row("OwnerReferencesPermissionEnforcement", OwnerReferencesPermissionEnforcement, default=False),
-    Row("PersistentVolumeClaimResize", PersistentVolumeClaimResize),
-    Row("RuntimeClass", RuntimeClass),
-    Row("CertificateApproval", CertificateApproval),
-    Row("CertificateSigning", CertificateSigning),
-    Row("ClusterTrustBundleAttest", ClusterTrustBundleAttest),
-    Row("CertificateSubjectRestriction", CertificateSubjectRestriction),
-    Row("DefaultIngressClass", DefaultIngressClass),
-    Row("DenyServiceExternalIPs", DenyServiceExternalIPs, default=False),
-    Row("PodTopologyLabels", PodTopologyLabels),
+    Row("PersistentVolumeClaimResize", PersistentVolumeClaimResize, ("persistentvolumeclaims",)),
+    Row("RuntimeClass", RuntimeClass, ("pods",)),
+    Row("CertificateApproval", CertificateApproval, SIGNING),
+    Row("CertificateSigning", CertificateSigning, SIGNING),
+    Row("ClusterTrustBundleAttest", ClusterTrustBundleAttest, ("clustertrustbundles.certificates.k8s.io",)),
+    Row("CertificateSubjectRestriction", CertificateSubjectRestriction, SIGNING),
+    Row("DefaultIngressClass", DefaultIngressClass, ("ingresses.networking.k8s.io",)),
+    Row("DenyServiceExternalIPs", DenyServiceExternalIPs, ("services",), default=False),
+    Row("PodTopologyLabels", PodTopologyLabels, ("pods", "bindings")),
     # What changes objects by itself stands above: those that ask others see what all of them have made of the object.
     Row("MutatingAdmissionPolicy", MutatingAdmissionPolicy),
     Row("MutatingAdmissionWebhook", MutatingAdmissionWebhook),
@@ -121,25 +128,38 @@ class Chain:
         disable: Iterable[str] = (),
         configurations: Mapping[str, Configuration] | None = None,
     ) -> None:
-        chosen = [(row.name, _make(row, configurations or {})) for row in enabled(enable, disable)]
-        self._kept = [plugin for _, plugin in chosen if hasattr(plugin, "close")]
-        self._mutating = [(name, plugin.admit) for name, plugin in chosen if hasattr(plugin, "admit")]
-        self._validating = [(name, plugin.validate) for name, plugin in chosen if hasattr(plugin, "validate")]
+        self._chosen = [(row, _make(row, configurations or {})) for row in enabled(enable, disable)]
+        self._steps: dict[tuple[str, str, str], tuple[_Step, ...]] = {}
 
     async def close(self) -> None:
         """Ends the connections that plugins keep."""
-        for plugin in self._kept:
-            await plugin.close()
+        for _, plugin in self._chosen:
+            if hasattr(plugin, "close"):
+                await plugin.close()
 
     async def admit(self, attributes: Attributes) -> None:
         """One round, and one more when a webhook or policy has changed what those before it saw."""
-        await _run("admit", self._mutating, attributes)
+        await _run("admit", self._of("admit", attributes), attributes)
         if attributes.wants_again:
             attributes.again = True
-            await _run("admit", self._mutating, attributes)
+            await _run("admit", self._of("admit", attributes), attributes)
 
     async def validate(self, attributes: Attributes) -> None:
-        await _run("validate", self._validating, attributes)
+        await _run("validate", self._of("validate", attributes), attributes)
+
+    def _of(self, kind: str, attributes: Attributes) -> tuple[_Step, ...]:
+        """What the plugins that have something to say about a resource do to it."""
+        row = attributes.row
+        key = (kind, row.group, row.plural)
+        known = self._steps.get(key)
+        if known is None:
+            resource = f"{row.plural}.{row.group}" if row.group else row.plural
+            known = self._steps[key] = tuple(
+                (plugin.name, getattr(made, kind))
+                for plugin, made in self._chosen
+                if hasattr(made, kind) and (not plugin.only or resource in plugin.only)
+            )
+        return known
 
 
 def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
@@ -151,7 +171,7 @@ def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
         raise ConfigurationError(f"{FLAG}: {row.name}: {error}") from None
 
 
-async def _run(kind: str, steps: Sequence[tuple[str, Step]], attributes: Attributes) -> None:
+async def _run(kind: str, steps: Sequence[_Step], attributes: Attributes) -> None:
     server = attributes.call.server
     metrics, now, operation = server.admission_metrics, server.clock.monotonic, attributes.operation
     before = began = now()

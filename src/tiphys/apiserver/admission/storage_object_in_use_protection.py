@@ -12,6 +12,7 @@ FINALIZERS = {
     ("", "persistentvolumes"): "kubernetes.io/pv-protection",
     ("storage.k8s.io", "volumeattributesclasses"): "kubernetes.io/vac-protection",
 }
+PROTECTED = tuple(f"{plural}.{group}" if group else plural for group, plural in FINALIZERS)
 
 
 class StorageObjectInUseProtection:

@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
+from operator import methodcaller
 from urllib.parse import unquote
 
 from tiphys.apiserver.authorization.chain import refusal
@@ -23,12 +24,13 @@ _USER, _GROUP, _UID, _EXTRA = (
 _ACCOUNT = "system:serviceaccount:"
 _AUTHENTICATED, _UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
 _AUTHENTICATION = "authentication.k8s.io"
+_IS_OURS = methodcaller("startswith", "impersonate-")
 
 
 def impersonate(call: Call) -> Awaitable[None] | None:
     """The step of the pipeline: nothing to do for nearly every request."""
     headers = call.request.headers
-    if not any(name.startswith("impersonate-") for name in headers):
+    if not any(map(_IS_OURS, headers)):
         return None
     return _impersonate(call, headers)
 

@@ -25,11 +25,17 @@ MountPropagation = Literal["None", "HostToContainer", "Bidirectional"]
 
 
 class RuntimeFailure(RuntimeError):
-    """The runtime refused or failed; `message` is its own wording, fit for an event."""
+    """The runtime refused or failed; `message` is its own wording, fit for an event. `code`: gRPC's, as Go spells it."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, code: str = "Unknown") -> None:
         super().__init__(message)
         self.message = message
+        self.code = code
+
+    @property
+    def described(self) -> str:
+        """As upstream shows it where it does not unpack it."""
+        return f"rpc error: code = {self.code} desc = {self.message}"
 
 
 class NotFound(RuntimeFailure):
@@ -66,6 +72,24 @@ class RuntimeCondition:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeHandler:
+    """What a RuntimeClass may name; "" is the default one."""
+
+    name: str
+    recursive_read_only_mounts: bool = False
+    user_namespaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeStatus:
+    conditions: Sequence[RuntimeCondition]
+    handlers: Sequence[RuntimeHandler] = ()
+    """Empty: the runtime does not tell (containerd before 2.0)."""
+    supplemental_groups_policy: bool | None = None
+    """Whether groups of the image can be left out; None: the runtime does not tell, and cannot."""
+
+
+@dataclass(frozen=True, slots=True)
 class DNSConfig:
     servers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
@@ -85,6 +109,23 @@ class SeccompProfile:
     type: SeccompType = "Unconfined"
     localhost_path: str = ""
     """Absolute path on the node, for `Localhost` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppArmorProfile:
+    type: SeccompType
+    name: str = ""
+    """Of a profile that is loaded on the node, for `Localhost` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class SELinuxOptions:
+    """Without effect on a node without SELinux."""
+
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +157,7 @@ class SandboxSecurity:
     privileged: bool = False
     """True when any of its containers is."""
     seccomp: SeccompProfile = SeccompProfile(type="RuntimeDefault")
+    selinux: SELinuxOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +220,9 @@ class ContainerSecurity:
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     seccomp: SeccompProfile = SeccompProfile()
+    apparmor: AppArmorProfile | None = None
+    """None: the runtime's default where the node has AppArmor."""
+    selinux: SELinuxOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +402,7 @@ class Runtime(Protocol):
 
     async def version(self) -> Version: ...
 
-    async def status(self) -> list[RuntimeCondition]: ...
+    async def status(self) -> RuntimeStatus: ...
 
     async def run_sandbox(self, config: SandboxConfig) -> str:
         """Makes and starts a sandbox, network included; its id. Nothing is left behind when it fails."""

@@ -36,6 +36,8 @@ from tiphys.kubelet.runtimes.interface import (
     Resources,
     RuntimeCondition,
     RuntimeFailure,
+    RuntimeHandler,
+    RuntimeStatus,
     Sandbox,
     SandboxConfig,
     SandboxStatus,
@@ -95,11 +97,12 @@ class SimulatedRuntime:
         # What tools make of a node's containerRuntimeVersion is what they would of a real node's.
         return Version("containerd", "1.6.20", "v1")
 
-    async def status(self) -> list[RuntimeCondition]:
-        return [
-            RuntimeCondition("RuntimeReady", status=True),
-            RuntimeCondition("NetworkReady", status=True),
-        ]
+    async def status(self) -> RuntimeStatus:
+        return RuntimeStatus(
+            [RuntimeCondition("RuntimeReady", status=True), RuntimeCondition("NetworkReady", status=True)],
+            [RuntimeHandler("")],
+            supplemental_groups_policy=True,
+        )
 
     # Sandboxes
 

@@ -6,7 +6,7 @@ is still initializing says where, a pod that runs says what its first unhappy co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,38 +21,43 @@ _TERMINAL = ("Succeeded", "Failed")
 def pod_cells(pod: Object, now: datetime) -> list[Any]:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     summary = _Summary(spec, status)
-    addresses = status.get("podIPs") or ()
+    addresses = status.get("podIPs")
+    gates = spec.get("readinessGates")
     return [
         name(pod),
         f"{summary.ready}/{summary.total}",
         _with_deletion(pod, status, summary.reason),
-        summary.restarts_cell(now),
+        summary.restarts_cell(now) if summary.restarts else "0",
         age(pod, now),
         (addresses[0].get("ip") if addresses else "") or NONE,
         spec.get("nodeName") or NONE,
         status.get("nominatedNodeName") or NONE,
-        _readiness_gates(spec, status),
+        _readiness_gates(gates, status) if gates else NONE,
     ]
 
 
 class _Summary:
     """What the statuses of a pod's containers come to: how many are ready, why not, and how often they restarted."""
 
+    __slots__ = ("_sidecars", "last_restart", "ready", "reason", "restarts", "total")
+
     def __init__(self, spec: Object, status: Object) -> None:
-        init_containers = spec.get("initContainers") or ()
-        self._sidecars = {each["name"] for each in init_containers if each.get("restartPolicy") == "Always"}
-        self.total = len(spec.get("containers") or ()) + len(self._sidecars)
-        self.ready = 0
-        self.restarts = 0
+        self.ready = self.restarts = 0
         self.last_restart = ""
-        conditions = status.get("conditions")
+        self.total = len(spec.get("containers") or ())
         self.reason = _first_reason(status)
-        initializing = self._read_init(status.get("initContainerStatuses") or (), len(init_containers))
-        if not initializing or is_condition_true(conditions, "Initialized"):
+        self._sidecars: Container[str] = ()
+        initializing = False
+        if init_containers := spec.get("initContainers"):
+            sidecars = {each["name"] for each in init_containers if each.get("restartPolicy") == "Always"}
+            self._sidecars = sidecars
+            self.total += len(sidecars)
+            initializing = self._read_init(status.get("initContainerStatuses") or (), len(init_containers))
+        if not initializing or is_condition_true(status.get("conditions"), "Initialized"):
             self._read_main(status)
 
     def restarts_cell(self, now: datetime) -> str:
-        if self.restarts and self.last_restart:
+        if self.last_restart:
             return f"{self.restarts} ({since(self.last_restart, now)} ago)"
         return str(self.restarts)
 
@@ -102,14 +107,15 @@ class _Summary:
 
     def _count_restart(self, status: Object) -> None:
         self.restarts += status.get("restartCount") or 0
-        finished = ((status.get("lastState") or {}).get("terminated") or {}).get("finishedAt") or ""
-        # RFC 3339 in UTC with whole seconds: the text sorts as the time does.
-        self.last_restart = max(self.last_restart, finished)
+        if last := status.get("lastState"):
+            finished = (last.get("terminated") or {}).get("finishedAt") or ""
+            # RFC 3339 in UTC with whole seconds: the text sorts as the time does.
+            self.last_restart = max(self.last_restart, finished)
 
 
 def _first_reason(status: Object) -> str:
     for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
+        if condition.get("reason") == "SchedulingGated" and condition.get("type") == "PodScheduled":
             return "SchedulingGated"
     return status.get("reason") or status.get("phase") or ""
 
@@ -130,10 +136,7 @@ def _with_deletion(pod: Object, status: Object, reason: str) -> str:
     return reason if status.get("phase") in _TERMINAL else "Terminating"
 
 
-def _readiness_gates(spec: Object, status: Object) -> str:
-    gates = spec.get("readinessGates")
-    if not gates:
-        return NONE
+def _readiness_gates(gates: Sequence[Object], status: Object) -> str:
     true = sum(is_condition_true(status.get("conditions"), gate.get("conditionType", "")) for gate in gates)
     return f"{true}/{len(gates)}"
 

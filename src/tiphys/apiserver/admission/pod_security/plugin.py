@@ -39,6 +39,7 @@ _TEMPLATES = {
     ("batch", "jobs"): ("spec", "template"),
     ("batch", "cronjobs"): ("spec", "jobTemplate", "spec", "template"),
 }
+TEMPLATED = tuple(f"{plural}.{group}" if group else plural for group, plural in _TEMPLATES)
 _OTHER_SUBRESOURCES = frozenset(
     ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"]
 )

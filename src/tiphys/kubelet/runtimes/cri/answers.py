@@ -14,6 +14,9 @@ from tiphys.kubelet.runtimes.interface import (
     Image,
     Mount,
     MountPropagation,
+    RuntimeCondition,
+    RuntimeHandler,
+    RuntimeStatus,
     Sandbox,
     SandboxState,
     SandboxStatus,
@@ -32,6 +35,23 @@ def moment(nanoseconds: int) -> datetime:
 
 def moment_if_any(nanoseconds: int) -> datetime | None:
     return moment(nanoseconds) if nanoseconds > 0 else None
+
+
+def runtime_status(answer: Message) -> RuntimeStatus:
+    has_features = answer.HasField("features")
+    return RuntimeStatus(
+        [
+            RuntimeCondition(condition.type, condition.status, condition.reason, condition.message)
+            for condition in answer.status.conditions
+        ],
+        [
+            RuntimeHandler(
+                handler.name, handler.features.recursive_read_only_mounts, handler.features.user_namespaces
+            )
+            for handler in answer.runtime_handlers
+        ],
+        answer.features.supplemental_groups_policy if has_features else None,
+    )
 
 
 def sandbox(answer: Message) -> Sandbox:

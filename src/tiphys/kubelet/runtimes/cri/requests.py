@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from tiphys.kubelet.runtimes.cri.wire import Message, cri
 from tiphys.kubelet.runtimes.interface import (
+    AppArmorProfile,
     ContainerConfig,
     ContainerSecurity,
     Mount,
@@ -14,11 +16,12 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
     SandboxSecurity,
     SeccompProfile,
+    SELinuxOptions,
 )
 
 PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
 PROPAGATIONS = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}
-SECCOMP_TYPES = {"RuntimeDefault": 0, "Unconfined": 1, "Localhost": 2}
+PROFILE_TYPES = {"RuntimeDefault": 0, "Unconfined": 1, "Localhost": 2}
 POD, CONTAINER, NODE, TARGET = range(4)
 
 
@@ -152,6 +155,7 @@ def _sandbox_security(config: SandboxConfig, security: SandboxSecurity) -> dict[
         "readonly_rootfs": security.read_only_root_filesystem,
         "privileged": security.privileged,
         "seccomp": _seccomp(security.seccomp),
+        "selinux_options": _selinux(security.selinux),
     }
 
 
@@ -172,6 +176,8 @@ def _container_security(security: ContainerSecurity, namespace_options: dict[str
         "masked_paths": security.masked_paths,
         "readonly_paths": security.readonly_paths,
         "seccomp": _seccomp(security.seccomp),
+        "apparmor": _apparmor(security.apparmor),
+        "selinux_options": _selinux(security.selinux),
     }
 
 
@@ -180,4 +186,14 @@ def _number(value: int | None) -> dict[str, int] | None:
 
 
 def _seccomp(profile: SeccompProfile) -> dict[str, Any]:
-    return {"profile_type": SECCOMP_TYPES[profile.type], "localhost_ref": profile.localhost_path}
+    return {"profile_type": PROFILE_TYPES[profile.type], "localhost_ref": profile.localhost_path}
+
+
+def _apparmor(profile: AppArmorProfile | None) -> dict[str, Any] | None:
+    if profile is None:
+        return None
+    return {"profile_type": PROFILE_TYPES[profile.type], "localhost_ref": profile.name}
+
+
+def _selinux(options: SELinuxOptions | None) -> dict[str, str] | None:
+    return None if options is None else asdict(options)

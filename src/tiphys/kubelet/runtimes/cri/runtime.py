@@ -29,8 +29,8 @@ from tiphys.kubelet.runtimes.interface import (
     NotFound,
     RegistryAuth,
     Resources,
-    RuntimeCondition,
     RuntimeFailure,
+    RuntimeStatus,
     Sandbox,
     SandboxConfig,
     SandboxStatus,
@@ -69,12 +69,8 @@ class ContainerdRuntime:
         answer = await self._runtime.call("Version")
         return Version(answer.runtime_name, answer.runtime_version, answer.runtime_api_version)
 
-    async def status(self) -> list[RuntimeCondition]:
-        answer = await self._runtime.call("Status")
-        return [
-            RuntimeCondition(condition.type, condition.status, condition.reason, condition.message)
-            for condition in answer.status.conditions
-        ]
+    async def status(self) -> RuntimeStatus:
+        return answers.runtime_status(await self._runtime.call("Status"))
 
     # Sandboxes
 

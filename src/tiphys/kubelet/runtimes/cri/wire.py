@@ -60,14 +60,15 @@ def cri(name: str) -> Callable[..., Message]:
 def failure(error: grpc.aio.AioRpcError) -> RuntimeFailure:
     """What went wrong, in the words of interface.py."""
     text = error.details() or error.code().name
+    code = "".join(word.capitalize() for word in error.code().name.split("_"))
     if error.code() == grpc.StatusCode.NOT_FOUND:
-        return NotFound(text)
+        return NotFound(text, code)
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(text)
+        return DeadlineExceeded(text, code)
     # CRI's socket answers before its plugin is ready; only the text tells.
     if error.code() == grpc.StatusCode.UNAVAILABLE or "server is not initialized yet" in text:
-        return Unavailable(text)
-    return RuntimeFailure(text)
+        return Unavailable(text, code)
+    return RuntimeFailure(text, code)
 
 
 def open_channel(socket_path: str) -> grpc.aio.Channel:

@@ -1,0 +1,115 @@
+"""What a node refuses to run, whatever the scheduler thought: upstream's admission of pods by the kubelet. Pure.
+
+Asked once, before anything of a pod is made. A pod that is refused is Failed for good; its owner may make another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from tiphys.kubelet import spec
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+
+OS_LABEL = "kubernetes.io/os"
+OS = "linux"
+SAFE_SYSCTLS = (
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+)
+"""Each pod has its own, and none of them harms another pod. The newest needs Linux 4.15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Words of the event; the status says them too."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a node can do for pods."""
+
+    has_apparmor: bool = False
+    supplemental_groups_policy: bool = False
+    labels: Mapping[str, str] = field(default_factory=lambda: {OS_LABEL: OS})
+
+
+Rule = Callable[[Object, Abilities], Rejection | None]
+Admit = Callable[[Object], Awaitable[Rejection | None]]
+"""All rules of one node."""
+
+
+def rejection(pod: Object, abilities: Abilities) -> Rejection | None:
+    """The first rule that speaks against the pod; None when it may run."""
+    return next((found for rule in RULES if (found := rule(pod, abilities)) is not None), None)
+
+
+def _sysctls(pod: Object, abilities: Abilities) -> Rejection | None:
+    del abilities
+    of_spec = pod["spec"]
+    for sysctl in (of_spec.get("securityContext") or {}).get("sysctls") or ():
+        name = dotted(sysctl["name"])
+        problem = ""
+        if name not in SAFE_SYSCTLS:
+            problem = f'"{name}" not allowlisted'
+        elif name.startswith("net.") and of_spec.get("hostNetwork"):
+            problem = f'"{name}" not allowed with host net enabled'
+        elif not name.startswith("net.") and of_spec.get("hostIPC"):
+            problem = f'"{name}" not allowed with host ipc enabled'
+        if problem:
+            return Rejection("SysctlForbidden", f"forbidden sysctl: {problem}")
+    return None
+
+
+def dotted(sysctl: str) -> str:
+    """A sysctl's name in its other spelling, "net/ipv4/conf/eth0.1/x" → "net.ipv4.conf.eth0/1.x": the first separator decides."""
+    first = next((character for character in sysctl if character in "./"), ".")
+    return sysctl if first == "." else sysctl.translate(str.maketrans("./", "/."))
+
+
+def _apparmor(pod: Object, abilities: Abilities) -> Rejection | None:
+    if abilities.has_apparmor or not any(_wants_apparmor(pod, each) for each in spec.all_containers(pod)):
+        return None
+    return Rejection("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
+
+
+def _wants_apparmor(pod: Object, container: Object) -> bool:
+    own, of_pod = container.get("securityContext") or {}, pod["spec"].get("securityContext") or {}
+    profile = own.get("appArmorProfile") or of_pod.get("appArmorProfile")
+    return profile is not None and profile.get("type") != "Unconfined"
+
+
+def _operating_system(pod: Object, abilities: Abilities) -> Rejection | None:
+    wanted = meta.labels(pod).get(OS_LABEL)
+    if wanted is not None and wanted != abilities.labels.get(OS_LABEL):
+        message = f"Failed to admit pod as the `{OS_LABEL}` label doesn't match node label"
+        return Rejection("PodOSSelectorNodeLabelDoesNotMatch", message)
+    if (pod["spec"].get("os") or {}).get("name", OS) != OS:
+        return Rejection("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+    return None
+
+
+def _supplemental_groups(pod: Object, abilities: Abilities) -> Rejection | None:
+    policy = (pod["spec"].get("securityContext") or {}).get("supplementalGroupsPolicy")
+    if policy != "Strict" or abilities.supplemental_groups_policy:
+        return None
+    message = "SupplementalGroupsPolicy=Strict is not supported in this node"
+    return Rejection("SupplementalGroupsPolicyNotSupported", message)
+
+
+RULES: tuple[Rule, ...] = (_sysctls, _apparmor, _operating_system, _supplemental_groups)
+"""In upstream's order."""
