@@ -23,6 +23,7 @@ from tiphys.kubelet.runtimes.interface import (
 )
 from tiphys.kubelet.security import (
     MASKED_PATHS,
+    SeccompProfiles,
     container_security,
     root_problem,
     user_namespace_problem,
@@ -176,7 +177,9 @@ def test_a_container() -> None:
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
     }
-    gathered = Gathered("sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], Enforcement(1 << 30), "/k/seccomp")
+    gathered = Gathered(
+        "sha256:1", 3, {"NAME": "x"}, [Mount("/a", "/b")], Enforcement(1 << 30), SeccompProfiles()
+    )
     config = container_config(pod(), container, gathered)
     assert config.command == ("sh", "-c", "echo x")
     assert config.args == ("x", "$(NONE)")
@@ -222,7 +225,7 @@ def test_a_containers_context_wins_over_the_pods() -> None:
             "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
         }
     }
-    found = container_security(given, own, None, "/k/seccomp")
+    found = container_security(given, own, None, SeccompProfiles())
     assert (found.run_as_user, found.run_as_group, found.supplemental_groups) == (9, 2, (3, 4))
     assert (found.no_new_privileges, found.read_only_root_filesystem) == (True, True)
     assert (found.add_capabilities, found.drop_capabilities) == (("NET_ADMIN",), ("ALL",))
@@ -231,9 +234,11 @@ def test_a_containers_context_wins_over_the_pods() -> None:
 
 
 def test_a_privileged_container_sees_everything() -> None:
-    found = container_security(pod(), {"securityContext": {"privileged": True}}, None, "")
+    found = container_security(pod(), {"securityContext": {"privileged": True}}, None, SeccompProfiles())
     assert (found.privileged, found.masked_paths, found.readonly_paths) == (True, (), ())
-    unmasked = container_security(pod(), {"securityContext": {"procMount": "Unmasked"}}, None, "")
+    unmasked = container_security(
+        pod(), {"securityContext": {"procMount": "Unmasked"}}, None, SeccompProfiles()
+    )
     assert unmasked.masked_paths == ()
 
 
@@ -248,22 +253,26 @@ def test_a_privileged_container_sees_everything() -> None:
     ],
 )
 def test_whom_a_container_runs_as(own: dict[str, Any], image: Image, user: tuple[int | None, str]) -> None:
-    found = container_security(pod(), {"securityContext": own}, image, "")
+    found = container_security(pod(), {"securityContext": own}, image, SeccompProfiles())
     assert (found.run_as_user, found.run_as_username) == user
 
 
 def test_profiles() -> None:
     given = pod(securityContext={"seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}})
-    found = container_security(given, {}, None, "/k/seccomp")
+    found = container_security(given, {}, None, SeccompProfiles("/k/seccomp"))
     assert found.seccomp == SeccompProfile("Localhost", "/k/seccomp/a/b.json")
-    assert container_security(pod(), {}, None, "").seccomp.type == "Unconfined"
+    assert container_security(pod(), {}, None, SeccompProfiles()).seccomp.type == "Unconfined"
+    by_default = SeccompProfiles(is_default=True)
+    assert container_security(pod(), {}, None, by_default).seccomp.type == "RuntimeDefault"
+    own = {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}
+    assert container_security(pod(), own, None, by_default).seccomp.type == "Unconfined"
     own = {
         "securityContext": {
             "seLinuxOptions": {"level": "s0"},
             "appArmorProfile": {"type": "Localhost", "localhostProfile": "mine"},
         }
     }
-    found = container_security(given, own, None, "")
+    found = container_security(given, own, None, SeccompProfiles())
     assert (found.apparmor, found.selinux) == (
         AppArmorProfile("Localhost", "mine"),
         SELinuxOptions(level="s0"),

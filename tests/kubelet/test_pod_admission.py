@@ -9,10 +9,12 @@ import pytest
 from node_world import NodeWorld
 
 from tiphys.client.resources import PODS
-from tiphys.kubelet.admission import SAFE_SYSCTLS, Abilities, Rejection, dotted, rejection
+from tiphys.kubelet.admission import Abilities, Rejection, rejection
 from tiphys.kubelet.runtime_classes import RUNTIME_CLASSES
+from tiphys.kubelet.sysctls import SAFE, dotted, pattern_problem
 
 BARE = Abilities()
+LENIENT = Abilities(unsafe_sysctls=("kernel.msg*", "net.core.somaxconn"))
 ABLE = Abilities(has_apparmor=True, supplemental_groups_policy=True)
 
 
@@ -74,8 +76,9 @@ def test_refused(given: dict[str, Any], reason: str, message: str) -> None:
     ("given", "abilities"),
     [
         (pod(), BARE),
-        (with_sysctls(*SAFE_SYSCTLS), BARE),
+        (with_sysctls(*SAFE), BARE),
         (with_sysctls("kernel.shm_rmid_forced", hostNetwork=True), BARE),
+        (with_sysctls("kernel.msgmax", "net.core.somaxconn"), LENIENT),
         (pod(container=PROFILE), ABLE),
         (pod(securityContext={"appArmorProfile": {"type": "Unconfined"}}), BARE),
         (pod(os={"name": "linux"}), BARE),
@@ -85,6 +88,14 @@ def test_refused(given: dict[str, Any], reason: str, message: str) -> None:
 )
 def test_taken(given: dict[str, Any], abilities: Abilities) -> None:
     assert rejection(given, abilities) is None
+
+
+def test_what_is_not_a_pods_own_cannot_be_allowed() -> None:
+    assert pattern_problem("kernel.msg*") == pattern_problem("net/core/somaxconn") == ""
+    assert pattern_problem("vm.*") == 'the sysctls "vm.*" are not known to be namespaced'
+    assert (
+        pattern_problem("kernel.semaphore") == 'the sysctl "kernel.semaphore" are not known to be namespaced'
+    )
 
 
 def test_two_spellings_of_a_sysctl() -> None:

@@ -10,25 +10,11 @@ from dataclasses import dataclass, field
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.sysctls import sysctl_problem
 from tiphys.machinery import meta
 
 OS_LABEL = "kubernetes.io/os"
 OS = "linux"
-SAFE_SYSCTLS = (
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-)
-"""Each pod has its own, and none of them harms another pod. The newest needs Linux 4.15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +31,8 @@ class Abilities:
 
     has_apparmor: bool = False
     supplemental_groups_policy: bool = False
+    unsafe_sysctls: tuple[str, ...] = ()
+    """That the administrator allows all the same."""
     labels: Mapping[str, str] = field(default_factory=lambda: {OS_LABEL: OS})
 
 
@@ -59,26 +47,17 @@ def rejection(pod: Object, abilities: Abilities) -> Rejection | None:
 
 
 def _sysctls(pod: Object, abilities: Abilities) -> Rejection | None:
-    del abilities
     of_spec = pod["spec"]
     for sysctl in (of_spec.get("securityContext") or {}).get("sysctls") or ():
-        name = dotted(sysctl["name"])
-        problem = ""
-        if name not in SAFE_SYSCTLS:
-            problem = f'"{name}" not allowlisted'
-        elif name.startswith("net.") and of_spec.get("hostNetwork"):
-            problem = f'"{name}" not allowed with host net enabled'
-        elif not name.startswith("net.") and of_spec.get("hostIPC"):
-            problem = f'"{name}" not allowed with host ipc enabled'
+        problem = sysctl_problem(
+            sysctl["name"],
+            abilities.unsafe_sysctls,
+            host_network=bool(of_spec.get("hostNetwork")),
+            host_ipc=bool(of_spec.get("hostIPC")),
+        )
         if problem:
             return Rejection("SysctlForbidden", f"forbidden sysctl: {problem}")
     return None
-
-
-def dotted(sysctl: str) -> str:
-    """A sysctl's name in its other spelling, "net/ipv4/conf/eth0.1/x" → "net.ipv4.conf.eth0/1.x": the first separator decides."""
-    first = next((character for character in sysctl if character in "./"), ".")
-    return sysctl if first == "." else sysctl.translate(str.maketrans("./", "/."))
 
 
 def _apparmor(pod: Object, abilities: Abilities) -> Rejection | None:

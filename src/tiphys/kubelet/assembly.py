@@ -75,7 +75,11 @@ class _Itself:
 
     async def admit(self, pod: Object) -> Rejection | None:
         report = await self.health.known()
-        abilities = Abilities(self.machine.has_apparmor, bool(report.supplemental_groups_policy))
+        abilities = Abilities(
+            self.machine.has_apparmor,
+            bool(report.supplemental_groups_policy),
+            self.settings.allowed_unsafe_sysctls,
+        )
         return rejection(pod, abilities)
 
 
@@ -114,6 +118,7 @@ def assemble(
             parts.addresses,
             allocatable=allocatable(capacity(machine, settings), settings),
             enforced=enforced,
+            seccomp_default=settings.seccomp_default,
         ),
         parts.files,
         References(client, clock, lambda uids: kubelets[0].retry(uids)),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.kubelet.eviction.thresholds import DEFAULT_HARD, BadThreshold, Threshold, thresholds
+from tiphys.kubelet.sysctls import pattern_problem
 from tiphys.machinery import yaml
 from tiphys.machinery.quantity import Quantity
 from tiphys.machinery.quantity import parse as parse_quantity
@@ -95,6 +96,8 @@ class KubeletConfiguration:
     pod_pids_limit: int = _setting("podPidsLimit", -1, _integer)
     cpu_cfs_quota: bool = _setting("cpuCFSQuota", True, _boolean)
     local_storage_capacity_isolation: bool = _setting("localStorageCapacityIsolation", True, _boolean)
+    allowed_unsafe_sysctls: tuple[str, ...] = _setting("allowedUnsafeSysctls", (), _words)
+    seccomp_default: bool = _setting("seccompDefault", False, _boolean)
     # When pods must go
     eviction_hard: Mapping[str, str] = _map("evictionHard", _texts, DEFAULT_HARD)
     eviction_soft: Mapping[str, str] = _map("evictionSoft", _texts)
@@ -193,6 +196,7 @@ def _problems(found: KubeletConfiguration) -> list[str]:
     problems += [*_image_problems(found), *_enforcement_problems(found)]
     problems = [f"invalid configuration: {problem}" for problem in problems]
     problems += [*_reserved_problems(found.kube_reserved), *_reserved_problems(found.system_reserved)]
+    problems += [problem for each in found.allowed_unsafe_sysctls if (problem := pattern_problem(each))]
     try:
         _ = found.thresholds
     except BadThreshold as error:
@@ -252,7 +256,6 @@ def _reserved_problems(reserved: Mapping[str, Quantity]) -> list[str]:
 
 _FIXED: Mapping[str, Any] = {
     "address": "0.0.0.0",
-    "allowedUnsafeSysctls": [],
     "authentication": {
         "anonymous": {"enabled": False},
         "webhook": {"cacheTTL": "2m0s", "enabled": True},
@@ -305,7 +308,6 @@ _FIXED: Mapping[str, Any] = {
     "registryPullQPS": 5,
     "resolvConf": "/etc/resolv.conf",
     "runtimeRequestTimeout": "2m0s",
-    "seccompDefault": False,
     "serializeImagePulls": True,
     "shutdownGracePeriod": "0s",
     "shutdownGracePeriodCriticalPods": "0s",

@@ -19,7 +19,7 @@ from tiphys.kubelet.runtimes.interface import (
     PortMapping,
     SandboxConfig,
 )
-from tiphys.kubelet.security import container_security, sandbox_security
+from tiphys.kubelet.security import SeccompProfiles, container_security, sandbox_security
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
@@ -38,7 +38,7 @@ class Gathered:
     environment: Mapping[str, str]
     mounts: Sequence[Mount]
     enforced: Enforcement
-    seccomp_directory: str
+    seccomp: SeccompProfiles
     image_facts: Image | None = None
     target_container_id: str = ""
 
@@ -104,7 +104,7 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=container_resources(pod, container, gathered.enforced),
-        security=container_security(pod, container, gathered.image_facts, gathered.seccomp_directory),
+        security=container_security(pod, container, gathered.image_facts, gathered.seccomp),
         target_container_id=gathered.target_container_id,
     )
 

@@ -88,7 +88,12 @@ def hollow_kubelet(
         )
 
     async def admit(pod: Object) -> Rejection | None:
-        return rejection(pod, Abilities(has_apparmor=True, supplemental_groups_policy=True))
+        able = Abilities(
+            has_apparmor=True,
+            supplemental_groups_policy=True,
+            unsafe_sysctls=settings.allowed_unsafe_sysctls,
+        )
+        return rejection(pod, able)
 
     host = Host(
         node=node.name,

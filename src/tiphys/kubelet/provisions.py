@@ -32,7 +32,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
     SandboxStatus,
 )
-from tiphys.kubelet.security import root_problem, user_namespace_problem
+from tiphys.kubelet.security import SeccompProfiles, root_problem, user_namespace_problem
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import BadSubPath, resolve
 from tiphys.kubelet.termination import termination_message
@@ -57,6 +57,8 @@ class NodeDetails:
     ips: tuple[str, ...]
     allocatable: dict[str, Quantity] = field(default_factory=dict)
     enforced: Enforcement = field(default_factory=Enforcement)
+    seccomp_default: bool = False
+    """Whether containers that name no profile get the runtime's."""
     dns: ClusterDNS = field(default_factory=ClusterDNS)
 
 
@@ -157,7 +159,7 @@ class NodeProvisions:
             environment,
             mounts,
             self._details.enforced,
-            str(self._files.seccomp),
+            SeccompProfiles(str(self._files.seccomp), is_default=self._details.seccomp_default),
             facts,
             target_container_id=await self._target(container, sandbox),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.kubelet import spec
@@ -34,14 +35,22 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 LARGEST_ID = 2**31 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class SeccompProfiles:
+    """`directory`: where the node's own lie. `is_default`: who names none gets the runtime's."""
+
+    directory: str = ""
+    is_default: bool = False
+
+
 def pod_context(pod: Object) -> Mapping[str, Any]:
     return pod["spec"].get("securityContext") or {}
 
 
 def container_security(
-    pod: Object, container: Object, image: Image | None, seccomp_directory: str
+    pod: Object, container: Object, image: Image | None, seccomp: SeccompProfiles
 ) -> ContainerSecurity:
-    """`image`: whom it runs as when nobody says otherwise; `seccomp_directory`: where the node's own profiles lie."""
+    """`image`: whom it runs as when nobody says otherwise."""
     of_pod, own = pod_context(pod), container.get("securityContext") or {}
     user, username = own.get("runAsUser", of_pod.get("runAsUser")), ""
     if user is None and image is not None:
@@ -61,7 +70,7 @@ def container_security(
         drop_capabilities=tuple(capabilities.get("drop") or ()),
         masked_paths=MASKED_PATHS if is_masked else (),
         readonly_paths=READONLY_PATHS if is_masked else (),
-        seccomp=_seccomp(own.get("seccompProfile") or of_pod.get("seccompProfile"), seccomp_directory),
+        seccomp=_seccomp(own.get("seccompProfile") or of_pod.get("seccompProfile"), seccomp),
         apparmor=_apparmor(own.get("appArmorProfile") or of_pod.get("appArmorProfile")),
         selinux=_selinux(own.get("seLinuxOptions") or of_pod.get("seLinuxOptions")),
     )
@@ -104,14 +113,15 @@ def _apparmor(profile: Mapping[str, Any] | None) -> AppArmorProfile | None:
     return AppArmorProfile(profile["type"], profile.get("localhostProfile", "")) if profile else None
 
 
-def _seccomp(profile: Mapping[str, Any] | None, directory: str) -> SeccompProfile:
-    """Unset means none: the kubelet's seccompDefault is off unless somebody turns it on."""
+def _seccomp(profile: Mapping[str, Any] | None, profiles: SeccompProfiles) -> SeccompProfile:
     match (profile or {}).get("type"):
         case "RuntimeDefault":
             return SeccompProfile("RuntimeDefault")
         case "Localhost":
-            path = f"{directory}/{(profile or {}).get('localhostProfile', '')}"
+            path = f"{profiles.directory}/{(profile or {}).get('localhostProfile', '')}"
             return SeccompProfile("Localhost", path)
+        case None if profiles.is_default:
+            return SeccompProfile("RuntimeDefault")
     return SeccompProfile("Unconfined")
 
 
