@@ -42,6 +42,19 @@ def test_what_the_machine_may_not_do_is_not_tried() -> None:
     assert [list(cri["containerd"]["runtimes"]) for cri in settings] == [["crun"], ["runc"]]
 
 
+def test_a_runtime_class_may_name_each_runtime_that_is_there() -> None:
+    both = Machine(
+        "/usr/bin/crun",
+        "/x",
+        may_lower_oom_scores=True,
+        has_apparmor=False,
+        other_runtimes=("/usr/sbin/runc",),
+    )
+    found = tomllib.loads(config_toml(SETTINGS, both))["plugins"][CRI]["containerd"]
+    assert found["default_runtime_name"] == "crun"
+    assert found["runtimes"]["runc"]["options"] == {"BinaryName": "/usr/sbin/runc"}
+
+
 def test_the_mirror_is_asked_for_every_registry() -> None:
     assert tomllib.loads(hosts_toml("http://127.0.0.83:5000")) == {
         "host": {"http://127.0.0.83:5000": {"capabilities": ["pull", "resolve"]}}

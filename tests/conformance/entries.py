@@ -126,6 +126,29 @@ CLI = {
     "Kubectl logs logs should be able to retrieve and filter logs": "logs are read whole, by lines, bytes, time stamps and age",
 }
 
+NODE = {
+    "Containers should be able to override the image's default arguments (container cmd) [NodeConformance]": "arguments of a pod come in place of the image's",
+    "Containers should be able to override the image's default command (container entrypoint) [NodeConformance]": "a command of a pod comes in place of the image's",
+    "Containers should be able to override the image's default command and arguments [NodeConformance]": "command and arguments of a pod come in place of the image's",
+    "Containers should use the image defaults if command and args are blank [NodeConformance]": "a pod that names no command runs the image's",
+    "Kubelet when scheduling a read only busybox container should not write to root filesystem [LinuxOnly] [NodeConformance]": "a root that is read-only is not written",
+    "KubeletManagedEtcHosts should test kubelet managed /etc/hosts file [NodeConformance]": "/etc/hosts is the kubelet's, unless the container mounts its own or uses the node's network",
+    "RuntimeClass should reject a Pod requesting a deleted RuntimeClass [NodeConformance]": "a pod that names a deleted class is refused",
+    "RuntimeClass should reject a Pod requesting a non-existent RuntimeClass [NodeConformance]": "a pod that names no class that there is is refused",
+    "RuntimeClass should schedule a Pod requesting a RuntimeClass and initialize its Overhead [NodeConformance]": "a pod gets the overhead of its class",
+    "RuntimeClass should schedule a Pod requesting a RuntimeClass without PodOverhead [NodeConformance]": "a pod of a class is scheduled",
+    "RuntimeClass should support RuntimeClasses API operations": "runtime classes take every verb",
+    "Security Context When creating a container with runAsUser should run the container with uid 65534 [LinuxOnly] [NodeConformance]": "a container runs as the user that it names",
+    "Security Context When creating a pod with privileged should run the container as unprivileged when false [LinuxOnly] [NodeConformance]": "a container without privileges makes no interface",
+    "Security Context When creating a pod with readOnlyRootFilesystem should run the container with writable rootfs when readOnlyRootFilesystem=false [NodeConformance]": "a root that is not read-only is written",
+    "Security Context should support container.SecurityContext.RunAsUser And container.SecurityContext.RunAsGroup [LinuxOnly]": "a container runs as its own user and group",
+    "Security Context should support pod.Spec.SecurityContext.RunAsUser And pod.Spec.SecurityContext.RunAsGroup [LinuxOnly]": "containers run as their pod's user and group",
+    "Security Context when creating containers with AllowPrivilegeEscalation should not allow privilege escalation when false [LinuxOnly] [NodeConformance]": "a container gains no powers that it did not begin with",
+    "Sysctls [LinuxOnly] [NodeConformance] should reject invalid sysctls": "names that are no sysctls are refused",
+    "Sysctls [LinuxOnly] [NodeConformance] should support sysctls [Environment:NotInUserNS]": "a pod has its own value of a sysctl",
+}
+"""Those of sig-node that have a test by now."""
+
 OPEN = {
     "Kubectl client Guestbook": "nothing answers behind a service's address yet",
 }

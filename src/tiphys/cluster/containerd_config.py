@@ -20,6 +20,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATE_DIRECTORY = "/run/containerd"
 SOCKET = f"{STATE_DIRECTORY}/containerd.sock"
 CNI_PLUGIN_DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin")
+OCI_RUNTIMES = ("crun", "runc")
+"""By preference. A RuntimeClass may name, as its handler, each that is installed."""
 CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 POD_BRIDGE = "cni0"
 UNUSED_PLUGINS = [
@@ -53,25 +55,28 @@ class Machine:
     """Without CAP_SYS_RESOURCE nothing may get an oom_score_adj below our own, and every sandbox would fail trying."""
     has_apparmor: bool
     """Without, containerd would fail every container that it cannot confine."""
+    other_runtimes: tuple[str, ...] = ()
+    """Paths of further ones, for RuntimeClasses that name them."""
 
 
 def probe() -> Machine:
     """Raises MissingPrograms."""
-    runtime = shutil.which("crun", path=PATH) or shutil.which("runc", path=PATH)
+    runtimes = [path for name in OCI_RUNTIMES if (path := shutil.which(name, path=PATH))]
     plugins = next((path for path in CNI_PLUGIN_DIRECTORIES if Path(path, "bridge").exists()), "")
     missing = [
         name for name in ("containerd", "ip", "nsenter", "unshare") if not shutil.which(name, path=PATH)
     ]
-    if runtime is None:
+    if not runtimes:
         missing.append("crun")
     missing += [f"CNI plugin {name}" for name in CNI_PLUGINS if not Path(plugins, name).exists()]
-    if missing or runtime is None:
+    if missing:
         raise MissingPrograms(missing)
     return Machine(
-        runtime=runtime,
+        runtime=runtimes[0],
         cni_plugins=plugins,
         may_lower_oom_scores=has_capability(Path("/proc/self/status").read_text(), CAP_SYS_RESOURCE),
         has_apparmor=has_apparmor(),
+        other_runtimes=tuple(runtimes[1:]),
     )
 
 
@@ -114,8 +119,10 @@ def files(settings: Settings, machine: Machine) -> dict[Path, str]:
 
 def config_toml(settings: Settings, machine: Machine) -> str:
     """Version 2 of containerd's configuration, which 1.6 up to 2.x read."""
-    name = os.path.basename(machine.runtime)
-    runtime = {"runtime_type": "io.containerd.runc.v2", "options": {"BinaryName": machine.runtime}}
+    runtimes = {
+        os.path.basename(path): {"runtime_type": "io.containerd.runc.v2", "options": {"BinaryName": path}}
+        for path in (machine.runtime, *machine.other_runtimes)
+    }
     return toml(
         {
             "version": 2,
@@ -137,8 +144,8 @@ def config_toml(settings: Settings, machine: Machine) -> str:
                     "enable_unprivileged_icmp": True,
                     "containerd": {
                         "snapshotter": "overlayfs",
-                        "default_runtime_name": name,
-                        "runtimes": {name: runtime},
+                        "default_runtime_name": os.path.basename(machine.runtime),
+                        "runtimes": runtimes,
                     },
                     "cni": {"bin_dir": machine.cni_plugins, "conf_dir": str(settings.directory / "net.d")},
                     "registry": {"config_path": str(settings.directory / "certs.d")},

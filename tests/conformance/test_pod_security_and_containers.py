@@ -1,0 +1,567 @@
+"""What the suite asks of security contexts, runtime classes, sysctls, /etc/hosts and images' own commands, and more of the same.
+
+One cluster with real containers; all pods are made at once, and each test looks at its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_cluster import Cluster, running, wait_for
+
+from tiphys.cluster.images import host_busybox
+from tiphys.kubelet.images.build import ImageSource, write_archive
+
+pytestmark = pytest.mark.real
+
+BUSYBOX = "docker.io/library/busybox:latest"
+PATIENCE_SECONDS = 300.0
+Object = dict[str, Any]
+
+NO_MKDIR = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+}
+
+
+@dataclass
+class World:
+    """A cluster, and the pods that were made in it."""
+
+    cluster: Cluster
+
+    @property
+    def kubelet_directory(self) -> Path:
+        name = self.cluster.name
+        return self.cluster.home / "tiphys" / name / "nodes" / f"{name}-node-1" / "kubelet"
+
+    def create(self, *objects: Object) -> None:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.cluster.kubectl("create", "-f", "-", input=text)
+
+    def wait_for_account(self) -> None:
+        asked = ("get", "serviceaccount", "default")
+        wait_for(lambda: self.cluster.kubectl(*asked, check=False).returncode == 0, "a service account")
+
+    def pod(self, name: str) -> Object:
+        found: Object = self.cluster.get("pod", name)
+        return found
+
+    def until(self, name: str, is_so: Callable[[Object], Any]) -> Object:
+        def look() -> Object | None:
+            pod = self.pod(name)
+            return pod if is_so(pod) else None
+
+        found: Object = wait_for(look, f"{name} is so", seconds=PATIENCE_SECONDS, interval_seconds=0.3)
+        return found
+
+    def output(self, name: str) -> str:
+        """All that its only container said, once it is through."""
+        pod = self.until(name, lambda pod: pod["status"]["phase"] in ("Succeeded", "Failed"))
+        said = self.cluster.kubectl("logs", name).stdout
+        assert pod["status"]["phase"] == "Succeeded", (said, pod["status"])
+        return said
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """(reason, message)"""
+        found = self.cluster.get("events", "--field-selector", f"involvedObject.name={name}")
+        return [(event["reason"], event["message"]) for event in found["items"]]
+
+    def until_event(self, name: str, reason: str) -> str:
+        def look() -> str | None:
+            return next((message for found, message in self.events(name) if found == reason), None)
+
+        found: str = wait_for(look, f"{reason} of {name}", seconds=PATIENCE_SECONDS, interval_seconds=0.3)
+        return found
+
+
+def pod(name: str, script: str = "", *, own: Object | None = None, **spec: Any) -> Object:
+    """`own`: fields of its container; `script` empty: what the image wants."""
+    container = {
+        "name": "main",
+        "image": BUSYBOX,
+        "imagePullPolicy": "IfNotPresent",
+        **({"command": ["sh", "-c", script]} if script else {}),
+        **(own or {}),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "containers": [container],
+            **spec,
+        },
+    }
+
+
+def secured(name: str, script: str, context: Object, **of_pod: Any) -> Object:
+    """With a security context of the container."""
+    return pod(name, script, own={"securityContext": context}, **of_pod)
+
+
+def runtime_class(name: str, handler: str, **fields: Any) -> Object:
+    metadata = {"name": name}
+    return {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": metadata,
+        "handler": handler,
+        **fields,
+    }
+
+
+STATUS = "grep -E 'Seccomp:|NoNewPrivs|CapEff' /proc/self/status"
+IDS = "id -u; id -g; id -G"
+FILES = "cat /proc/sys/kernel/shm_rmid_forced; cat /proc/sys/net/ipv4/ip_local_port_range"
+HOSTS = {"name": "hosts", "hostPath": {"path": "/etc/hosts", "type": "File"}}
+MOUNTED = {"volumeMounts": [{"name": "hosts", "mountPath": "/etc/hosts"}]}
+
+PODS = [
+    # Users and groups
+    secured("as-nobody", "id -u", {"runAsUser": 65534}),
+    pod("pod-ids", IDS, securityContext={"runAsUser": 1001, "runAsGroup": 2002}),
+    secured("own-ids", IDS, {"runAsUser": 1001, "runAsGroup": 2002}, securityContext={"runAsUser": 7}),
+    pod("group-alone", IDS, securityContext={"runAsGroup": 2002}),
+    pod(
+        "groups",
+        IDS,
+        securityContext={
+            "runAsUser": 1000,
+            "runAsGroup": 3000,
+            "fsGroup": 2000,
+            "supplementalGroups": [4, 5],
+        },
+    ),
+    pod("image-user", IDS, own={"image": "localhost/numbered:1"}),
+    pod("image-name", IDS, own={"image": "localhost/named:1"}),
+    secured("root-image", "true", {"runAsNonRoot": True}),
+    secured("root-user", "true", {"runAsNonRoot": True, "runAsUser": 0}),
+    pod("name-image", "true", own={"image": "localhost/named:1", "securityContext": {"runAsNonRoot": True}}),
+    pod(
+        "number-image",
+        "id -u",
+        own={"image": "localhost/numbered:1", "securityContext": {"runAsNonRoot": True}},
+    ),
+    # Powers
+    secured("unprivileged", "ip link add br7 type bridge || true", {"privileged": False}),
+    secured(
+        "privileged", "ip link add br7 type bridge && test -e /dev/kmsg && echo mighty", {"privileged": True}
+    ),
+    secured("no-escalation", f"id -u; {STATUS}", {"allowPrivilegeEscalation": False, "runAsUser": 1000}),
+    secured("escalation", STATUS, {"runAsUser": 1000}),
+    secured("powerless", f"{STATUS}; chown 1:1 /tmp || true", {"capabilities": {"drop": ["ALL"]}}),
+    secured(
+        "net-admin",
+        "ip link add br7 type bridge && echo made; chown 1:1 /tmp || true",
+        {"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}},
+    ),
+    # Files
+    secured("writes", "touch checkfile && echo written", {"readOnlyRootFilesystem": False}),
+    secured("reads-only", "echo test > /file || echo refused", {"readOnlyRootFilesystem": True}),
+    pod("masked", "cat /proc/keys | wc -c; echo 1 2>/dev/null > /proc/sys/kernel/domainname || echo refused"),
+    # Profiles
+    secured("seccomp-default", STATUS, {"seccompProfile": {"type": "RuntimeDefault"}}),
+    secured("seccomp-none", STATUS, {"seccompProfile": {"type": "Unconfined"}}),
+    secured(
+        "seccomp-own",
+        "mkdir /x || echo refused",
+        {"seccompProfile": {"type": "Localhost", "localhostProfile": "no-mkdir.json"}},
+    ),
+    secured(
+        "seccomp-missing",
+        "true",
+        {"seccompProfile": {"type": "Localhost", "localhostProfile": "nowhere.json"}},
+    ),
+    secured("apparmor", "true", {"appArmorProfile": {"type": "RuntimeDefault"}}),
+    secured("selinux", "echo runs", {"seLinuxOptions": {"level": "s0:c1,c2"}}),
+    pod("strict", "true", securityContext={"supplementalGroupsPolicy": "Strict"}),
+    pod("own-users", "true", hostUsers=False),
+    # Sysctls
+    pod(
+        "sysctls",
+        FILES,
+        securityContext={
+            "sysctls": [
+                {"name": "kernel.shm_rmid_forced", "value": "1"},
+                {"name": "net.ipv4.ip_local_port_range", "value": "2000 3000"},
+            ]
+        },
+    ),
+    pod("unsafe", "true", securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "10000"}]}),
+    # Runtime classes
+    pod("of-runc", "echo runs", runtimeClassName="other"),
+    pod("heavy", "echo runs", runtimeClassName="heavy"),
+    pod("unheard-of", "true", runtimeClassName="unheard-of"),
+    # Commands
+    pod("defaults", own={"image": "localhost/entry:1"}),
+    pod("arguments", own={"image": "localhost/entry:1", "args": ["override", "arguments"]}),
+    pod("entrypoint", own={"image": "localhost/entry:1", "command": ["/bin/echo", "command"]}),
+    pod("both", own={"image": "localhost/entry:1", "command": ["/bin/echo", "-n"], "args": ["all"]}),
+    # Hosts
+    {
+        **pod("hosts", volumes=[HOSTS]),
+        "spec": {
+            **pod("hosts", volumes=[HOSTS])["spec"],
+            "containers": [
+                {"name": name, "image": BUSYBOX, "command": ["cat", "/etc/hosts"], **more}
+                for name, more in (("first", {}), ("second", {}), ("third", MOUNTED))
+            ],
+        },
+    },
+    pod("hosts-of-node", "cat /etc/hosts", hostNetwork=True),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("security")
+    busybox = host_busybox()
+    sources = {
+        "localhost/entry:1": {"Entrypoint": ["/bin/echo", "entry"], "Cmd": ["cmd"]},
+        "localhost/numbered:1": {"User": "1234:5678"},
+        "localhost/named:1": {"User": "nobody"},
+    }
+    archive = home / "images.tar"
+    write_archive(
+        archive,
+        [
+            ImageSource((name,), busybox.layers, {**busybox.config, **config})
+            for name, config in sources.items()
+        ],
+    )
+    for cluster in running(home, "secure"):
+        cluster.tiphys("image", "import", str(archive), "--name", "secure")
+        world = World(cluster)
+        profiles = world.kubelet_directory / "seccomp"
+        profiles.mkdir()
+        (profiles / "no-mkdir.json").write_text(json.dumps(NO_MKDIR))
+        world.create(
+            runtime_class("other", "runc"),
+            runtime_class("unheard-of", "unheard-of"),
+            runtime_class("heavy", "crun", overhead={"podFixed": {"cpu": "50m", "memory": "8Mi"}}),
+        )
+        world.wait_for_account()
+        world.create(*PODS)
+        yield world
+
+
+def fields(text: str) -> dict[str, str]:
+    """Of /proc/<pid>/status."""
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+# Users and groups
+
+
+@pytest.mark.conformance(
+    "Security Context When creating a container with runAsUser should run the container with uid 65534 [LinuxOnly] [NodeConformance]"
+)
+def test_a_container_runs_as_the_user_that_it_names(world: World) -> None:
+    assert world.output("as-nobody") == "65534\n"
+
+
+@pytest.mark.conformance(
+    "Security Context should support pod.Spec.SecurityContext.RunAsUser And pod.Spec.SecurityContext.RunAsGroup [LinuxOnly]"
+)
+def test_users_and_groups_of_a_pod(world: World) -> None:
+    assert world.output("pod-ids").split() == ["1001", "2002", "2002"]
+    assert world.output("group-alone").split() == ["0", "2002", "2002"]
+
+
+@pytest.mark.conformance(
+    "Security Context should support container.SecurityContext.RunAsUser And container.SecurityContext.RunAsGroup [LinuxOnly]"
+)
+def test_users_and_groups_of_a_container(world: World) -> None:
+    assert world.output("own-ids").split() == ["1001", "2002", "2002"]
+
+
+def test_more_groups_and_the_one_of_the_volumes(world: World) -> None:
+    user, group, *groups = world.output("groups").split()
+    assert (user, group) == ("1000", "3000")
+    assert sorted(groups) == ["2000", "3000", "4", "5"]
+
+
+def test_the_images_own_user(world: World) -> None:
+    """Of "1234:5678" the user alone: the group is the one that the image's own files give him, or root's."""
+    assert world.output("image-user").split()[0] == "1234"
+    assert world.output("image-name").split()[:2] == ["65534", "65534"]
+    assert world.output("number-image") == "1234\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("root-image", "container has runAsNonRoot and image will run as root"),
+        ("root-user", "container's runAsUser breaks non-root policy"),
+        (
+            "name-image",
+            "container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root",
+        ),
+    ],
+)
+def test_whoever_must_not_be_root_does_not_run_as_root(world: World, name: str, message: str) -> None:
+    def waiting(pod: Object) -> Object:
+        entries = pod["status"].get("containerStatuses") or [{"state": {}}]
+        found: Object = entries[0]["state"].get("waiting") or {}
+        return found
+
+    found = world.until(name, lambda pod: waiting(pod).get("reason") == "CreateContainerConfigError")
+    uid = found["metadata"]["uid"]
+    told = f'{message} (pod: "{name}_default({uid})", container: main)'
+    assert waiting(found)["message"] == told
+    assert ("Failed", f"Error: {told}") in world.events(name)
+
+
+# Powers
+
+
+@pytest.mark.conformance(
+    "Security Context When creating a pod with privileged should run the container as unprivileged when false [LinuxOnly] [NodeConformance]"
+)
+def test_without_privileges(world: World) -> None:
+    assert "Operation not permitted" in world.output("unprivileged")
+
+
+def test_with_privileges(world: World) -> None:
+    assert world.output("privileged") == "mighty\n"
+
+
+@pytest.mark.conformance(
+    "Security Context when creating containers with AllowPrivilegeEscalation should not allow privilege escalation when false [LinuxOnly] [NodeConformance]"
+)
+def test_no_new_privileges(world: World) -> None:
+    user, _, status = world.output("no-escalation").partition("\n")
+    assert (user, fields(status)["NoNewPrivs"]) == ("1000", "1")
+    assert fields(world.output("escalation"))["NoNewPrivs"] == "0"
+
+
+def test_capabilities(world: World) -> None:
+    powerless = world.output("powerless")
+    assert int(fields(powerless)["CapEff"], 16) == 0
+    assert "Operation not permitted" in powerless
+    said = world.output("net-admin").splitlines()
+    assert "made" in said
+    assert "chown: /tmp: Operation not permitted" in said
+
+
+# Files
+
+
+@pytest.mark.conformance(
+    "Security Context When creating a pod with readOnlyRootFilesystem should run the container with writable rootfs when readOnlyRootFilesystem=false [NodeConformance]"
+)
+def test_a_root_that_can_be_written(world: World) -> None:
+    assert world.output("writes") == "written\n"
+
+
+@pytest.mark.conformance(
+    "Kubelet when scheduling a read only busybox container should not write to root filesystem [LinuxOnly] [NodeConformance]"
+)
+def test_a_root_that_cannot_be_written(world: World) -> None:
+    said = world.output("reads-only")
+    assert "Read-only file system" in said
+    assert "refused" in said
+
+
+def test_what_of_proc_is_hidden(world: World) -> None:
+    said = world.output("masked").splitlines()
+    assert "0" in said
+    assert "refused" in said
+
+
+# Profiles
+
+
+def test_seccomp(world: World) -> None:
+    assert fields(world.output("seccomp-default"))["Seccomp"] == "2"
+    assert fields(world.output("seccomp-none"))["Seccomp"] == "0"
+    assert fields(world.output("escalation"))["Seccomp"] == "0"
+    assert "refused" in world.output("seccomp-own").splitlines()
+    assert "nowhere.json" in world.until_event("seccomp-missing", "Failed")
+
+
+def test_selinux_options_where_there_is_none(world: World) -> None:
+    assert world.output("selinux") == "runs\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "message"),
+    [
+        ("apparmor", "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"),
+        ("unsafe", "SysctlForbidden", 'forbidden sysctl: "kernel.msgmax" not allowlisted'),
+        (
+            "strict",
+            "SupplementalGroupsPolicyNotSupported",
+            "SupplementalGroupsPolicy=Strict is not supported in this node",
+        ),
+    ],
+)
+def test_what_the_node_refuses(world: World, name: str, reason: str, message: str) -> None:
+    found = world.until(name, lambda pod: pod["status"]["phase"] == "Failed")
+    assert (found["status"]["reason"], found["status"]["message"]) == (reason, f"Pod was rejected: {message}")
+    assert world.until_event(name, reason) == message
+    shown = world.cluster.kubectl("get", "pod", name, "--no-headers").stdout.split()
+    assert shown[:4] == [name, "0/1", reason, "0"]
+
+
+def test_users_of_its_own_are_not_to_be_had(world: World) -> None:
+    told = world.until_event("own-users", "FailedCreatePodSandBox")
+    assert "can't set `spec.hostUsers: false`" in told
+
+
+# Sysctls
+
+
+@pytest.mark.conformance(
+    "Sysctls [LinuxOnly] [NodeConformance] should support sysctls [Environment:NotInUserNS]"
+)
+def test_sysctls(world: World) -> None:
+    assert world.output("sysctls").split() == ["1", "2000", "3000"]
+
+
+@pytest.mark.conformance("Sysctls [LinuxOnly] [NodeConformance] should reject invalid sysctls")
+def test_names_that_are_no_sysctls(world: World) -> None:
+    names = ["foo-", "kernel.shmmax", "safe-and-unsafe", "bar.."]
+    wrong = pod("wrong", "true", securityContext={"sysctls": [{"name": n, "value": "1"} for n in names]})
+    result = world.cluster.kubectl("create", "-f", "-", input=json.dumps(wrong), check=False)
+    assert result.returncode != 0
+    assert 'Invalid value: "foo-"' in result.stderr
+    assert 'Invalid value: "bar.."' in result.stderr
+    assert "safe-and-unsafe" not in result.stderr
+    assert "kernel.shmmax" not in result.stderr
+
+
+# Runtime classes
+
+
+@pytest.mark.conformance(
+    "RuntimeClass should schedule a Pod requesting a RuntimeClass without PodOverhead [NodeConformance]"
+)
+def test_a_pod_runs_by_the_handler_of_its_class(world: World) -> None:
+    assert world.output("of-runc") == "runs\n"
+    assert "overhead" not in world.pod("of-runc")["spec"]
+
+
+@pytest.mark.conformance(
+    "RuntimeClass should schedule a Pod requesting a RuntimeClass and initialize its Overhead [NodeConformance]"
+)
+def test_a_class_costs_what_it_says(world: World) -> None:
+    assert world.output("heavy") == "runs\n"
+    assert world.pod("heavy")["spec"]["overhead"] == {"cpu": "50m", "memory": "8Mi"}
+
+
+@pytest.mark.conformance("RuntimeClass should support RuntimeClasses API operations")
+def test_classes_take_every_verb(world: World) -> None:
+    kubectl, chosen = world.cluster.kubectl, ("runtimeclasses", "--selector", "test=verbs")
+    listed = json.loads(kubectl("get", "--raw", "/apis/node.k8s.io/v1").stdout)["resources"]
+    assert {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"} <= {
+        verb for resource in listed if resource["name"] == "runtimeclasses" for verb in resource["verbs"]
+    }
+    made = [runtime_class(f"verbs-{number}", "anything") for number in range(3)]
+    world.create(*({**each, "metadata": {**each["metadata"], "labels": {"test": "verbs"}}} for each in made))
+    assert len(world.cluster.get(*chosen)["items"]) == 3
+    kubectl(
+        "patch", "runtimeclass", "verbs-0", "--patch", '{"metadata": {"annotations": {"patched": "true"}}}'
+    )
+    current = world.cluster.get("runtimeclass", "verbs-0")
+    current["metadata"]["annotations"]["updated"] = "true"
+    kubectl("replace", "-f", "-", input=json.dumps(current))
+    assert world.cluster.get("runtimeclass", "verbs-0")["metadata"]["annotations"] == {
+        "patched": "true",
+        "updated": "true",
+    }
+    watched = kubectl("get", *chosen, "--watch", "--output-watch-events", "--request-timeout=2s", check=False)
+    assert watched.stdout.count("ADDED") == 3
+    kubectl("delete", "runtimeclass", "verbs-0")
+    assert len(world.cluster.get(*chosen)["items"]) == 2
+    kubectl("delete", "--raw", "/apis/node.k8s.io/v1/runtimeclasses?labelSelector=test%3Dverbs")
+    assert world.cluster.get(*chosen)["items"] == []
+
+
+@pytest.mark.conformance(
+    "RuntimeClass should reject a Pod requesting a non-existent RuntimeClass [NodeConformance]"
+)
+def test_a_class_that_is_not_there(world: World) -> None:
+    refused = pod("refused", "true", runtimeClassName="nonexistent")
+    result = world.cluster.kubectl("create", "-f", "-", input=json.dumps(refused), check=False)
+    assert 'pod rejected: RuntimeClass "nonexistent" not found' in result.stderr
+
+
+@pytest.mark.conformance(
+    "RuntimeClass should reject a Pod requesting a deleted RuntimeClass [NodeConformance]"
+)
+def test_a_class_that_was_deleted(world: World) -> None:
+    world.create(runtime_class("short-lived", "runc"))
+    world.cluster.kubectl("delete", "runtimeclass", "short-lived")
+    refused = pod("refused", "true", runtimeClassName="short-lived")
+    result = world.cluster.kubectl("create", "-f", "-", input=json.dumps(refused), check=False)
+    assert 'pod rejected: RuntimeClass "short-lived" not found' in result.stderr
+
+
+def test_a_handler_that_nobody_knows(world: World) -> None:
+    told = world.until_event("unheard-of", "FailedCreatePodSandBox")
+    assert told == (
+        "Failed to create pod sandbox: rpc error: code = Unknown desc = "
+        'failed to get sandbox runtime: no runtime for "unheard-of" is configured'
+    )
+
+
+# Commands
+
+
+@pytest.mark.conformance(
+    "Containers should use the image defaults if command and args are blank [NodeConformance]"
+)
+def test_the_images_command(world: World) -> None:
+    assert world.output("defaults") == "entry cmd\n"
+
+
+@pytest.mark.conformance(
+    "Containers should be able to override the image's default arguments (container cmd) [NodeConformance]"
+)
+def test_other_arguments(world: World) -> None:
+    assert world.output("arguments") == "entry override arguments\n"
+
+
+@pytest.mark.conformance(
+    "Containers should be able to override the image's default command (container entrypoint) [NodeConformance]"
+)
+def test_another_command(world: World) -> None:
+    assert world.output("entrypoint") == "command\n"
+
+
+@pytest.mark.conformance(
+    "Containers should be able to override the image's default command and arguments [NodeConformance]"
+)
+def test_another_command_and_other_arguments(world: World) -> None:
+    assert world.output("both") == "all"
+
+
+# Hosts
+
+
+@pytest.mark.conformance(
+    "KubeletManagedEtcHosts should test kubelet managed /etc/hosts file [NodeConformance]"
+)
+def test_hosts(world: World) -> None:
+    managed = "# Kubernetes-managed hosts file."
+    world.until("hosts", lambda pod: pod["status"]["phase"] == "Succeeded")
+    said = {
+        name: world.cluster.kubectl("logs", "hosts", "-c", name).stdout
+        for name in ("first", "second", "third")
+    }
+    assert {name: managed in text for name, text in said.items()} == {
+        "first": True,
+        "second": True,
+        "third": False,
+    }
+    assert managed not in world.output("hosts-of-node")
