@@ -10,6 +10,7 @@ import pytest
 from tiphys.cluster.configure import Wanted, configure, kubelet_configuration
 from tiphys.cluster.layout import ClusterError
 from tiphys.kubelet.configuration import BadConfiguration, KubeletConfiguration, read_document
+from tiphys.kubelet.log_rotation import RotationPolicy
 
 HEAD = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 
@@ -143,3 +144,51 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     file.write_text("{")
     with pytest.raises(BadConfiguration, match="yaml"):
         read_document(file)
+
+
+def test_logs_and_access_are_settings() -> None:
+    chosen = KubeletConfiguration.parse(
+        {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "containerLogMaxSize": "1Mi",
+            "containerLogMaxFiles": 2,
+            "containerLogMonitorInterval": "3s",
+            "authentication": {"anonymous": {"enabled": True}, "webhook": {"cacheTTL": "10s"}},
+        }
+    )
+    assert chosen.rotation == RotationPolicy(1 << 20, 2, 3.0)
+    assert (chosen.access.anonymous, chosen.access.token_seconds) == (True, 10.0)
+    assert chosen.access.unauthorized_seconds == 30.0
+    shown = chosen.document()
+    assert shown["containerLogMaxSize"] == "1Mi"
+    assert shown["authentication"] == {
+        "anonymous": {"enabled": True},
+        "webhook": {"cacheTTL": "10s", "enabled": True},
+        "x509": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"authentication": {"webhook": {"enabled": False}}}, "authentication.webhook.enabled is true"),
+        ({"authentication": {"tea": {}}}, "without"),
+        ({"authorization": {"mode": "AlwaysAllow"}}, "authorization.mode"),
+        ({"authorization": {"webhook": {"cacheAuthorizedTTL": "soon"}}}, "a duration"),
+        ({"authentication": []}, "an object"),
+        ({"containerLogMaxSize": "much"}, "a quantity"),
+        ({"containerLogMaxFiles": 1}, "must be greater than 1"),
+        ({"containerLogMonitorInterval": "1s"}, "greater than or equal to 3s"),
+    ],
+)
+def test_logs_and_access_that_make_no_sense(wrong: dict[str, Any], problem: str) -> None:
+    whole = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **wrong}
+    with pytest.raises(BadConfiguration, match=problem):
+        KubeletConfiguration.parse(whole)
+
+
+def test_a_configuration_as_shown_can_be_read_again() -> None:
+    shown = KubeletConfiguration().document()
+    whole = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **shown}
+    assert KubeletConfiguration.parse(whole).document() == shown

@@ -11,18 +11,29 @@ from typing import Any
 import pytest
 from node_world import NODE, NodeWorld
 
+from tiphys.kubelet.access import KubeletAccess, Question, Refusal, User
 from tiphys.kubelet.kubelet import Dispatcher
+from tiphys.kubelet.log_source import container_id
 from tiphys.kubelet.runtimes.interface import ContainerConfig, ExecResult, RuntimeFailure, SandboxConfig
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
-from tiphys.kubelet.server import KubeletServer, Refusal, _container_id, stream_options
+from tiphys.kubelet.server import KubeletServer, stream_options
 from tiphys.kubelet.sessions import serve_command, serve_port
 from tiphys.kubelet.streaming.channels import RemoteCommandStreams, StreamOptions, TerminalSizes
 from tiphys.kubelet.streaming.port_forward import PortForwardConnection
 from tiphys.machinery.clock import Clock
 from tiphys.net.http import ByteStream, Connection, Request, Response
-from tiphys.net.tls import Subject
 
-ADMINISTRATOR = Subject("kube-apiserver-kubelet-client", ("system:masters",))
+ADMINISTRATOR = User("kube-apiserver-kubelet-client", ("system:masters",))
+
+
+class AdministratorsOnly:
+    """Reviews of a cluster that has no other rules."""
+
+    async def user_of(self, token: str) -> User | None:
+        return None
+
+    async def is_allowed(self, question: Question) -> bool:
+        return "system:masters" in question.user.groups
 
 
 class Logging(SimulatedRuntime):
@@ -53,10 +64,15 @@ async def world(tmp_path: Path) -> AsyncIterator[NodeWorld]:
 
 
 @pytest.fixture
-def server(world: NodeWorld) -> KubeletServer:
+def server(world: NodeWorld, tmp_path: Path) -> KubeletServer:
     kubelets = Dispatcher()
     kubelets.add(world.kubelet)
-    return KubeletServer(kubelets, world.clock)
+    return KubeletServer(
+        kubelets,
+        world.clock,
+        KubeletAccess(AdministratorsOnly(), world.clock),
+        logs={"pods": tmp_path / "pods"},
+    )
 
 
 async def ask(
@@ -64,11 +80,12 @@ async def ask(
     target: str,
     headers: Mapping[str, str] | None = None,
     *,
-    subject: Subject | None = ADMINISTRATOR,
+    method: str = "GET",
+    user: User | None = ADMINISTRATOR,
 ) -> Response:
-    connection = Connection(peer_certificate=b"verified" if subject else None)
-    connection.context = subject
-    return await server.handle(Request("GET", target, dict(headers or {}), connection=connection))
+    connection = Connection(peer_certificate=b"verified" if user else None)
+    connection.context = user
+    return await server.handle(Request(method, target, dict(headers or {}), connection=connection))
 
 
 async def text(response: Response) -> str:
@@ -78,26 +95,30 @@ async def text(response: Response) -> str:
     return b"".join([piece async for piece in response.body]).decode()
 
 
-# Access
-
-
-async def test_everybody_may_ask_for_its_health(server: KubeletServer) -> None:
-    assert (await ask(server, "/healthz", subject=None)).status == 200
+# The node
 
 
 @pytest.mark.parametrize(
-    ("subject", "status"),
+    ("user", "status"),
     [
         (None, 401),
-        (Subject("jane", ("developers",)), 403),
-        (Subject("system:node:node-1", ("system:nodes",)), 403),
+        (User("jane", ("developers",)), 403),
+        (User("system:node:node-1", ("system:nodes",)), 403),
         (ADMINISTRATOR, 200),
     ],
 )
-async def test_the_rest_is_for_the_api_server(
-    server: KubeletServer, subject: Subject | None, status: int
-) -> None:
-    assert (await ask(server, "/pods", subject=subject)).status == status
+async def test_not_everybody_may_ask(server: KubeletServer, user: User | None, status: int) -> None:
+    assert (await ask(server, "/pods", user=user)).status == status
+    assert (await ask(server, "/healthz", user=user)).status == status
+
+
+async def test_health(server: KubeletServer) -> None:
+    for path in ("/healthz", "/healthz/ping", "/healthz/log", "/healthz/syncloop"):
+        assert await text(await ask(server, path)) == "ok"
+    assert (await text(await ask(server, "/healthz?verbose"))).endswith(
+        "[+]syncloop ok\nhealthz check passed\n"
+    )
+    assert (await ask(server, "/healthz/tea")).status == 404
 
 
 async def test_pods(server: KubeletServer, world: NodeWorld) -> None:
@@ -105,10 +126,76 @@ async def test_pods(server: KubeletServer, world: NodeWorld) -> None:
     await world.settle()
     [pod] = json.loads(await text(await ask(server, "/pods")))["items"]
     assert pod["spec"]["nodeName"] == NODE
+    assert "kind" not in pod
+
+
+async def test_running_pods(server: KubeletServer, world: NodeWorld) -> None:
+    world.create()
+    world.create({"containers": [{"name": "main", "image": "busybox", "command": ["false"]}]}, name="ended")
+    await world.settle()
+    [pod] = json.loads(await text(await ask(server, "/runningpods/")))["items"]
+    assert (pod["metadata"]["namespace"], pod["metadata"]["name"]) == ("default", "web")
+    assert [container["name"] for container in pod["spec"]["containers"]] == ["main"]
+
+
+async def test_configuration(server: KubeletServer) -> None:
+    shown = json.loads(await text(await ask(server, "/configz")))["kubeletconfig"]
+    assert (shown["containerLogMaxSize"], shown["containerLogMaxFiles"]) == ("10Mi", 5)
+    assert shown["authentication"]["webhook"] == {"enabled": True, "cacheTTL": "2m0s"}
+    assert shown["nodeStatusReportFrequency"] == "5m0s"
 
 
 async def test_there_is_no_such_page(server: KubeletServer) -> None:
     assert (await ask(server, "/nothing/here")).status == 404
+    assert (await ask(server, "/exec/default/web")).status == 404
+    refused = await ask(server, "/pods", method="POST")
+    assert (refused.status, dict(refused.headers)["Allow"]) == (405, "GET")
+
+
+async def test_a_page_of_somebody_else(server: KubeletServer, world: NodeWorld) -> None:
+    async def page(request: Request) -> Response:
+        return Response(200, [], request.path.encode())
+
+    kubelets = Dispatcher()
+    server = KubeletServer(
+        kubelets, world.clock, KubeletAccess(AdministratorsOnly(), world.clock), pages={"stats": page}
+    )
+    assert await text(await ask(server, "/stats/summary")) == "/stats/summary"
+
+
+async def test_logs_of_the_node(server: KubeletServer, tmp_path: Path) -> None:
+    place = tmp_path / "pods"
+    (place / "a pod").mkdir(parents=True)
+    (place / "a pod" / "0.log").write_text("hello")
+    (place / "out").symlink_to(tmp_path)
+    assert '<a href="pods/">pods/</a>' in await text(await ask(server, "/logs/"))
+    assert '<a href="a%20pod/">a pod/</a>' in await text(await ask(server, "/logs/pods/"))
+    moved = await ask(server, "/logs/pods/a%20pod")
+    assert (moved.status, dict(moved.headers)["location"]) == (301, "a pod/")
+    assert await text(await ask(server, "/logs/pods/a%20pod/0.log")) == "hello"
+    for outside in ("pods/../secret", "pods/out/secret", "pods/%2e%2e/secret", "pods/none", "etc/passwd"):
+        (tmp_path / "secret").write_text("secret")
+        assert (await ask(server, f"/logs/{outside}")).status == 404, outside
+
+
+async def test_a_checkpoint_is_what_the_runtime_cannot_do(server: KubeletServer, world: NodeWorld) -> None:
+    world.create()
+    await world.settle()
+    refused = await ask(server, "/checkpoint/default/web/main", method="POST")
+    assert refused.status == 500
+    assert (await text(refused)).startswith(
+        "checkpointing of default/web/main failed (rpc error: code = Unimplemented"
+    )
+    refused = await ask(server, "/checkpoint/default/web/none", method="POST")
+    assert (refused.status, await text(refused)) == (404, "container none does not exist")
+
+
+async def test_run(server: KubeletServer, world: NodeWorld) -> None:
+    world.create()
+    await world.settle()
+    assert await text(await ask(server, "/run/default/web/main?cmd=echo+hi", method="POST")) == "hi\n"
+    refused = await ask(server, "/run/default/web/main?cmd=false", method="POST")
+    assert (refused.status, await text(refused)) == (500, "command 'false' exited with 1: ")
 
 
 # Logs
@@ -137,9 +224,11 @@ async def test_a_log_of_the_life_before(server: KubeletServer, world: NodeWorld)
 @pytest.mark.parametrize(
     ("target", "status", "message"),
     [
-        ("/containerLogs/default/none/main", 404, 'pod "none" not found'),
+        ("/containerLogs/default/none/main", 404, 'pod "none" does not exist'),
         ("/containerLogs/default/web/none", 404, 'container "none" not found in pod "web"'),
-        ("/containerLogs/default/web/main?tailLines=x", 400, "invalid literal"),
+        ("/containerLogs/default/web/main?tailLines=x", 400, '{"message": "Unable to decode query."}'),
+        ("/containerLogs/default/web/main?tailLines=-1", 422, '{"message": "Invalid request."}'),
+        ("/containerLogs/default/web/main?stream=Tea", 422, '{"message": "Invalid request."}'),
         (
             "/containerLogs/default/web/main?previous=true",
             400,
@@ -149,7 +238,10 @@ async def test_a_log_of_the_life_before(server: KubeletServer, world: NodeWorld)
         ("/exec/default/web/main?output=1", 400, "you must specify at least 1 command for the pod"),
         ("/exec/default/web/none?command=ls&output=1", 404, 'container not found ("none")'),
         ("/exec/default/web/main?command=ls&output=1", 400, "missing upgrade headers"),
-        ("/portForward/default/none", 404, 'pod "none" not found'),
+        ("/exec/default/none/main?command=ls&output=1", 404, "pod does not exist"),
+        ("/exec/default/web/some-uid/main?command=ls&output=1", 404, 'container not found ("main")'),
+        ("/portForward/default/none", 404, "pod does not exist"),
+        ("/portForward/default/web/some-uid", 404, "pod not found"),
     ],
 )
 async def test_refusals(
@@ -177,12 +269,32 @@ async def test_refusals(
             {"waiting": {"reason": "ImagePullBackOff"}},
             'container "c" in pod "p" is waiting to start: trying and failing to pull image',
         ),
+        ({"terminated": {"exitCode": 1}}, 'container "c" in pod "p" is terminated'),
+        ({}, 'container "c" in pod "p" is waiting to start - no logs yet'),
     ],
 )
 def test_a_container_that_never_ran_has_no_log(state: dict[str, Any], message: str) -> None:
     with pytest.raises(Refusal) as caught:
-        _container_id({"state": state, "lastState": {}}, "c", "p", previous=False)
+        container_id({"state": state, "lastState": {}}, "c", "p", previous=False)
     assert (caught.value.code, str(caught.value)) == (400, message)
+
+
+async def test_the_log_of_a_container_that_was_removed(server: KubeletServer, world: NodeWorld) -> None:
+    spec = {"containers": [{"name": "main", "image": "busybox", "command": ["false"]}]}
+    world.create(spec)
+    await world.settle()
+    [first, *_] = sorted(await world.runtime.list_containers(), key=lambda container: container.attempt)
+    worker = world.kubelet.worker(world.pod()["metadata"]["uid"])
+    assert worker is not None
+    reported = worker.reported("main")
+    assert reported is not None
+    reported["lastState"] = {"terminated": {"containerID": "simulated://gone"}}
+    response = await ask(server, "/containerLogs/default/web/main?previous=true")
+    assert (response.status, await text(response)) == (
+        200,
+        "unable to retrieve container logs for simulated://gone",
+    )
+    assert first.attempt == 0
 
 
 def test_streams_by_the_kubelets_names() -> None:

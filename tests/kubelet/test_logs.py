@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tiphys.kubelet.labels import TERMINATION_MESSAGE_PATH, TERMINATION_MESSAGE_POLICY
 from tiphys.kubelet.log_lines import parse_line
+from tiphys.kubelet.log_rotation import compress
 from tiphys.kubelet.logs import BadLogOptions, LogOptions, LogReader
 from tiphys.kubelet.runtimes.interface import ContainerStatus, Mount
 from tiphys.kubelet.termination import termination_message
@@ -95,10 +96,44 @@ async def test_a_line_in_parts_is_one_line(tmp_path: Path) -> None:
     )
 
 
-async def test_a_torn_line_waits_for_its_end(tmp_path: Path) -> None:
+async def test_a_torn_line_is_shown_when_nobody_waits_for_its_end(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     write(path, line(0, "whole"), line(1, "torn")[:-3])
-    assert await read(path) == "whole\n"
+    assert await read(path) == "whole\nto"
+    write(path, b"rn\n", line(2, "x")[:25])
+    assert await read(path) == "whole\ntorn\n"
+
+
+async def test_a_torn_line_of_a_followed_log_waits_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    write(path, line(0, "whole"), line(1, "torn")[:-3])
+    followed = Followed(path)
+    assert await followed.next() == "whole\n"
+    write(path, b"rn\n")
+    assert await followed.next() == "torn\n"
+
+
+async def test_carriage_returns_and_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    texts = ["1%\r2%\r100%", "\r", "", "\x00\x1b[1m\x0b\x0c\x85"]
+    write(path, *(line(number, text) for number, text in enumerate(texts)))
+    assert await read(path) == "".join(f"{text}\n" for text in texts)
+    assert await read(path, stream="Stdout") == "".join(f"{text}\n" for text in texts)
+    assert await read(path, tail_lines=4) == await read(path)
+
+
+async def test_what_is_no_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    write(path, line(0, "one"), b"noise\n", line(1, "pa", tag="P"), line(1, "rt"), line(2, "x", tag="F:tag"))
+    assert await read(path) == "one\npart\nx\n"
+
+
+async def test_times_have_nine_digits(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    write(path, b"2026-01-01T00:00:00.5Z stdout F a\n", b"2026-01-01T01:00:00+01:00 stderr F b\n")
+    assert await read(path, timestamps=True) == (
+        "2026-01-01T00:00:00.500000000Z a\n2026-01-01T01:00:00.000000000+01:00 b\n"
+    )
 
 
 async def test_an_empty_log(tmp_path: Path) -> None:
@@ -181,6 +216,29 @@ async def test_a_rotation_loses_nothing(log: Path) -> None:
     assert await followed.rest() == ""
 
 
+async def test_a_reader_that_lags_behind_misses_no_rotated_file(log: Path) -> None:
+    followed = Followed(log, tail_lines=1)
+    assert await followed.next() == "line 9\n"
+    for number in range(3):
+        write(log, line(10 + number, f"life {number}"))
+        log.rename(log.with_name(f"{log.name}.2026010{number}-000000"))
+    write(log, line(20, "now"))
+    log.with_name(f"{log.name}.20260101-000000.tmp").touch()
+    assert [await followed.next() for _ in range(4)] == ["life 0\n", "life 1\n", "life 2\n", "now\n"]
+
+
+async def test_a_rotated_file_that_was_compressed_meanwhile(log: Path) -> None:
+    followed = Followed(log, tail_lines=1)
+    assert await followed.next() == "line 9\n"
+    write(log, line(10, "last of the first"))
+    first = log.rename(log.with_name(f"{log.name}.20260101-000000"))
+    write(log, line(11, "second"))
+    log.rename(log.with_name(f"{log.name}.20260102-000000"))
+    compress(first)
+    write(log, line(12, "third"))
+    assert [await followed.next() for _ in range(3)] == ["last of the first\n", "second\n", "third\n"]
+
+
 async def test_a_limit_ends_a_followed_log(log: Path) -> None:
     followed = Followed(log, tail_lines=1, limit_bytes=3)
     assert await followed.rest() == "lin"
@@ -207,6 +265,28 @@ def test_options_of_a_query() -> None:
     assert options.since == now - timedelta(seconds=60)
     at = LogOptions.from_query({"sinceTime": ["2026-01-01T00:00:00Z"]}, now)
     assert at.since == START
+    bare = LogOptions.from_query({"follow": [""], "previous": ["false"], "sinceSeconds": [str(1 << 62)]}, now)
+    assert (bare.follow, bare.previous) == (True, False)
+    assert bare.since is not None
+    assert bare.since < START
+
+
+@pytest.mark.parametrize(
+    ("query", "is_valid"),
+    [
+        ({}, True),
+        ({"tailLines": ["0"], "limitBytes": ["1"], "sinceSeconds": ["1"]}, True),
+        ({"tailLines": ["-1"]}, False),
+        ({"limitBytes": ["0"]}, False),
+        ({"sinceSeconds": ["0"]}, False),
+        ({"stream": ["Stderr"]}, True),
+        ({"stream": ["stderr"]}, False),
+        ({"stream": ["Stderr"], "tailLines": ["1"]}, False),
+        ({"stream": ["All"], "tailLines": ["1"]}, True),
+    ],
+)
+def test_options_by_the_rules(query: dict[str, list[str]], is_valid: bool) -> None:
+    assert LogOptions.from_query(query, START).is_valid is is_valid
 
 
 @pytest.mark.parametrize(

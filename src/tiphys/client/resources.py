@@ -36,6 +36,7 @@ CUSTOMRESOURCEDEFINITIONS = find("apiextensions", "v1", "customresourcedefinitio
 VALIDATINGADMISSIONPOLICIES = find("admissionregistration", "v1", "validatingadmissionpolicies")
 CERTIFICATESIGNINGREQUESTS = find("certificates", "v1", "certificatesigningrequests")
 SUBJECTACCESSREVIEWS = find("authorization", "v1", "subjectaccessreviews")
+TOKENREVIEWS = find("authentication", "v1", "tokenreviews")
 CLUSTERROLES = find("rbac", "v1", "clusterroles")
 VOLUMEATTRIBUTESCLASSES = find("storage", "v1", "volumeattributesclasses")
 LEASES = find("coordination", "v1", "leases")

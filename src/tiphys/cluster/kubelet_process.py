@@ -24,6 +24,7 @@ from tiphys.client.kubeconfig import Access
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.kubelet.access import KubeletAccess, ServerReviews
 from tiphys.kubelet.certificates import (
     CLIENT_FILE,
     CLIENT_SIGNER,
@@ -68,7 +69,7 @@ class KubeletProcess:
         transport = HTTPSTransport(access(settings), user_agent=f"kubelet/{KUBELET_VERSION}")
         client = Client(LimitedTransport(transport))
         pods = self._pods_of(client)
-        server = self._server()
+        server = self._server(client)
         try:
             self._port = await listen(server, settings)
             async with asyncio.TaskGroup() as group:
@@ -90,11 +91,15 @@ class KubeletProcess:
         pods.cache.add_handler(self._kubelets.changed)
         return pods
 
-    def _server(self) -> Server:
+    def _server(self, client: Client) -> Server:
         pair, authorities = serving_pair(self._settings), f"{self._settings.pki}/ca.crt"
         context = server_context(*pair.current(), authorities)
         self._watched.append(WatchedFiles(context, pair, authorities))
-        return Server(KubeletServer(self._kubelets, self._clock).handle, ssl_context=context)
+        configuration = KubeletConfiguration.parse(self._settings.configuration)
+        guard = KubeletAccess(ServerReviews(client), self._clock, configuration.access)
+        logs = {"pods": Path(self._settings.directory, "kubelet", "logs")}
+        handler = KubeletServer(self._kubelets, self._clock, guard, configuration=configuration, logs=logs)
+        return Server(handler.handle, ssl_context=context)
 
     def _watch_client_files(self, transport: HTTPSTransport) -> None:
         if transport.ssl_context is not None:

@@ -16,21 +16,26 @@ from tiphys.cluster.containerd_config import SOCKET
 from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_images
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.nodes import MIRROR_URL
+from tiphys.kubelet.access import Refusal
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
 from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.node_pages import health
 from tiphys.kubelet.registry_mirror import RegistryMirror
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.cri.runtime import ContainerdRuntime
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.machinery.clock import Clock
+from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
 
 log = logging.getLogger("tiphys")
 
 RETRY_SECONDS = 0.05
+HEALTHZ_HOST, HEALTHZ_PORT = "127.0.0.1", 10248
+"""Upstream's: whether the kubelet is well, for whoever is on the node, who need not say who he is."""
 SERVICES = find("core", "v1", "services")
 
 
@@ -46,13 +51,15 @@ class NodeServices:
     async def run(self) -> None:
         """Until cancelled."""
         channel = wire.open_channel(SOCKET)
-        mirror = Server(RegistryMirror(channel).handle)
+        mirror, healthz = Server(RegistryMirror(channel).handle), Server(_healthz)
         where = urlsplit(MIRROR_URL)
         try:
             await mirror.listen(host=where.hostname, port=where.port)
+            await healthz.listen(host=HEALTHZ_HOST, port=HEALTHZ_PORT)
             await self._services.run()
         finally:
             await mirror.shutdown(grace_seconds=0.5)
+            await healthz.shutdown(grace_seconds=0.5)
             await channel.close()
 
     async def kubelet(self, pods: Reflector) -> Kubelet:
@@ -106,3 +113,13 @@ class NodeServices:
         finally:
             with contextlib.suppress(asyncio.CancelledError):
                 await loader.close()
+
+
+def _healthz(request: Request) -> Response:
+    first, *rest = request.path.strip("/").split("/")
+    try:
+        if first != "healthz" or len(rest) > 1:
+            raise Refusal(404, "404 page not found\n")
+        return health(request, "".join(rest))
+    except Refusal as refusal:
+        return Response(refusal.code, [("content-type", "text/plain; charset=utf-8")], str(refusal).encode())

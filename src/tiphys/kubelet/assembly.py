@@ -15,6 +15,7 @@ from tiphys.kubelet.files import Files
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.log_rotation import LogRotation
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
@@ -147,8 +148,9 @@ def assemble(
     async def enforce_allocatable() -> None:
         pod_groups.enforce_allocatable(capacity(machine, settings), settings, host.record_node)
 
+    rotation = LogRotation(runtime, lambda: kubelets[0].running(), clock, settings.rotation)
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
-    kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable,)))
+    kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable, rotation.run)))
     return kubelets[0]
 
 

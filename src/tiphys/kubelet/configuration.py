@@ -9,14 +9,16 @@ switched that is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tiphys.kubelet.access import AccessSettings
 from tiphys.kubelet.eviction.thresholds import DEFAULT_HARD, BadThreshold, Threshold, thresholds
+from tiphys.kubelet.log_rotation import RotationPolicy
 from tiphys.kubelet.sysctls import pattern_problem
 from tiphys.machinery import yaml
-from tiphys.machinery.quantity import Quantity
+from tiphys.machinery.quantity import BINARY_SI, Quantity, from_value
 from tiphys.machinery.quantity import parse as parse_quantity
 from tiphys.machinery.quoting import format_duration, format_value, parse_duration, quote
 
@@ -71,12 +73,66 @@ def _quantities(value: Any) -> Mapping[str, Quantity]:
         raise _Wrong("a map of quantities") from None
 
 
+def _size(value: Any) -> int:
+    try:
+        return parse_quantity(value).value
+    except (TypeError, ValueError, AttributeError):
+        raise _Wrong('a quantity such as "10Mi"') from None
+
+
 def _setting(name: str, default: Any, read: Callable[[Any], Any]) -> Any:
     return field(default=default, metadata={"name": name, "read": read})
 
 
 def _map(name: str, read: Callable[[Any], Any], default: Mapping[str, str] | None = None) -> Any:
     return field(default_factory=lambda: default or {}, metadata={"name": name, "read": read})
+
+
+AUTHENTICATION: Mapping[str, Any] = {
+    "anonymous": {"enabled": False},
+    "webhook": {"cacheTTL": "2m0s", "enabled": True},
+    "x509": {},
+}
+AUTHORIZATION: Mapping[str, Any] = {
+    "mode": "Webhook",
+    "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
+}
+_CHOSEN: Mapping[str, Callable[[Any], Any]] = {
+    "authentication.anonymous.enabled": _boolean,
+    "authentication.webhook.cacheTTL": _seconds,
+    "authorization.webhook.cacheAuthorizedTTL": _seconds,
+    "authorization.webhook.cacheUnauthorizedTTL": _seconds,
+}
+"""What can be another than above."""
+
+
+def _authentication(value: Any) -> Mapping[str, Any]:
+    return _checked(value, AUTHENTICATION, "authentication")
+
+
+def _authorization(value: Any) -> Mapping[str, Any]:
+    return _checked(value, AUTHORIZATION, "authorization")
+
+
+def _checked(value: Any, whole: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _Wrong("an object")
+    for name, part in value.items():
+        where = f"{path}.{name}"
+        if name not in whole:
+            raise _Wrong(f"without {quote(where)}")
+        if part is None:
+            continue
+        if isinstance(whole[name], dict):
+            _checked(part, whole[name], where)
+        elif where in _CHOSEN:
+            try:
+                _CHOSEN[where](part)
+            except _Wrong as wrong:
+                raise _Wrong(f"an object whose {where} is {wrong}") from None
+        elif part != whole[name]:
+            raise _Wrong(f"an object whose {where} is {format_value(whole[name])}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +164,14 @@ class KubeletConfiguration:
     )
     eviction_max_pod_grace_period_seconds: int = _setting("evictionMaxPodGracePeriod", 0, _integer)
     merge_default_eviction_settings: bool = _setting("mergeDefaultEvictionSettings", False, _boolean)
+    # Logs
+    container_log_max_size_bytes: int = _setting("containerLogMaxSize", 10 << 20, _size)
+    container_log_max_files: int = _setting("containerLogMaxFiles", 5, _integer)
+    container_log_monitor_interval_seconds: float = _setting("containerLogMonitorInterval", 10.0, _seconds)
+    enable_system_log_handler: bool = _setting("enableSystemLogHandler", True, _boolean)
+    # Who may use its API
+    authentication: Mapping[str, Any] = _map("authentication", _authentication)
+    authorization: Mapping[str, Any] = _map("authorization", _authorization)
     # When images must go
     image_gc_high_threshold_percent: int = _setting("imageGCHighThresholdPercent", 85, _integer)
     image_gc_low_threshold_percent: int = _setting("imageGCLowThresholdPercent", 80, _integer)
@@ -140,6 +204,49 @@ class KubeletConfiguration:
         return thresholds(
             hard, self.eviction_soft, self.eviction_soft_grace_period, self.eviction_minimum_reclaim
         )
+
+    @property
+    def rotation(self) -> RotationPolicy:
+        return RotationPolicy(
+            self.container_log_max_size_bytes,
+            self.container_log_max_files,
+            self.container_log_monitor_interval_seconds,
+        )
+
+    @property
+    def access(self) -> AccessSettings:
+        tokens, reviews = self.authentication.get("webhook") or {}, self.authorization.get("webhook") or {}
+        return AccessSettings(
+            anonymous=(self.authentication.get("anonymous") or {}).get("enabled", False),
+            token_seconds=parse_duration(tokens.get("cacheTTL", "2m0s")),
+            authorized_seconds=parse_duration(reviews.get("cacheAuthorizedTTL", "5m0s")),
+            unauthorized_seconds=parse_duration(reviews.get("cacheUnauthorizedTTL", "30s")),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """All settings by their names, as /configz shows them."""
+        values = {row.metadata["name"]: _written(getattr(self, row.name), row) for row in fields(self)}
+        for name, whole in (("authentication", AUTHENTICATION), ("authorization", AUTHORIZATION)):
+            values[name] = _merged(whole, values[name])
+        return dict(sorted({**_FIXED, **values}.items()))
+
+
+def _written(value: Any, row: Field[Any]) -> Any:
+    if row.metadata["read"] is _seconds:
+        return format_duration(value)
+    if row.metadata["read"] is _size:
+        return str(from_value(value, BINARY_SI))
+    if row.metadata["read"] is _quantities:
+        return {name: str(amount) for name, amount in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _merged(whole: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {name: part for name, part in said.items() if part is not None}
+    return {
+        name: _merged(part, parts.get(name) or {}) if isinstance(part, dict) else parts.get(name, part)
+        for name, part in whole.items()
+    }
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -193,7 +300,7 @@ def _problems(found: KubeletConfiguration) -> list[str]:
         )
         if value < 0
     ]
-    problems += [*_image_problems(found), *_enforcement_problems(found)]
+    problems += [*_image_problems(found), *_enforcement_problems(found), *_log_problems(found)]
     problems = [f"invalid configuration: {problem}" for problem in problems]
     problems += [*_reserved_problems(found.kube_reserved), *_reserved_problems(found.system_reserved)]
     problems += [problem for each in found.allowed_unsafe_sysctls if (problem := pattern_problem(each))]
@@ -227,6 +334,18 @@ def _image_problems(found: KubeletConfiguration) -> list[str]:
     return problems
 
 
+def _log_problems(found: KubeletConfiguration) -> list[str]:
+    files, seconds = found.container_log_max_files, found.container_log_monitor_interval_seconds
+    problems = []
+    if files <= 1:
+        problems.append(f"containerLogMaxFiles {files} must be greater than 1")
+    if seconds < 3:
+        problems.append(
+            "containerLogMonitorInterval must be a positive time duration greater than or equal to 3s"
+        )
+    return problems
+
+
 _ENFORCEMENTS = ("pods", "none")
 
 
@@ -256,22 +375,10 @@ def _reserved_problems(reserved: Mapping[str, Quantity]) -> list[str]:
 
 _FIXED: Mapping[str, Any] = {
     "address": "0.0.0.0",
-    "authentication": {
-        "anonymous": {"enabled": False},
-        "webhook": {"cacheTTL": "2m0s", "enabled": True},
-        "x509": {},
-    },
-    "authorization": {
-        "mode": "Webhook",
-        "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
-    },
     "cgroupDriver": "cgroupfs",
     "cgroupsPerQOS": True,
     "configMapAndSecretChangeDetectionStrategy": "Watch",
-    "containerLogMaxFiles": 5,
-    "containerLogMaxSize": "10Mi",
     "containerLogMaxWorkers": 1,
-    "containerLogMonitorInterval": "10s",
     "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
     "contentType": "application/vnd.kubernetes.protobuf",
     "cpuCFSQuotaPeriod": "100ms",
@@ -280,12 +387,15 @@ _FIXED: Mapping[str, Any] = {
     "enableControllerAttachDetach": True,
     "enableDebuggingHandlers": True,
     "enableServer": True,
+    "enableSystemLogQuery": False,
     "eventBurst": 100,
     "eventRecordQPS": 50,
     "failCgroupV1": False,
     "failSwapOn": True,
     "featureGates": {},
     "fileCheckFrequency": "20s",
+    "healthzBindAddress": "127.0.0.1",
+    "healthzPort": 10248,
     "hairpinMode": "promiscuous-bridge",
     "httpCheckFrequency": "20s",
     "kubeAPIBurst": 100,

@@ -17,7 +17,7 @@ from tiphys.client.transport import DELETED
 from tiphys.kubelet import labels
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.node_agent import NodeAgent
-from tiphys.kubelet.runtimes.interface import Container, RuntimeFailure, Sandbox
+from tiphys.kubelet.runtimes.interface import Container, ContainerStatus, RuntimeFailure, Sandbox
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.worker import PodWorker
@@ -73,6 +73,13 @@ class Kubelet:
         """The pods that there is something to measure of."""
         found = (worker.measured() for worker in self._workers.values())
         return [pod for pod in found if pod is not None]
+
+    def running(self) -> Iterator[ContainerStatus]:
+        """The containers that run now, as the workers last saw them."""
+        for worker in self._workers.values():
+            for life in worker.view.containers:
+                if life.status.state == "Running":
+                    yield life.status
 
     async def run(self) -> None:
         """The cache of pods must be synced, and be told about by `changed`."""

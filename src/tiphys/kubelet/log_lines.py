@@ -36,3 +36,20 @@ def format_line(moment: datetime, text: str) -> bytes:
     """One whole line of standard output."""
     time = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
     return f"{time} stdout F {text}\n".encode()
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """With their ends; what stands behind the last end, too. A carriage return is text: programs draw with it."""
+    lines = [line + b"\n" for line in block.split(b"\n")]
+    last = lines.pop()[:-1]
+    return [*lines, last] if last else lines
+
+
+def fixed_width(time: bytes) -> bytes:
+    """With nine digits behind the point, as logs are shown: runtimes leave out zeros at the end."""
+    whole, point, rest = time.partition(b".")
+    if not point:
+        zone = len(time) - 1 if time.endswith(b"Z") else max(time.rfind(b"+"), time.rfind(b"-"))
+        return time[:zone] + b".000000000" + time[zone:]
+    digits = len(rest) - len(rest.lstrip(b"0123456789"))
+    return whole + b"." + rest[:digits].ljust(9, b"0") + rest[digits:]

@@ -6,19 +6,27 @@ had: nobody who is not followed costs anything. Rotation renames the file and ma
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from tiphys.kubelet.log_lines import LogEntry, parse_line
+from tiphys.kubelet.log_lines import LogEntry, fixed_width, lines_of, parse_line
+from tiphys.kubelet.log_rotation import COMPRESSED, UNFINISHED, set_aside
 from tiphys.kubelet.watching import DirectoryWatch
 from tiphys.machinery import meta
 
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES = 256 * 1024
 LOOK_SECONDS = 1.0
+SETTLE_SECONDS = 0.05
+"""After a rotation: for as long the runtime may still write a line that it had begun to the old file."""
+STREAMS = ("All", "Stdout", "Stderr")
+_LONG_AGO_SECONDS = 50 * 365 * 86_400
+_WHOLE_LINES = re.compile(rb"^[0-9][^ \n]* std(?:out|err) F(?::[^ \n]*)? ", re.MULTILINE)
 
 
 class BadLogOptions(ValueError):
@@ -33,10 +41,21 @@ class LogOptions:
     previous: bool = False
     timestamps: bool = False
     since: datetime | None = None
+    since_seconds: int | None = None
     tail_lines: int | None = None
     limit_bytes: int | None = None
     stream: str = "All"
     """"All", "Stdout" or "Stderr"."""
+
+    @property
+    def is_valid(self) -> bool:
+        """By the rules of validation. The API server has told the client why not."""
+        lowest = ((self.tail_lines, 0), (self.limit_bytes, 1), (self.since_seconds, 1))
+        return (
+            all(value is None or value >= least for value, least in lowest)
+            and self.stream in STREAMS
+            and not (self.stream != "All" and self.tail_lines is not None)
+        )
 
     @classmethod
     def from_query(cls, query: Mapping[str, Sequence[str]], now: datetime) -> LogOptions:
@@ -45,7 +64,7 @@ class LogOptions:
         try:
             seconds, text = _number(query, "sinceSeconds"), _one(query, "sinceTime")
             if seconds is not None:
-                since = now - timedelta(seconds=seconds)
+                since = now - timedelta(seconds=min(seconds, _LONG_AGO_SECONDS))
             elif text:
                 since = meta.parse_time(text)
             return cls(
@@ -53,11 +72,12 @@ class LogOptions:
                 previous=_flag(query, "previous"),
                 timestamps=_flag(query, "timestamps"),
                 since=since,
+                since_seconds=seconds,
                 tail_lines=_number(query, "tailLines"),
                 limit_bytes=_number(query, "limitBytes"),
                 stream=_one(query, "stream") or "All",
             )
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise BadLogOptions(str(error)) from error
 
 
@@ -71,7 +91,8 @@ def _number(query: Mapping[str, Sequence[str]], name: str) -> int | None:
 
 
 def _flag(query: Mapping[str, Sequence[str]], name: str) -> bool:
-    return _one(query, name).lower() in ("true", "1")
+    """As queries are read: named without a value is yes."""
+    return name in query and _one(query, name).lower() not in ("false", "0")
 
 
 def tail_offset(file: BinaryIO, lines: int) -> int:
@@ -90,7 +111,7 @@ def tail_offset(file: BinaryIO, lines: int) -> int:
             rest, position = block, start
             continue
         cursor = len(block)
-        for line in reversed(block[begin:].splitlines(keepends=True)):
+        for line in reversed(lines_of(block[begin:])):
             cursor -= len(line)
             entry = parse_line(line)
             # A part belongs to the whole that comes behind it.
@@ -152,6 +173,7 @@ class LogReader:
         self._is_over = is_over
         self._left = options.limit_bytes
         self._at_line_start = True
+        self._is_plain = not options.timestamps and options.stream == "All"
 
     async def __call__(self) -> AsyncIterator[bytes]:
         """Pieces of the log, up to its end, or for ever when it is followed. Raises FileNotFoundError at once."""
@@ -165,19 +187,24 @@ class LogReader:
                     if self._left == 0:
                         return
                 if watch is None:
-                    return
-                reopened = self._reopened(file)
-                if reopened is not None:
+                    break
+                if self._next(file) is not None:
+                    await asyncio.sleep(SETTLE_SECONDS)
                     for piece in self._pieces(file):
                         yield piece
-                    file.close()
-                    file = reopened
+                    following = self._open_next(file)
+                    if following is not None:
+                        file.close()
+                        file = following
                     continue
                 if await self._is_over():
                     for piece in self._pieces(file):
                         yield piece
-                    return
+                    break
                 await watch.changed(LOOK_SECONDS)
+            last = self._last(file)
+            if last:
+                yield last
         finally:
             file.close()
             if watch is not None:
@@ -204,31 +231,68 @@ class LogReader:
             file.seek(position + end)
             if end == 0:
                 return
-            piece = b"".join(self._render(line) for line in block[:end].splitlines(keepends=True))
-            if self._left is not None:
-                piece = piece[: self._left]
-                self._left -= len(piece)
+            piece = self._limited(self._rendered(block[:end]))
             if piece:
                 yield piece
             if self._left == 0:
                 return
 
+    def _last(self, file: BinaryIO) -> bytes:
+        """What stands behind the last line's end: nobody will finish it."""
+        return self._limited(self._render(file.read(BLOCK_BYTES))) if self._left != 0 else b""
+
+    def _limited(self, piece: bytes) -> bytes:
+        if self._left is not None:
+            piece = piece[: self._left]
+            self._left -= len(piece)
+        return piece
+
+    def _rendered(self, block: bytes) -> bytes:
+        if self._is_plain:
+            # Nearly always there are only whole lines, and nothing but their beginnings is taken away.
+            text, count = _WHOLE_LINES.subn(b"", block)
+            if count == block.count(b"\n"):
+                return text
+        return b"".join(map(self._render, lines_of(block)))
+
     def _render(self, line: bytes) -> bytes:
         entry = parse_line(line)
         if entry is None or not self._wants(entry):
             return b""
-        prefix = entry.time + b" " if self._options.timestamps and self._at_line_start else b""
+        prefix = fixed_width(entry.time) + b" " if self._options.timestamps and self._at_line_start else b""
         self._at_line_start = entry.is_whole
         return prefix + entry.data
 
     def _wants(self, entry: LogEntry) -> bool:
         return self._options.stream == "All" or self._options.stream.lower() == entry.stream
 
-    def _reopened(self, file: BinaryIO) -> BinaryIO | None:
-        """The new file, after a rotation."""
+    def _next(self, file: BinaryIO) -> Path | None:
+        """Where the log goes on after a rotation: the file that was set aside next, or the one that is written now."""
         try:
-            if os.fstat(file.fileno()).st_ino == self._path.stat().st_ino:
+            own = os.fstat(file.fileno()).st_ino
+            if own == self._path.stat().st_ino:
                 return None
-            return self._path.open("rb")
         except FileNotFoundError:
             return None
+        aside = [
+            self._path.with_name(name)
+            for name in sorted(set_aside(self._path))
+            if not name.endswith((COMPRESSED, UNFINISHED))
+        ]
+        inodes = [_inode(path) for path in aside]
+        later = aside[inodes.index(own) + 1 :] if own in inodes else aside
+        return next(iter(later), self._path)
+
+    def _open_next(self, file: BinaryIO) -> BinaryIO | None:
+        path = self._next(file)
+        try:
+            return path.open("rb") if path is not None else None
+        except FileNotFoundError:
+            return None  # it was compressed in this moment: the next look finds another
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0

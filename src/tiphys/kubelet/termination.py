@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiphys.kubelet.labels import TERMINATION_MESSAGE_PATH, TERMINATION_MESSAGE_POLICY
-from tiphys.kubelet.log_lines import parse_line
+from tiphys.kubelet.log_lines import lines_of, parse_line
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 
 FILE_LIMIT_BYTES = 4096
@@ -40,7 +40,7 @@ def _log_tail(path: Path) -> str:
             size = file.seek(0, 2)
             # Room for the time and stream before each line.
             file.seek(max(0, size - LOG_LIMIT_BYTES - LOG_LIMIT_LINES * 64))
-            lines = file.read().splitlines(keepends=True)[-LOG_LIMIT_LINES:]
+            lines = lines_of(file.read())[-LOG_LIMIT_LINES:]
     except OSError:
         return ""
     text = b"".join(entry.data for line in lines if (entry := parse_line(line)) is not None)

@@ -12,6 +12,7 @@ from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import NODES, PODS
+from tiphys.kubelet.access import KubeletAccess, ServerReviews
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.runtimes.behaviour import Behaviours
@@ -140,7 +141,9 @@ class Nodes:
 
     async def _start(self) -> Reflector:
         if self._pods is None:
-            self._server = Server(KubeletServer(self._dispatcher, self._clock).handle, ssl_context=self._tls)
+            access = KubeletAccess(ServerReviews(self._client("all")), self._clock)
+            handle = KubeletServer(self._dispatcher, self._clock, access).handle
+            self._server = Server(handle, ssl_context=self._tls)
             self._port = (await self._server.listen(host=ADDRESS, port=0)).port
             self._pods = Reflector(self._client("all"), PODS, clock=self._clock)
             self._pods.cache.add_handler(self._dispatcher.changed)
