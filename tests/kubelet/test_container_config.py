@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tiphys.kubelet import labels
-from tiphys.kubelet.container_config import Gathered, container_config, mount, mounts_path, sandbox_config
+from tiphys.kubelet.container_config import Gathered, container_config, sandbox_config
 from tiphys.kubelet.dns import ClusterDNS, dns_config, hostname, hosts_file, uts_name
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.resources import Enforcement
@@ -28,7 +28,6 @@ from tiphys.kubelet.security import (
     root_problem,
     user_namespace_problem,
 )
-from tiphys.kubelet.subpath import BadSubPath, resolve
 
 CLUSTER = ClusterDNS()
 
@@ -196,14 +195,6 @@ def test_only_name_and_image_make_a_container_another_one() -> None:
     assert labels.container_hash({"name": "a", "image": "c"}) != original
 
 
-def test_mounts() -> None:
-    wanted = {"name": "v", "mountPath": "data", "readOnly": True, "mountPropagation": "Bidirectional"}
-    assert mount(wanted, "/host") == Mount("/data", "/host", read_only=True, propagation="Bidirectional")
-    container = {"volumeMounts": [{"mountPath": "/etc/hosts/"}]}
-    assert mounts_path(container, "/etc/hosts")
-    assert not mounts_path({}, "/etc/hosts")
-
-
 # Security
 
 
@@ -305,34 +296,11 @@ def test_not_as_root(own: dict[str, Any], image: Image | None, problem: str) -> 
     assert (problem in found) if problem else found == ""
 
 
-# Sub-paths
-
-
-def test_a_sub_path_is_made_and_stays_inside(tmp_path: Path) -> None:
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    assert resolve(volume, "a/b") == (volume / "a/b").resolve()
-    assert (volume / "a/b").is_dir()
-    (volume / "inner").symlink_to("a")
-    assert resolve(volume, "inner/b") == (volume / "a/b").resolve()
-
-
-@pytest.mark.parametrize("path", ["../out", "a/../../out", "/etc", "link/x", "link"])
-def test_a_sub_path_that_leads_out_is_refused(tmp_path: Path, path: str) -> None:
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    (tmp_path / "out").mkdir()
-    (volume / "link").symlink_to(tmp_path / "out")
-    with pytest.raises(BadSubPath):
-        resolve(volume, path)
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 # Files
 
 
 def test_where_files_lie() -> None:
     files = Files(Path("/n"))
-    assert files.volume("u1", "emptyDir", "data") == Path("/n/pods/u1/volumes/emptyDir/data")
+    assert files.volume("u1", "emptyDir", "data") == Path("/n/pods/u1/volumes/kubernetes.io~empty-dir/data")
     assert files.pod_logs(pod()) == Path("/n/logs/shop_web_u1")
     assert uid_of_logs("shop_web_u1") == "u1"

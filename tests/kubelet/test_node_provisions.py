@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Remembering(SimulatedRuntime):
         return await super().status()
 
 
+async def at_once(work: Callable[..., Any], /, *arguments: Any) -> Any:
+    return work(*arguments)
+
+
 class DiskNode:
     def __init__(self, directory: Path) -> None:
         self.clock = FakeClock()
@@ -101,6 +105,7 @@ class DiskNode:
             clock=self.clock,
             cgroups=Cgroups(self.cgroups),
             mounter=NoMounter(),
+            in_thread=at_once,
         )
         dispatcher = Dispatcher()
         dispatcher.add(self.kubelet)
@@ -159,8 +164,9 @@ async def node(tmp_path: Path) -> AsyncIterator[DiskNode]:
     await node.stop()
 
 
+MOUNTED = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
 CONFIG_VOLUME = {
-    "container": {"volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": True}]},
+    "container": MOUNTED,
     "volumes": [{"name": "v", "configMap": {"name": "cfg"}}],
 }
 
@@ -220,9 +226,34 @@ async def test_a_config_map_that_changes_changes_in_the_container(node: DiskNode
     assert len(node.runtime.configs) == 1
 
 
+async def test_a_config_map_that_goes_leaves_its_files_and_what_runs_in_peace(node: DiskNode) -> None:
+    node.put(CONFIGMAPS, "cfg", data={"a": "1"})
+    node.create(CONFIG_VOLUME["container"], volumes=CONFIG_VOLUME["volumes"])
+    await node.settle()
+    await node.client.delete(CONFIGMAPS, "cfg", "default")
+    await node.settle()
+    assert node.events("FailedMount") == [
+        'MountVolume.SetUp failed for volume "v" : configmap "cfg" not found'
+    ]
+    assert (node.volume("configMap", "v") / "a").read_text() == "1"
+    [sandbox] = await node.runtime.list_sandboxes()
+    [container] = await node.runtime.list_containers(sandbox.id)
+    await node.runtime.stop_container(container.id, 0)
+    await node.settle(11)
+    assert len(node.runtime.configs) == 2, "it is started again all the same"
+
+
+async def test_what_can_never_change_is_not_watched(node: DiskNode) -> None:
+    node.put(CONFIGMAPS, "cfg", data={"a": "1"}, immutable=True)
+    node.create(CONFIG_VOLUME["container"], volumes=CONFIG_VOLUME["volumes"])
+    await node.settle()
+    assert (node.volume("configMap", "v") / "a").read_text() == "1"
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("watch configmaps")] == []
+
+
 async def test_labels_that_change_change_in_the_container(node: DiskNode) -> None:
     items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
-    node.create(volumes=[{"name": "v", "downwardAPI": {"items": items}}])
+    node.create(MOUNTED, volumes=[{"name": "v", "downwardAPI": {"items": items}}])
     await node.settle()
     assert (node.volume("downwardAPI", "v") / "labels").read_text() == 'app="web"'
     await node.client.patch(PODS, "web", {"metadata": {"labels": {"app": "shop"}}}, "default")
@@ -242,7 +273,7 @@ async def test_an_environment_that_cannot_be_made_is_tried_again(node: DiskNode)
 
 async def test_a_token_is_renewed_after_four_fifths_of_its_life(node: DiskNode) -> None:
     source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
-    node.create(volumes=[{"name": "v", "projected": {"sources": [source]}}])
+    node.create(MOUNTED, volumes=[{"name": "v", "projected": {"sources": [source]}}])
     await node.settle()
     token = node.volume("projected", "v") / "token"
     assert token.read_text() == "token 1"

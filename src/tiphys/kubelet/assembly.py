@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from tiphys.client.cache import Cache
@@ -19,6 +20,7 @@ from tiphys.kubelet.log_rotation import LogRotation
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.node_volumes import InThread, NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
@@ -96,6 +98,7 @@ def assemble(
     configuration: KubeletConfiguration | None = None,
     cgroups: Cgroups | None = None,
     mounter: Mounter | None = None,
+    in_thread: InThread = asyncio.to_thread,
 ) -> Kubelet:
     """A kubelet that is not started yet."""
     settings = configuration or KubeletConfiguration()
@@ -113,6 +116,8 @@ def assemble(
     enforced = _enforcement(machine, settings, groups)
     pod_groups = PodCgroups(groups, parts.cgroup, enforced, lambda: kubelets[0].pods)
     itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock))
+    references = References(client, clock, lambda uids: kubelets[0].retry(uids))
+    tokens = Tokens(client, clock)
     provisions = NodeProvisions(
         NodeDetails(
             parts.name,
@@ -122,13 +127,19 @@ def assemble(
             seccomp_default=settings.seccomp_default,
         ),
         parts.files,
-        References(client, clock, lambda uids: kubelets[0].retry(uids)),
+        references,
         runtime=runtime,
-        tokens=Tokens(client, clock),
+        tokens=tokens,
         services=services,
         cgroups=pod_groups,
-        mounter=mounter or SystemMounter(),
-        clock=clock,
+        volumes=NodeVolumes(
+            parts.files,
+            references,
+            tokens,
+            mounter=mounter or SystemMounter(),
+            clock=clock,
+            in_thread=in_thread,
+        ),
     )
     host = Host(
         node=parts.name,

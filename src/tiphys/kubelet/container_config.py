@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tiphys.kubelet import labels, spec
 from tiphys.kubelet.dns import ClusterDNS, dns_config, uts_name
@@ -13,20 +12,15 @@ from tiphys.kubelet.files import log_path
 from tiphys.kubelet.resources import Enforcement, container_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
+    Device,
     Image,
     Mount,
-    MountPropagation,
     PortMapping,
     SandboxConfig,
 )
 from tiphys.kubelet.security import SeccompProfiles, container_security, sandbox_security
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
-
-_PROPAGATIONS: Mapping[str, MountPropagation] = {
-    "HostToContainer": "HostToContainer",
-    "Bidirectional": "Bidirectional",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +35,7 @@ class Gathered:
     seccomp: SeccompProfiles
     image_facts: Image | None = None
     target_container_id: str = ""
+    devices: Sequence[Device] = ()
 
 
 def sandbox_config(
@@ -97,6 +92,7 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         working_directory=container.get("workingDir") or "",
         env=tuple(gathered.environment.items()),
         mounts=tuple(gathered.mounts),
+        devices=tuple(gathered.devices),
         labels=labels.of_container(pod, container),
         annotations=labels.of_life(pod, container, gathered.attempt),
         log_path=log_path(container["name"], gathered.attempt),
@@ -107,22 +103,3 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         security=container_security(pod, container, gathered.image_facts, gathered.seccomp),
         target_container_id=gathered.target_container_id,
     )
-
-
-def mount(wanted: Mapping[str, Any], host_path: str) -> Mount:
-    """Of one volumeMount."""
-    return Mount(
-        container_path=_absolute(wanted["mountPath"]),
-        host_path=host_path,
-        read_only=bool(wanted.get("readOnly")),
-        propagation=_PROPAGATIONS.get(wanted.get("mountPropagation") or "", "None"),
-    )
-
-
-def _absolute(path: str) -> str:
-    return path if path.startswith("/") else f"/{path}"
-
-
-def mounts_path(container: Object, path: str) -> bool:
-    """Whether the container has a volume of its own there."""
-    return any(wanted["mountPath"].rstrip("/") == path for wanted in container.get("volumeMounts") or ())

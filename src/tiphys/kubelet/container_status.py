@@ -164,5 +164,6 @@ def _granted(container: Object, kind: Kind) -> Entry:
 def _mount(mount: Object) -> Entry:
     entry = {"name": mount["name"], "mountPath": mount["mountPath"]}
     if mount.get("readOnly"):
-        return {**entry, "readOnly": True, "recursiveReadOnly": mount.get("recursiveReadOnly", "Disabled")}
+        deeply = (mount.get("recursiveReadOnly") or "Disabled") != "Disabled"
+        return {**entry, "readOnly": True, "recursiveReadOnly": "Enabled" if deeply else "Disabled"}
     return entry

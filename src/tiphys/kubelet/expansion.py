@@ -9,11 +9,21 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
+    return references(text, values)[0]
+
+
+def references(text: str, values: Mapping[str, str]) -> tuple[str, set[str]]:
+    """The text with its references replaced, and the names that have no value, or an empty one."""
     if "$" not in text:
-        return text
+        return text, set()
+    missing: set[str] = set()
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
-        return "$" if name is None else values.get(name, match[0])
+        if name is None:
+            return "$"
+        if not values.get(name):
+            missing.add(name)
+        return values.get(name, match[0])
 
-    return _REFERENCE.sub(value, text)
+    return _REFERENCE.sub(value, text), missing

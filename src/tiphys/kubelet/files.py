@@ -1,6 +1,8 @@
 """Where a pod's files lie on its node. Pure.
 
-<directory>/pods/<uid>/volumes/<kind>/<name>/      a volume
+<directory>/pods/<uid>/volumes/kubernetes.io~<plugin>/<name>/     a volume
+<directory>/pods/<uid>/plugins/kubernetes.io~<plugin>/<name>/ready   what is done only once has been done
+<directory>/pods/<uid>/volume-subpaths/<name>/<container>/<index>    the part of it that a container mounts
 <directory>/pods/<uid>/etc-hosts                   its /etc/hosts
 <directory>/pods/<uid>/containers/<name>/<attempt> a container's termination message
 <directory>/logs/<namespace>_<name>_<uid>/<container>/<attempt>.log
@@ -14,6 +16,16 @@ from pathlib import Path
 
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+
+_PLUGINS = {
+    "configMap": "configmap",
+    "downwardAPI": "downward-api",
+    "emptyDir": "empty-dir",
+    "gitRepo": "git-repo",
+    "hostPath": "host-path",
+    "local": "local-volume",
+}
+"""Kinds of volumes whose plugin upstream calls otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,23 @@ class Files:
 
     def volume(self, uid: str, kind: str, name: str) -> Path:
         """`kind` is the field of the volume: "emptyDir"."""
-        return self.pod(uid) / "volumes" / kind / name
+        return self.volumes(uid) / _plugin(kind) / name
+
+    def volume_ready(self, uid: str, kind: str, name: str) -> Path:
+        return self.plugins(uid) / _plugin(kind) / name / "ready"
+
+    def volumes(self, uid: str) -> Path:
+        return self.pod(uid) / "volumes"
+
+    def plugins(self, uid: str) -> Path:
+        return self.pod(uid) / "plugins"
+
+    def subpaths(self, uid: str) -> Path:
+        return self.pod(uid) / "volume-subpaths"
+
+    def subpath(self, uid: str, volume: str, container: str, index: int) -> Path:
+        """`index`: of the container's volumeMount."""
+        return self.subpaths(uid) / volume / container / str(index)
 
     def hosts(self, uid: str) -> Path:
         return self.pod(uid) / "etc-hosts"
@@ -50,6 +78,10 @@ class Files:
 
     def pod_logs(self, pod: Object) -> Path:
         return self.logs / f"{meta.namespace(pod)}_{meta.name(pod)}_{meta.uid(pod)}"
+
+
+def _plugin(kind: str) -> str:
+    return f"kubernetes.io~{_PLUGINS.get(kind, kind)}"
 
 
 def log_path(container: str, attempt: int) -> str:

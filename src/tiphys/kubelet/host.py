@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,12 +27,20 @@ from tiphys.machinery.clock import Clock
 
 
 class Unprovided(Exception):
-    """Something that the pod needs cannot be had now. `reason` is the event's (FailedMount, …) or the container's."""
+    """Something that the pod needs cannot be had now. `reason` is the event's (FailedMount, …) or the container's.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `others`: what else cannot be had, as reasons and messages of more events.
+    """
+
+    def __init__(self, reason: str, message: str, *, others: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.others = others
+
+    @property
+    def all(self) -> list[tuple[str, str]]:
+        return [(self.reason, self.message), *self.others]
 
 
 class Provisions(Protocol):

@@ -132,7 +132,8 @@ class _Draft:
             for container in spec.containers(self.pod, "ephemeral"):
                 self._want(container, "ephemeral")
         self._prepare_sandbox()
-        if not self.seen.are_volumes_ready and not self._is_postponed(self.seen.volumes_problem):
+        is_current = self.seen.are_volumes_ready and not self.seen.are_volumes_stale
+        if not is_current and not self._is_postponed(self.seen.volumes_problem):
             self.actions.append(PrepareVolumes())
         for container, attempt in self.wanted:
             self._start(container, attempt)

@@ -13,13 +13,14 @@ from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
 from tiphys.client.resources import CONFIGMAPS, find
 from tiphys.kubelet import env, spec
-from tiphys.kubelet.container_config import Gathered, container_config, mount, mounts_path, sandbox_config
+from tiphys.kubelet.container_config import Gathered, container_config, sandbox_config
+from tiphys.kubelet.container_mounts import BadMount, devices, mounts_path
 from tiphys.kubelet.dns import ClusterDNS, hosts_file
 from tiphys.kubelet.downward import Surroundings
-from tiphys.kubelet.expansion import expand
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.images.names import parse
+from tiphys.kubelet.node_volumes import NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.references import NotSynced, References
 from tiphys.kubelet.resources import Enforcement, pod_resources
@@ -34,14 +35,10 @@ from tiphys.kubelet.runtimes.interface import (
 )
 from tiphys.kubelet.security import SeccompProfiles, root_problem, user_namespace_problem
 from tiphys.kubelet.spec import Object
-from tiphys.kubelet.subpath import BadSubPath, resolve
+from tiphys.kubelet.subpath import BadSubPath
 from tiphys.kubelet.termination import termination_message
-from tiphys.kubelet.volumes.mounting import Mounter
-from tiphys.kubelet.volumes.pod_volumes import VolumeProblem, prepare_volumes, remove_volumes, volume_path
-from tiphys.kubelet.volumes.request import Services, Token, VolumeFailure
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery import meta
-from tiphys.machinery.clock import Clock
 from tiphys.machinery.quantity import Quantity
 
 SECRETS = find("core", "v1", "secrets")
@@ -75,8 +72,7 @@ class NodeProvisions:
         tokens: Tokens,
         services: Cache,
         cgroups: PodCgroups,
-        mounter: Mounter,
-        clock: Clock,
+        volumes: NodeVolumes,
     ) -> None:
         self._details = details
         self._files = files
@@ -85,8 +81,7 @@ class NodeProvisions:
         self._tokens = tokens
         self._services = services
         self._cgroups = cgroups
-        self._mounter = mounter
-        self._clock = clock
+        self._volumes = volumes
 
     # Sandboxes
 
@@ -110,26 +105,7 @@ class NodeProvisions:
     # Volumes
 
     async def prepare_volumes(self, pod: Object) -> float | None:
-        try:
-            volumes = await prepare_volumes(pod, self._files, self._volume_services(pod))
-        except VolumeProblem as problem:
-            raise Unprovided("FailedMount", str(problem)) from problem
-        times = [
-            volume.refresh_after_seconds for volume in volumes if volume.refresh_after_seconds is not None
-        ]
-        return min(times, default=None)
-
-    def _volume_services(self, pod: Object) -> Services:
-        async def lookup(kind: env.Kind, name: str) -> Object | None:
-            try:
-                return await self._find(pod, kind, name)
-            except NotSynced as error:
-                raise VolumeFailure(str(error)) from error
-
-        async def token(wanted: Any) -> Token:
-            return await self._tokens.get(pod, wanted)
-
-        return Services(lookup, token, self._around(pod, ()), self._mounter, self._clock.now())
+        return await self._volumes.prepare(pod, self._around(pod, ()))
 
     async def _find(self, pod: Object, kind: env.Kind, name: str) -> Object | None:
         return await self._references.get(meta.uid(pod), _RESOURCES[kind], meta.namespace(pod), name)
@@ -151,7 +127,8 @@ class NodeProvisions:
         environment = await self._environment(pod, container, sandbox)
         try:
             mounts = self._mounts(pod, container, attempt, sandbox, environment)
-        except (BadSubPath, OSError) as error:
+            of_devices = devices(container, self._volumes.of(pod))
+        except (BadSubPath, BadMount, OSError) as error:
             raise Unprovided(CONFIG_ERROR, str(error)) from error
         gathered = Gathered(
             image,
@@ -162,6 +139,7 @@ class NodeProvisions:
             SeccompProfiles(str(self._files.seccomp), is_default=self._details.seccomp_default),
             facts,
             target_container_id=await self._target(container, sandbox),
+            devices=of_devices,
         )
         return container_config(pod, container, gathered)
 
@@ -185,12 +163,7 @@ class NodeProvisions:
         sandbox: SandboxStatus,
         environment: dict[str, str],
     ) -> list[Mount]:
-        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
-        found = []
-        for wanted in container.get("volumeMounts") or ():
-            path = volume_path(pod, volumes[wanted["name"]], self._files)
-            below = expand(wanted.get("subPathExpr") or "", environment) or wanted.get("subPath") or ""
-            found.append(mount(wanted, str(resolve(path, below) if below else path)))
+        found = self._volumes.maker.mounts(pod, container, self._volumes.of(pod), environment)
         if not mounts_path(container, "/etc/hosts"):
             found.append(Mount("/etc/hosts", str(self._write_hosts(pod, sandbox))))
         message_path = container.get("terminationMessagePath")
@@ -237,7 +210,7 @@ class NodeProvisions:
     async def clean_up(self, pod: Object, *, logs: bool) -> None:
         uid = meta.uid(pod)
         try:
-            remove_volumes(uid, self._files, self._mounter)
+            await self._volumes.remove(uid)
             if logs:
                 shutil.rmtree(self._files.pod(uid), ignore_errors=True)
                 for directory in self._files.logs.glob(f"*_{uid}"):

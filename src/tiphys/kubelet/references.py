@@ -6,7 +6,7 @@ A change reaches the volumes of running pods as soon as the API shows it, and wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tiphys.api.resource import Resource
@@ -35,13 +35,27 @@ class References:
     """`on_change(uids)`: an object that these pods refer to is another one now."""
 
     def __init__(self, client: Client, clock: Clock, on_change: Callable[[Iterable[str]], None]) -> None:
-        self._client = client
+        self.client = client
         self._clock = clock
         self._on_change = on_change
         self._watched: dict[tuple[str, str, str], _Watched] = {}
 
     async def get(self, user: str, resource: Resource, namespace: str, name: str) -> Object | None:
-        """The object, or None when there is none; watched from now on for the pod with the uid `user`. Raises NotSynced."""
+        """The object, or None when there is none; watched from now on for the pod with the uid `user`. Raises NotSynced.
+
+        What can never change is not watched any longer once it is here.
+        """
+        watched = await self._synced(user, resource, namespace, name)
+        found = watched.reflector.cache.get(f"{namespace}/{name}" if namespace else name)
+        if found is not None and found.get("immutable"):
+            watched.task.cancel()
+        return found
+
+    async def all(self, user: str, resource: Resource) -> Sequence[Object]:
+        """Every object of a kind of the cluster, watched from now on. Raises NotSynced."""
+        return (await self._synced(user, resource, "", "")).reflector.cache.list()
+
+    async def _synced(self, user: str, resource: Resource, namespace: str, name: str) -> _Watched:
         key = (resource.plural, namespace, name)
         watched = self._watched.get(key)
         if watched is None:
@@ -54,15 +68,15 @@ class References:
             raise NotSynced(
                 f"failed to sync {resource.singular_name} cache: timed out waiting for the condition"
             ) from None
-        return watched.reflector.cache.get(f"{namespace}/{name}")
+        return watched
 
     def _watch(self, key: tuple[str, str, str], resource: Resource, namespace: str, name: str) -> _Watched:
         reflector = Reflector(
-            self._client,
+            self.client,
             resource,
             clock=self._clock,
             namespace=namespace,
-            field_selector=f"metadata.name={name}",
+            field_selector=f"metadata.name={name}" if name else "",
         )
 
         def changed(type: str, old: Object | None, new: Object | None) -> None:

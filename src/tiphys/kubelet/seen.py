@@ -85,6 +85,8 @@ class Seen:
     sandbox_problem: Problem | None = None
     volumes_problem: Problem | None = None
     are_volumes_ready: bool = False
+    are_volumes_stale: bool = False
+    """Something in them should be another thing by now; what runs, and what starts, does not wait for it."""
     health: Mapping[str, Health] = field(default_factory=dict)
     """By container id; none: it has no probes."""
     stopping: Mapping[str, datetime] = field(default_factory=dict)

@@ -43,6 +43,7 @@ from tiphys.kubelet.seen import Problem, Seen, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.status import Reason, Status, pod_status
+from tiphys.kubelet.volume_care import VolumeCare
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Timer
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
@@ -62,8 +63,6 @@ class _Memory:
     crash_loops: dict[str, CrashLoop] = field(default_factory=dict)
     container_problems: dict[str, Problem] = field(default_factory=dict)
     sandbox_problem: Problem | None = None
-    volumes_problem: Problem | None = None
-    are_volumes_ready: bool = False
     stopping: dict[str, datetime] = field(default_factory=dict)
     stopped_sandboxes: set[str] = field(default_factory=set)
     rejection: Rejection | None = None
@@ -84,6 +83,7 @@ class PodWorker:
         self._memory = _Memory()
         self._backoff: ItemBackoff[str] = ItemBackoff(PROVISION_BACKOFF)
         self._images = PodImages(host, self._spawn)
+        self._volumes = VolumeCare(host, self.wake)
         self._reporter = Reporter(host.client, pod, host.clock)
         self._told: dict[str, Waiting] = {}
         self._status: Status = {}
@@ -91,14 +91,13 @@ class PodWorker:
         self._working: asyncio.Task[None] | None = None
         self._dirty = False
         self._timer: Timer | None = None
-        self._volume_timer: Timer | None = None
         self._is_leaving = False
 
     # Being told
 
     def set_pod(self, pod: Object) -> None:
         if _describes_itself(self.pod) != _describes_itself(pod):
-            self._memory.are_volumes_ready = False
+            self._volumes.outdate()
         self.pod = pod
         self._reporter.saw(pod)
         self.wake()
@@ -111,10 +110,8 @@ class PodWorker:
 
     def retry_now(self) -> None:
         """Something that the pod refers to has changed: what failed may work now, and volumes may have new content."""
-        memory = self._memory
-        memory.volumes_problem = None
-        memory.are_volumes_ready = False
-        memory.container_problems.clear()
+        self._volumes.outdate()
+        self._memory.container_problems.clear()
         self.wake()
 
     def wake(self) -> None:
@@ -133,9 +130,9 @@ class PodWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _cancel_timers(self) -> None:
-        for timer in (self._timer, self._volume_timer):
-            if timer is not None:
-                timer.cancel()
+        self._volumes.close()
+        if self._timer is not None:
+            self._timer.cancel()
 
     # Working
 
@@ -200,8 +197,9 @@ class PodWorker:
             crash_loops=dict(memory.crash_loops),
             container_problems=dict(memory.container_problems),
             sandbox_problem=memory.sandbox_problem,
-            volumes_problem=memory.volumes_problem,
-            are_volumes_ready=memory.are_volumes_ready,
+            volumes_problem=self._volumes.problem,
+            are_volumes_ready=self._volumes.are_ready,
+            are_volumes_stale=self._volumes.are_stale,
             health=self._host.prober.health(self.uid),
             stopping=dict(memory.stopping),
             stopped_sandboxes=frozenset(memory.stopped_sandboxes),
@@ -272,7 +270,8 @@ class PodWorker:
                     await self._host.runtime.remove_sandbox(id)
                     self.view.mark_sandbox(id)
                 case PrepareVolumes():
-                    await self._prepare_volumes(pod)
+                    self._memory.is_clean = False
+                    await self._volumes.prepare(pod)
                 case PullImage(name):
                     self._images.pull(pod, name)
                 case StartContainer(name, attempt):
@@ -306,31 +305,6 @@ class PodWorker:
         memory.sandbox_problem = None
         self._backoff.forget("sandbox")
         self.view.mark_sandbox(id)
-
-    async def _prepare_volumes(self, pod: Object) -> None:
-        memory = self._memory
-        memory.is_clean = False
-        try:
-            refresh_after_seconds = await self._host.provisions.prepare_volumes(pod)
-        except Unprovided as error:
-            self._host.record(pod, WARNING, error.reason, error.message)
-            memory.volumes_problem = self._problem("volumes", error.reason, error.message)
-            return
-        memory.volumes_problem = None
-        memory.are_volumes_ready = True
-        self._backoff.forget("volumes")
-        if refresh_after_seconds is not None:
-            self._refresh_volumes_after(refresh_after_seconds)
-
-    def _refresh_volumes_after(self, seconds: float) -> None:
-        if self._volume_timer is not None:
-            self._volume_timer.cancel()
-        self._volume_timer = self._host.clock.call_later(seconds, self.refresh_volumes)
-
-    def refresh_volumes(self) -> None:
-        """Something in them is another thing now: a token grown old, a label of the pod."""
-        self._memory.are_volumes_ready = False
-        self.wake()
 
     def _problem(self, what: str, reason: str, message: str) -> Problem:
         delay = self._backoff.failed(what)

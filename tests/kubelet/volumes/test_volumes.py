@@ -4,81 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from volume_node import NOW, Node, pod
 
-from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files
-from tiphys.kubelet.spec import Object
-from tiphys.kubelet.volumes.pod_volumes import (
-    VolumeProblem,
-    prepare_volumes,
-    remove_volumes,
-    volume_path,
-)
-from tiphys.kubelet.volumes.request import Services, Token
-from tiphys.kubelet.volumes.writer import File, set_group, write_atomically
-from tiphys.machinery.quantity import parse
+from tiphys.kubelet.volumes.pod_volumes import prepare_volumes, remove_volumes
+from tiphys.kubelet.volumes.writer import File, write_atomically
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
-
-
-@dataclass
-class FakeMounter:
-    """Remembers what is mounted."""
-
-    mounted: dict[Path, int] = field(default_factory=dict)
-
-    def mount_tmpfs(self, directory: Path, size_bytes: int = 0) -> None:
-        self.mounted.setdefault(directory, size_bytes)
-
-    def unmount(self, directory: Path) -> None:
-        self.mounted.pop(directory, None)
-
-
-@dataclass
-class Node:
-    files: Files
-    mounter: FakeMounter = field(default_factory=FakeMounter)
-    objects: dict[tuple[str, str], Object] = field(default_factory=dict)
-    now: datetime = NOW
-
-    @property
-    def services(self) -> Services:
-        async def lookup(kind: str, name: str) -> Object | None:
-            return self.objects.get((kind, name))
-
-        async def token(wanted: Mapping[str, Any]) -> Token:
-            return Token(f"token for {wanted.get('audience', 'the API')}", 2880.0)
-
-        around = Surroundings("node-1", ["10.0.0.1"], [], {"cpu": parse("4")})
-        return Services(lookup, token, around, self.mounter, self.now)  # type: ignore[arg-type]
-
-    async def prepare(self, given: dict[str, Any]) -> Path:
-        """The path of the pod's only volume."""
-        [volume] = await prepare_volumes(given, self.files, self.services)
-        assert volume.path == volume_path(given, given["spec"]["volumes"][0], self.files)
-        return volume.path
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return Node(Files(tmp_path / "kubelet"))
-
-
-def pod(source: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": "web", "namespace": "default", "uid": "u1", "labels": {"app": "web"}},
-        "spec": {"containers": [{"name": "c"}], "volumes": [{"name": "v", **source}], **spec},
-    }
 
 
 def mode(path: Path) -> int:
@@ -108,7 +52,7 @@ async def test_an_empty_dir_keeps_what_is_in_it(node: Node) -> None:
 
 async def test_an_empty_dir_in_memory(node: Node) -> None:
     path = await node.prepare(pod({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}))
-    assert node.mounter.mounted == {path: 1 << 20}
+    assert node.mounter.mounted == {path: ("tmpfs", "tmpfs", ["size=1048576"])}
 
 
 async def test_a_volume_without_a_kind_is_an_empty_dir(node: Node) -> None:
@@ -159,7 +103,9 @@ async def test_a_projection_of_everything(node: Node) -> None:
         {"secret": {"name": "sec"}},
         {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
     ]
-    [volume] = await prepare_volumes(pod({"projected": {"sources": sources}}), node.files, node.services)
+    outcome = await prepare_volumes(pod({"projected": {"sources": sources}}), node.files, node.services)
+    [volume] = outcome.volumes.values()
+    assert volume.read_only
     assert tree(volume.path) == {"token": b"token for them", "ca.crt": b"CERT", "p": b"x", "ns": b"default"}
     assert volume.refresh_after_seconds == 2880.0
     assert mode(volume.path / "token") == 0o644
@@ -170,8 +116,8 @@ async def test_a_token_is_for_the_user_that_all_containers_share(node: Node) -> 
     source = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
     path = await node.prepare(pod(source, securityContext={"runAsUser": 1000}))
     assert ((path / "token").stat().st_uid, mode(path / "token")) == (1000, 0o600)
-    two = [{"name": "a", "securityContext": {"runAsUser": 1}}, {"name": "b"}]
-    shared = pod(source, containers=two)
+    shared = pod(source)
+    shared["spec"]["containers"] += [{"name": "other", "securityContext": {"runAsUser": 1}}]
     shared["metadata"]["uid"] = "u2"
     path = await node.prepare(shared)
     assert ((path / "token").stat().st_uid, mode(path / "token")) == (0, 0o644)
@@ -198,24 +144,63 @@ async def test_volumes_belong_to_the_pods_group(node: Node) -> None:
         ({"secret": {"secretName": "nope"}}, 'secret "nope" not found'),
         (
             {"configMap": {"name": "cfg", "items": [{"key": "z", "path": "z"}]}},
-            "references non-existent config key: z",
+            "configmap references non-existent config key: z",
+        ),
+        (
+            {"secret": {"secretName": "sec", "items": [{"key": "z", "path": "z"}]}},
+            "references non-existent secret key: z",
         ),
         (
             {"projected": {"sources": [{"secret": {"name": "nope"}}]}},
             'secret "nope" not found',
         ),
         (
+            {"projected": {"sources": [{"secret": {"name": "nope"}}, {"configMap": {"name": "no"}}]}},
+            '[secret "nope" not found, configmap "no" not found]',
+        ),
+        (
             {"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "spec.nope"}}]}},
             "unsupported fieldPath: spec.nope",
         ),
-        ({"nfs": {"server": "x"}}, "volumes of kind nfs are not supported on this node"),
+        (
+            {"gitRepo": {"repository": "x"}},
+            "git-repo volume plugin has been disabled; if necessary, it may be re-enabled by enabling the "
+            "feature-gate `GitRepoVolumeDriver`",
+        ),
+        (
+            {"csi": {"driver": "d.example"}},
+            "kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: "
+            "driver name d.example not found in the list of registered CSI drivers",
+        ),
+        (
+            {"emptyDir": {"medium": "HugePages"}},
+            "medium HugePages: hugePages storage requested, but there is no resource request for huge pages",
+        ),
     ],
 )
 async def test_what_cannot_be_had_is_named(node: Node, source: dict[str, Any], message: str) -> None:
     node.objects["configmap", "cfg"] = {"data": {"a": "1"}}
-    with pytest.raises(VolumeProblem) as caught:
-        await node.prepare(pod(source))
-    assert str(caught.value) == f'MountVolume.SetUp failed for volume "v" : {message}'
+    node.objects["secret", "sec"] = {"kind": "Secret", "data": {}}
+    assert await node.problem(pod(source)) == f'MountVolume.SetUp failed for volume "v" : {message}'
+
+
+async def test_a_kind_that_has_no_plugin_any_more(node: Node) -> None:
+    assert await node.problem(pod({"glusterfs": {"path": "x"}})) == (
+        "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], "
+        'failed to process volumes=[v]: failed to get Plugin from volumeSpec for volume "v" '
+        "err=no volume plugin matched"
+    )
+
+
+async def test_every_volume_that_fails_is_told_and_the_others_are_there(node: Node) -> None:
+    given = pod({"emptyDir": {}})
+    for name in ("a", "b"):
+        given["spec"]["volumes"].append({"name": name, "configMap": {"name": name}})
+        given["spec"]["containers"][0]["volumeMounts"].append({"name": name, "mountPath": f"/{name}"})
+    given["spec"]["volumes"].append({"name": "unused", "configMap": {"name": "nope"}})
+    outcome = await prepare_volumes(given, node.files, node.services)
+    assert list(outcome.volumes) == ["v"]
+    assert [problem.volume for problem in outcome.problems] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +216,76 @@ async def test_what_is_optional_may_be_missing(node: Node, source: dict[str, Any
     assert tree(await node.prepare(pod(source))) == {}
 
 
+# Memory
+
+
+async def test_memory_is_no_more_than_the_pod_may_use(node: Node) -> None:
+    node.allocatable["memory"] = "4Gi"
+    given = pod({"emptyDir": {"medium": "Memory", "sizeLimit": "3Gi"}})
+    limited = [{**given["spec"]["containers"][0], "resources": {"limits": {"memory": "1Gi"}}}]
+    path = await node.prepare(given)
+    assert node.mounter.mounted.pop(path)[2] == [f"size={3 << 30}"]
+    await node.prepare(pod({"emptyDir": {"medium": "Memory"}}))
+    assert node.mounter.mounted.pop(path)[2] == [f"size={4 << 30}"]
+    await node.prepare(pod({"emptyDir": {"medium": "Memory"}}, containers=limited))
+    assert node.mounter.mounted.pop(path)[2] == [f"size={1 << 30}"]
+
+
+async def test_huge_pages_of_the_size_that_containers_ask_for(node: Node) -> None:
+    given = pod({"emptyDir": {"medium": "HugePages-2Mi"}})
+    requests = {"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi"}
+    given["spec"]["containers"][0]["resources"] = {"requests": requests}
+    path = await node.prepare(given)
+    assert node.mounter.mounted[path] == ("hugetlbfs", "nodev", ["pagesize=2097152"])
+    given["spec"]["volumes"] = [{"name": "v", "emptyDir": {"medium": "HugePages"}}]
+    assert "can't be used if container requests multiple huge page sizes" in await node.problem(given)
+
+
+# Trust bundles
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"
+
+
+def bundle(name: str, signer: str, label: str, *certificates: str) -> dict[str, Any]:
+    text = "\nexplanation\n".join(CERTIFICATE.format(content) for content in certificates)
+    return {
+        "metadata": {"name": name, "labels": {"l": label}},
+        "spec": {"signerName": signer, "trustBundle": text},
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "contents"),
+    [
+        ({"name": "one"}, ["AAAA", "CCCC"]),
+        ({"signerName": "s/1", "labelSelector": {}}, ["AAAA", "BBBB", "CCCC"]),
+        ({"signerName": "s/1", "labelSelector": {"matchLabels": {"l": "b"}}}, ["AAAA", "BBBB"]),
+        ({"signerName": "s/1", "optional": True}, []),
+        ({"name": "none", "optional": True}, []),
+    ],
+)
+async def test_certificates_of_authorities(node: Node, wanted: dict[str, Any], contents: list[str]) -> None:
+    node.lookups.trust_bundles = [
+        bundle("one", "s/1", "a", "CCCC", "AAAA"),
+        bundle("two", "s/1", "b", "AAAA", "BBBB"),
+        bundle("three", "s/2", "b", "DDDD"),
+    ]
+    path = await node.prepare(pod(projection({**wanted, "path": "ca.pem"})))
+    expected = "".join(f"{CERTIFICATE.format(content)}\n" for content in contents)
+    assert (path / "ca.pem").read_text() == expected
+
+
+def projection(bundle: dict[str, Any]) -> dict[str, Any]:
+    return {"projected": {"sources": [{"clusterTrustBundle": bundle}]}}
+
+
+async def test_certificates_that_are_not_there(node: Node) -> None:
+    said = await node.problem(pod(projection({"name": "none", "path": "ca.pem"})))
+    assert said.endswith(': clustertrustbundle.certificates.k8s.io "none" not found')
+    said = await node.problem(pod(projection({"signerName": "s/1", "path": "ca.pem"})))
+    assert said.endswith(": combination of signerName and labelSelector matched zero ClusterTrustBundles")
+
+
 # hostPath
 
 
@@ -243,11 +298,14 @@ async def test_a_directory_of_the_node(node: Node, tmp_path: Path, kind: str) ->
 
 
 async def test_what_is_missing_is_made_if_that_is_asked_for(node: Node, tmp_path: Path) -> None:
-    directory, file = tmp_path / "a/b", tmp_path / "c/d"
+    directory, file = tmp_path / "a/b", tmp_path / "a/d"
     await node.prepare(pod({"hostPath": {"path": str(directory), "type": "DirectoryOrCreate"}}))
     await node.prepare(pod({"hostPath": {"path": str(file), "type": "FileOrCreate"}}))
     assert directory.is_dir()
     assert file.is_file()
+    missing = tmp_path / "no/file"
+    said = await node.problem(pod({"hostPath": {"path": str(missing), "type": "FileOrCreate"}}))
+    assert said.endswith(f"open {missing}: no such file or directory")
 
 
 @pytest.mark.parametrize(
@@ -261,8 +319,8 @@ async def test_what_is_missing_is_made_if_that_is_asked_for(node: Node, tmp_path
 )
 async def test_a_path_of_another_kind_is_refused(node: Node, tmp_path: Path, kind: str, name: str) -> None:
     path = tmp_path / "none"
-    with pytest.raises(VolumeProblem, match=f"hostPath type check failed: {path} is not a {name}"):
-        await node.prepare(pod({"hostPath": {"path": str(path), "type": kind}}))
+    said = await node.problem(pod({"hostPath": {"path": str(path), "type": kind}}))
+    assert said.endswith(f": hostPath type check failed: {path} is not a {name}")
 
 
 # The end
@@ -273,7 +331,8 @@ async def test_removal_unmounts_first_and_leaves_the_nodes_own_alone(node: Node,
     own.mkdir()
     given = pod({"emptyDir": {"medium": "Memory"}})
     given["spec"]["volumes"].append({"name": "h", "hostPath": {"path": str(own)}})
-    await prepare_volumes(given, node.files, node.services)
+    given["spec"]["containers"][0]["volumeMounts"].append({"name": "h", "mountPath": "/h"})
+    assert set((await prepare_volumes(given, node.files, node.services)).volumes) == {"v", "h"}
     remove_volumes("u1", node.files, node.mounter)
     assert node.mounter.mounted == {}
     assert not (node.files.pod("u1") / "volumes").exists()
@@ -329,12 +388,3 @@ def test_a_volume_holds_what_was_written_last(
     visible = {entry.name for entry in volume.iterdir() if not entry.name.startswith("..")}
     assert visible == {name.partition("/")[0] for name in versions[-1]}
     assert len([entry for entry in volume.iterdir() if entry.name.startswith("..2")]) == 1
-
-
-@needs_root
-def test_a_group_may_write_where_it_is_its_own(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/file").touch(mode=0o600)
-    set_group(tmp_path, 2000, read_only=False)
-    assert ((tmp_path / "sub/file").stat().st_gid, mode(tmp_path / "sub/file")) == (2000, 0o660)
-    assert mode(tmp_path / "sub") & 0o2770 == 0o2770

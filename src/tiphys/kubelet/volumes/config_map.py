@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from tiphys.kubelet.env import content
-from tiphys.kubelet.volumes.request import (
-    Prepared,
-    Services,
-    VolumeFailure,
-    VolumeRequest,
-    chosen_files,
-    default_mode,
-)
-from tiphys.kubelet.volumes.writer import Payload, write_atomically
+from tiphys.kubelet.volumes.empty_dir import make_directory
+from tiphys.kubelet.volumes.payload import files_of
+from tiphys.kubelet.volumes.request import Prepared, VolumeRequest, default_mode
+from tiphys.kubelet.volumes.writer import write_atomically
 
 
 async def prepare(request: VolumeRequest) -> Prepared:
-    files = await payload(request.source, request.services, default_mode(request.source))
-    write_atomically(request.directory, files, request.services.now)
+    mode = default_mode(request.source)
+    files = await files_of("configmap", request.source, request.services.lookups, mode)
+    make_directory(request.directory)
+    write_atomically(request.directory, files, request.services.now, request.ownership)
     return Prepared(request.directory)
-
-
-async def payload(source: Mapping[str, Any], services: Services, mode: int) -> Payload:
-    name = source.get("name", "")
-    obj = await services.lookup("configmap", name)
-    if obj is None:
-        if source.get("optional"):
-            return {}
-        raise VolumeFailure(f'configmap "{name}" not found')
-    return chosen_files(content(obj), source, mode, "config")

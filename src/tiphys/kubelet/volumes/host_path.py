@@ -21,11 +21,18 @@ async def prepare(request: VolumeRequest) -> Prepared:
     path = Path(request.source["path"])
     kind = request.source.get("type") or ""
     if kind == "DirectoryOrCreate" and not path.exists():
-        path.mkdir(mode=0o755, parents=True)
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
     elif kind == "FileOrCreate" and not path.exists():
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.touch(mode=0o644)
+        _make_file(path)
     wanted, name = _CHECKS.get(kind.removesuffix("OrCreate"), (None, ""))
     if wanted is not None and not (path.exists() and wanted(path.stat().st_mode)):
         raise VolumeFailure(f"hostPath type check failed: {path} is not a {name}")
     return Prepared(path)
+
+
+def _make_file(path: Path) -> None:
+    """Not the directories on the way."""
+    try:
+        path.touch(mode=0o644)
+    except FileNotFoundError:
+        raise VolumeFailure(f"open {path}: no such file or directory") from None

@@ -1,53 +1,147 @@
-"""Mounting memory file systems, by system call: no program is started for it."""
+"""Mounting, by system call: no program is started for it, and none of what is mounted outlives the pod that it is for.
+
+Mounts are made in the mount namespace of this process: the kubelet must live in that of the node, or containers will not see them.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_MNT_DETACH = 2
-_NOSUID_NODEV = 2 | 4
+_MOUNTS = Path("/proc/self/mountinfo")
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_SYS_MOUNT_SETATTR, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = 442, 0x8000, 1
+_FIRST_WITH_RECURSION = (5, 12)
+_FLAGS = {
+    "ro": _MS_RDONLY,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "bind": _MS_BIND,
+    "rbind": _MS_BIND | _MS_REC,
+}
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Mounter(Protocol):
-    def mount_tmpfs(self, directory: Path, size_bytes: int = 0) -> None:
-        """Nothing when it is mounted already. size_bytes 0: half of the memory. Raises OSError."""
+    """All raise OSError. What is mounted already stays as it is."""
 
-    def unmount(self, directory: Path) -> None:
-        """Nothing when it is not mounted. Raises OSError."""
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
+        """A file system of this kind (tmpfs, hugetlbfs, overlay, bind), with options as mount(8) takes them."""
+
+    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+        """Mounts an open file or directory at `target`, which is made, instead of what was there; tells where to find it.
+
+        `is_deeply_read_only`: with all that is mounted below it, and that for reading only.
+        """
+
+    def unmount_below(self, directory: Path) -> None:
+        """Whatever is mounted there and below, however it came there; nothing of what was mounted is touched elsewhere."""
 
 
 class SystemMounter:
     """The kernel's; for root."""
 
-    def mount_tmpfs(self, directory: Path, size_bytes: int = 0) -> None:
-        if os.path.ismount(directory):
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
+        if mounts_below(directory, only_itself=True):
             return
-        options = f"size={size_bytes}".encode() if size_bytes else b""
-        _check(
-            _libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", _NOSUID_NODEV, options),
-            f"cannot mount tmpfs at {directory}",
-        )
+        flags, data = 0, []
+        for option in options:
+            if option in _FLAGS:
+                flags |= _FLAGS[option]
+            elif option not in ("", "rw"):
+                data.append(option)
+        _mount(source, directory, kind, flags, ",".join(data))
+        if flags & _MS_BIND and flags & _MS_RDONLY:
+            # A bind mount takes its attributes only when it is there.
+            _mount("", directory, "", flags & ~_MS_REC | _MS_REMOUNT, "")
 
-    def unmount(self, directory: Path) -> None:
-        while os.path.ismount(directory):
-            _check(_libc.umount2(os.fsencode(directory), _MNT_DETACH), f"cannot unmount {directory}")
+    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+        self.unmount_below(target)
+        _make_mount_point(target, is_directory=os.path.isdir(f"/proc/self/fd/{file}"))
+        flags = _MS_BIND | _MS_REC if is_deeply_read_only else _MS_BIND
+        _mount(f"/proc/self/fd/{file}", target, "", flags, "")
+        if is_deeply_read_only:
+            _set_read_only_below(target)
+        return target
+
+    def unmount_below(self, directory: Path) -> None:
+        while mounts := mounts_below(directory):
+            # It may be the same as another mount of the node (subPath of a hostPath): let it go alone.
+            _mount("", mounts[0], "", _MS_REC | _MS_PRIVATE, "")
+            result = _libc.umount2(os.fsencode(mounts[0]), _MNT_DETACH | _UMOUNT_NOFOLLOW)
+            _check(result, f"cannot unmount {mounts[0]}")
 
 
 class NoMounter:
-    """Where memory is not to be had, the disk must do."""
+    """Where nothing can be mounted, or nobody would see it: memory becomes disk, and what would be mounted is used where it lies."""
 
-    def mount_tmpfs(self, directory: Path, size_bytes: int = 0) -> None:
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
         pass
 
-    def unmount(self, directory: Path) -> None:
+    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+        return Path(os.readlink(f"/proc/self/fd/{file}"))
+
+    def unmount_below(self, directory: Path) -> None:
         pass
+
+
+def can_be_deeply_read_only() -> bool:
+    """Whether the kernel can make a mount and all below it read-only."""
+    version = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
+    return version >= _FIRST_WITH_RECURSION
+
+
+def mounts_below(directory: Path, *, only_itself: bool = False) -> list[Path]:
+    """Mount points at and below a directory, the outer ones first. A mount of a file system on itself counts, too."""
+    top = os.path.realpath(directory)
+    found = []
+    for line in _MOUNTS.read_text(errors="surrogateescape").splitlines():
+        path = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), line.split(" ", 5)[4])
+        if path == top or (not only_itself and path.startswith(f"{top}/")):
+            found.append(Path(path))
+    return sorted(found, key=lambda path: len(path.parts))
+
+
+def _make_mount_point(target: Path, *, is_directory: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    if target.is_symlink() or (target.exists() and target.is_dir() != is_directory):
+        target.rmdir() if target.is_dir() and not target.is_symlink() else target.unlink()
+    if is_directory:
+        target.mkdir(exist_ok=True, mode=0o750)
+    else:
+        target.touch(mode=0o640)
+
+
+def _mount(source: str, target: Path, kind: str, flags: int, data: str) -> None:
+    result = _libc.mount(
+        source.encode(), os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags), data.encode()
+    )
+    _check(result, f"cannot mount {kind or source} at {target}")
+
+
+def _set_read_only_below(target: Path) -> None:
+    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOUNT_SETATTR),
+        ctypes.c_int(-100),
+        os.fsencode(target),
+        ctypes.c_uint(_AT_RECURSIVE),
+        ctypes.byref(attributes),
+        ctypes.c_size_t(ctypes.sizeof(attributes)),
+    )
+    _check(result, f"cannot make {target} read-only")
 
 
 def _check(result: int, what: str) -> None:
     if result != 0:
-        number = ctypes.get_errno()
+        number = ctypes.get_errno() or errno.EIO
         raise OSError(number, f"{what}: {os.strerror(number)}")

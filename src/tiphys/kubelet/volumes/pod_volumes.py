@@ -1,85 +1,229 @@
-"""All volumes of a pod: prepared together, removed together. A new kind is a module with `prepare` and a line in KINDS."""
+"""All volumes of a pod: prepared together, removed together. A new kind is a module with `prepare` and a line in a table here."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tiphys.kubelet import spec
 from tiphys.kubelet.files import Files
-from tiphys.kubelet.security import pod_context
 from tiphys.kubelet.spec import Object
-from tiphys.kubelet.volumes import config_map, downward_api, empty_dir, host_path, projected, secret
-from tiphys.kubelet.volumes.mounting import Mounter
-from tiphys.kubelet.volumes.request import Prepared, Services, VolumeFailure, VolumeRequest
-from tiphys.kubelet.volumes.writer import set_group
+from tiphys.kubelet.volumes import (
+    config_map,
+    downward_api,
+    drivers,
+    empty_dir,
+    host_path,
+    persistent,
+    projected,
+    secret,
+)
+from tiphys.kubelet.volumes.claims import Claim, bound_volume, check_mode, claim_of
+from tiphys.kubelet.volumes.mounting import Mounter, mounts_below
+from tiphys.kubelet.volumes.ownership import Ownership
+from tiphys.kubelet.volumes.request import (
+    Prepared,
+    Services,
+    Unprocessed,
+    VolumeFailure,
+    VolumeRequest,
+)
 from tiphys.machinery import meta
 
-KINDS: dict[str, Callable[[VolumeRequest], Awaitable[Prepared]]] = {
+Prepare = Callable[[VolumeRequest], Awaitable[Prepared]]
+
+IMAGE = "image"
+"""Made for each container that mounts it (image_volumes.py)."""
+READ_ONLY = ("configMap", "secret", "downwardAPI", "projected")
+"""What containers may not write to, however they mount it."""
+OF_PODS: Mapping[str, Prepare] = {
     "emptyDir": empty_dir.prepare,
     "hostPath": host_path.prepare,
     "configMap": config_map.prepare,
     "secret": secret.prepare,
     "downwardAPI": downward_api.prepare,
     "projected": projected.prepare,
+    "nfs": persistent.prepare_nfs,
+    "csi": drivers.refuse_inline_csi,
+    "gitRepo": drivers.refuse_git_repo,
 }
-_OTHERS_PATHS = ("hostPath",)
-"""Kinds that lie where they are: neither made nor given to anybody by us."""
-_READ_ONLY = ("configMap", "secret", "downwardAPI", "projected")
+OF_CLAIMS: Mapping[str, Prepare] = {
+    "hostPath": host_path.prepare,
+    "local": persistent.prepare_local,
+    "nfs": persistent.prepare_nfs,
+    "csi": drivers.refuse_csi,
+}
+DEVICES: Mapping[str, Prepare] = {
+    "local": persistent.prepare_local_device,
+    "csi": drivers.refuse_csi,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
+    """A volume of a pod that containers may have."""
+
+    name: str
+    path: Path
+    read_only: bool = False
+    refresh_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MountProblem:
+    """`reason` and `message` of the event about a volume that cannot be had."""
+
+    volume: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    volumes: Mapping[str, Volume]
+    problems: tuple[MountProblem, ...] = ()
+
+
+async def prepare_volumes(pod: Object, files: Files, services: Services) -> Outcome:
+    """Makes them, or brings them up to date; those that no container mounts are left alone."""
+    mounted, devices = used_volumes(pod)
+    wanted = [volume for volume in pod["spec"].get("volumes") or () if volume["name"] in mounted | devices]
+    wanted = [volume for volume in wanted if not volume.get(IMAGE)]
+    work = _Work(pod, mounted, devices, files, services)
+    results = await asyncio.gather(*(work.prepare(volume) for volume in wanted))
+    volumes = {result.name: result for result in results if isinstance(result, Volume)}
+    problems = [result for result in results if isinstance(result, MountProblem)]
+    unknown = {result[0]: result[1] for result in results if isinstance(result, tuple)}
+    if unknown:
+        problems.append(_unprocessed(unknown, [name for name in mounted | devices if name not in volumes]))
+    return Outcome(volumes, tuple(problems))
+
+
+def used_volumes(pod: Object) -> tuple[set[str], set[str]]:
+    """The names of those that containers mount, and of those that they want as devices."""
+    mounted: set[str] = set()
+    devices: set[str] = set()
+    for container in spec.all_containers(pod):
+        mounted |= {mount["name"] for mount in container.get("volumeMounts") or ()}
+        devices |= {device["name"] for device in container.get("volumeDevices") or ()}
+    return mounted, devices
+
+
+def _unprocessed(errors: Mapping[str, str], unmounted: list[str]) -> MountProblem:
+    names = " ".join(sorted(errors))
+    message = (
+        f"Unable to attach or mount volumes: unmounted volumes=[{' '.join(sorted(unmounted))}], "
+        f"unattached volumes=[], failed to process volumes=[{names}]: {'; '.join(errors.values())}"
+    )
+    return MountProblem(names, "FailedMount", message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One volume, once it is known what it is."""
+
     name: str
     kind: str
-    path: Path
-    refresh_after_seconds: float | None
+    content: Mapping[str, Any]
+    prepare: Prepare
+    read_only: bool = False
+    mount_options: tuple[str, ...] = ()
 
 
-class VolumeProblem(Exception):
-    """Which volume cannot be had, and why: the whole FailedMount message."""
+@dataclass(frozen=True, slots=True)
+class _Work:
+    pod: Object
+    mounted: set[str]
+    devices: set[str]
+    files: Files
+    services: Services
+
+    async def prepare(self, volume: Object) -> Volume | MountProblem | tuple[str, str]:
+        """(name, message) when it cannot be said what it is."""
+        name = volume["name"]
+        try:
+            claim = claim_of(self.pod, volume)
+            source = _own_source(volume) if claim is None else await self._claimed(name, claim)
+        except Unprocessed as error:
+            return name, str(error)
+        uid = meta.uid(self.pod)
+        request = VolumeRequest(
+            self.pod,
+            source.name,
+            source.content,
+            self.files.volume(uid, source.kind, source.name),
+            self.files.volume_ready(uid, source.kind, source.name),
+            Ownership.of(self.pod),
+            self.services,
+            source.read_only,
+            source.mount_options,
+        )
+        try:
+            prepared = await source.prepare(request)
+        except (VolumeFailure, OSError) as error:
+            stage, reason = _stage(error)
+            return MountProblem(name, reason, f'{stage} for volume "{source.name}" : {error}')
+        return Volume(
+            name,
+            prepared.path,
+            source.read_only or source.kind in READ_ONLY,
+            prepared.refresh_after_seconds,
+        )
+
+    async def _claimed(self, name: str, claim: Claim) -> _Source:
+        found = await bound_volume(self.pod, claim, self.services.lookups)
+        is_block = check_mode(name, found, is_mounted=name in self.mounted, is_device=name in self.devices)
+        table = DEVICES if is_block else OF_CLAIMS
+        known = {
+            **table,
+            **{kind: drivers.refuse_migrated(driver) for kind, driver in drivers.MIGRATED.items()},
+        }
+        content = found["spec"]
+        kind = next((field for field in known if content.get(field)), None)
+        if kind is None:
+            raise _no_plugin(meta.name(found))
+        options = tuple(content.get("mountOptions") or ())
+        return _Source(meta.name(found), kind, content[kind], known[kind], claim.read_only, options)
 
 
-async def prepare_volumes(pod: Object, files: Files, services: Services) -> list[Volume]:
-    """Makes them, or brings them up to date. Raises VolumeProblem with the first that failed."""
-    volumes = pod["spec"].get("volumes") or ()
-    return list(await asyncio.gather(*(_prepare(pod, volume, files, services) for volume in volumes)))
-
-
-async def _prepare(pod: Object, volume: Object, files: Files, services: Services) -> Volume:
+def _own_source(volume: Object) -> _Source:
     name = volume["name"]
-    kind = next((field for field in volume if field != "name"), "emptyDir")
-    try:
-        if kind not in KINDS:
-            raise VolumeFailure(f"volumes of kind {kind} are not supported on this node")
-        directory = files.volume(meta.uid(pod), kind, name)
-        if kind not in _OTHERS_PATHS:
-            directory.mkdir(parents=True, exist_ok=True)
-            directory.chmod(0o777)
-        source = volume.get(kind) or {}
-        prepared = await KINDS[kind](VolumeRequest(pod, name, source, directory, services))
-        group = pod_context(pod).get("fsGroup")
-        if group is not None and kind not in _OTHERS_PATHS:
-            set_group(prepared.path, group, read_only=kind in _READ_ONLY)
-    except (VolumeFailure, OSError) as error:
-        raise VolumeProblem(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
-    return Volume(name, kind, prepared.path, prepared.refresh_after_seconds)
+    kind = next((field for field in volume if field != "name" and volume[field] is not None), "emptyDir")
+    if kind in drivers.MIGRATED:
+        return _Source(name, kind, volume[kind], drivers.refuse_migrated(drivers.MIGRATED[kind]))
+    if kind not in OF_PODS:
+        raise _no_plugin(name)
+    return _Source(name, kind, volume.get(kind) or {}, OF_PODS[kind])
 
 
-def volume_path(pod: Object, volume: Object, files: Files) -> Path:
-    """Where a prepared volume lies."""
-    kind = next((field for field in volume if field != "name"), "emptyDir")
-    if kind == "hostPath":
-        return Path(volume["hostPath"]["path"])
-    return files.volume(meta.uid(pod), kind, volume["name"])
+def _no_plugin(name: str) -> Unprocessed:
+    return Unprocessed(
+        f'failed to get Plugin from volumeSpec for volume "{name}" err=no volume plugin matched'
+    )
+
+
+def _stage(error: Exception) -> tuple[str, str]:
+    failure = error if isinstance(error, VolumeFailure) else VolumeFailure(str(error))
+    return failure.stage, failure.reason
 
 
 def remove_volumes(uid: str, files: Files, mounter: Mounter) -> None:
-    """With what is in them. Raises OSError."""
-    volumes = files.pod(uid) / "volumes"
-    for directory in volumes.glob("*/*"):
-        mounter.unmount(directory)
-    if volumes.exists():
-        shutil.rmtree(volumes)
+    """With what is in them, but nothing of what is only mounted there. Blocks. Raises OSError."""
+    directories = list(_directories(uid, files))
+    for directory in directories:
+        mounter.unmount_below(directory)
+    for directory in directories:
+        if mounts := mounts_below(directory):
+            raise OSError(f"cannot remove {directory}: {mounts[0]} is still mounted")
+        if directory.exists():
+            shutil.rmtree(directory)
+
+
+def _directories(uid: str, files: Files) -> Iterator[Path]:
+    yield files.subpaths(uid)
+    yield files.volumes(uid)
+    yield files.plugins(uid)

@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.security import pod_context
 from tiphys.kubelet.spec import Object
-from tiphys.kubelet.volumes import config_map, downward_api, secret
-from tiphys.kubelet.volumes.request import Prepared, VolumeRequest, default_mode
-from tiphys.kubelet.volumes.writer import File, write_atomically
+from tiphys.kubelet.volumes import downward_api, trust_bundles
+from tiphys.kubelet.volumes.empty_dir import mount_memory
+from tiphys.kubelet.volumes.payload import files_of
+from tiphys.kubelet.volumes.request import Prepared, VolumeFailure, VolumeRequest, default_mode
+from tiphys.kubelet.volumes.writer import File, Payload, write_atomically
 
 PRIVATE_MODE = 0o600
 
 
 async def prepare(request: VolumeRequest) -> Prepared:
+    """What fails is told of all sources together, as upstream does."""
     files: dict[str, File] = {}
     refresh: list[float] = []
-    mode, services = default_mode(request.source), request.services
+    failures: list[str] = []
     for source in request.source.get("sources") or ():
-        if "configMap" in source:
-            files |= await config_map.payload(source["configMap"], services, mode)
-        elif "secret" in source:
-            files |= await secret.payload(source["secret"], services, mode)
-        elif "downwardAPI" in source:
-            files |= downward_api.payload(request.pod, source["downwardAPI"], services, mode)
-        elif "serviceAccountToken" in source:
-            wanted = source["serviceAccountToken"]
-            token = await services.token(wanted)
-            files[wanted["path"]] = _token_file(request.pod, token.text, mode)
-            refresh.append(token.refresh_after_seconds)
-    services.mounter.mount_tmpfs(request.directory)
-    write_atomically(request.directory, files, services.now)
+        try:
+            files |= await _payload(request, source, refresh)
+        except VolumeFailure as failure:
+            failures.append(str(failure))
+    if failures:
+        texts = list(dict.fromkeys(failures))
+        raise VolumeFailure(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    mount_memory(request)
+    write_atomically(request.directory, files, request.services.now, request.ownership)
     return Prepared(request.directory, min(refresh, default=None))
 
 
-def _token_file(pod: Object, text: str, mode: int) -> File:
+async def _payload(request: VolumeRequest, source: Mapping[str, Any], refresh: list[float]) -> Payload:
+    mode, services = default_mode(request.source), request.services
+    if source.get("configMap"):
+        return await files_of("configmap", source["configMap"], services.lookups, mode)
+    if source.get("secret"):
+        return await files_of("secret", source["secret"], services.lookups, mode)
+    if source.get("downwardAPI"):
+        return downward_api.payload(request.pod, source["downwardAPI"], services.around, mode)
+    if source.get("clusterTrustBundle"):
+        wanted = source["clusterTrustBundle"]
+        text = await trust_bundles.collect(wanted, services.lookups)
+        return {wanted["path"]: _private_file(request.pod, text, mode)}
+    if source.get("serviceAccountToken"):
+        wanted = source["serviceAccountToken"]
+        token = await services.lookups.token(wanted)
+        refresh.append(token.refresh_after_seconds)
+        return {wanted["path"]: _private_file(request.pod, token.text, mode)}
+    if source.get("podCertificate"):
+        raise VolumeFailure("pod certificates are not supported: feature PodCertificateRequest is disabled")
+    return {}
+
+
+def _private_file(pod: Object, text: str, mode: int) -> File:
     """Only its user may read it, where all containers agree on one; else as the volume's mode says."""
     file = File(text.encode(), mode)
     if pod_context(pod).get("fsGroup") is not None:

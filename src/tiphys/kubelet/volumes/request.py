@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from tiphys.kubelet.downward import Surroundings
-from tiphys.kubelet.env import Kind
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.mounting import Mounter
-from tiphys.kubelet.volumes.writer import File
+from tiphys.kubelet.volumes.ownership import Ownership
 
 DEFAULT_MODE = 0o644
+SET_UP = "MountVolume.SetUp failed"
+
+Kind = Literal["configmap", "secret", "persistentvolumeclaim", "persistentvolume"]
 
 
 class VolumeFailure(Exception):
-    """The volume cannot be had; the message is the end of upstream's FailedMount event."""
+    """The volume cannot be had; the message is the end of upstream's event, `stage` its beginning, `reason` its reason."""
+
+    def __init__(self, message: str, *, stage: str = SET_UP, reason: str = "FailedMount") -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.reason = reason
+
+
+class Unprocessed(Exception):
+    """It cannot even be said what is to be mounted."""
+
+
+class NoSuchObject(Exception):
+    """Words of the API server about an object that is not there, or may not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +42,48 @@ class Token:
     refresh_after_seconds: float
 
 
+class Lookups(Protocol):
+    """What volumes ask the API for one pod."""
+
+    async def find(self, kind: Kind, name: str) -> Object | None:
+        """A ConfigMap or Secret of the pod's namespace, watched from now on. Raises VolumeFailure."""
+
+    async def fetch(self, kind: Kind, name: str) -> Object:
+        """A claim of the pod's namespace or a volume, as it is now. Raises NoSuchObject."""
+
+    async def bundles(self) -> Sequence[Object]:
+        """All ClusterTrustBundles, watched from now on. Raises VolumeFailure."""
+
+    async def token(self, wanted: Mapping[str, Any]) -> Token:
+        """For the pod's service account. Raises VolumeFailure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What volumes may ask for. `lookup(kind, name)`: an object of the pod's namespace, or None."""
+    """`run`: a program of the node; its exit code, and all that it said."""
 
-    lookup: Callable[[Kind, str], Awaitable[Object | None]]
-    token: Callable[[Mapping[str, Any]], Awaitable[Token]]
+    lookups: Lookups
     around: Surroundings
     mounter: Mounter
+    run: Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeRequest:
-    """`source` is the volume's own field: that of `emptyDir:` for an emptyDir. `directory` exists."""
+    """`source` is the volume's own field: that of `emptyDir:` for an emptyDir."""
 
     pod: Object
     name: str
     source: Mapping[str, Any]
     directory: Path
+    """Where it is to lie; not made yet."""
+    ready: Path
+    """A file to say that what is done only once has been done."""
+    ownership: Ownership
     services: Services
+    read_only: bool = False
+    mount_options: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +92,6 @@ class Prepared:
 
     path: Path
     refresh_after_seconds: float | None = None
-
-
-def chosen_files(
-    content: Mapping[str, bytes], source: Mapping[str, Any], default_mode: int, what: str
-) -> dict[str, File]:
-    """The keys that `items` names, at the paths and with the modes it gives them; without items all keys."""
-    items = source.get("items")
-    if not items:
-        return {key: File(data, default_mode) for key, data in content.items()}
-    found: dict[str, File] = {}
-    for item in items:
-        if item["key"] in content:
-            mode = item.get("mode")
-            found[item["path"]] = File(content[item["key"]], default_mode if mode is None else mode)
-        elif not source.get("optional"):
-            raise VolumeFailure(f"references non-existent {what} key: {item['key']}")
-    return found
 
 
 def default_mode(source: Mapping[str, Any]) -> int:

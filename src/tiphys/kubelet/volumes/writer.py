@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tiphys.kubelet.volumes.ownership import Ownership
+
 DATA = "..data"
 
 
@@ -30,8 +32,13 @@ Payload = Mapping[str, File]
 """Files by their path below the volume."""
 
 
-def write_atomically(volume: Path, payload: Payload, now: datetime) -> bool:
-    """Makes the volume hold exactly these files; False when it does already. Raises OSError."""
+def write_atomically(
+    volume: Path, payload: Payload, now: datetime, ownership: Ownership | None = None
+) -> bool:
+    """Makes the volume hold exactly these files; False when it does already. Raises OSError.
+
+    `ownership`: whose they are before anybody sees them.
+    """
     data = volume / DATA
     old = os.readlink(data) if data.is_symlink() else ""
     if old and _holds(volume / old, payload):
@@ -40,9 +47,13 @@ def write_atomically(volume: Path, payload: Payload, now: datetime) -> bool:
     directory = volume / version
     if directory.exists():
         shutil.rmtree(directory)
-    directory.mkdir(mode=0o755)
+    directory.mkdir()
+    directory.chmod(0o755)
     for path, file in payload.items():
-        _write(directory / path, file)
+        _write(directory, path, file)
+    if ownership is not None:
+        # Of all of it: what lies beside the version's directory may be new, too.
+        ownership.apply(volume, read_only=True)
     temporary = volume / "..data_tmp"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(version)
@@ -71,13 +82,19 @@ def _is(path: Path, file: File) -> bool:
     return stat.S_IMODE(status.st_mode) & wanted == wanted and path.read_bytes() == file.data
 
 
-def _write(path: Path, file: File) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    path.write_bytes(file.data)
-    # The umask has no say in what the API asked for.
-    path.chmod(file.mode)
+def _write(directory: Path, path: str, file: File) -> None:
+    """The umask has no say in what the API asked for."""
+    parent = directory
+    for name in Path(path).parts[:-1]:
+        parent /= name
+        if not parent.exists():
+            parent.mkdir()
+            parent.chmod(0o755)
+    whole = directory / path
+    whole.write_bytes(file.data)
+    whole.chmod(file.mode)
     if file.user is not None:
-        os.chown(path, file.user, -1)
+        os.chown(whole, file.user, -1)
 
 
 def _link_names(volume: Path, names: set[str]) -> None:
@@ -88,20 +105,3 @@ def _link_names(volume: Path, names: set[str]) -> None:
     for entry in volume.iterdir():
         if entry.is_symlink() and entry.name not in names and not entry.name.startswith(".."):
             entry.unlink()
-
-
-def set_group(volume: Path, group: int, *, read_only: bool) -> None:
-    """Gives a volume to the pod's fsGroup: files for the group to read (and write), directories that pass the group on."""
-    for path, directories, files in os.walk(volume):
-        for name in (".", *directories):
-            _give(Path(path, name), group, 0o2550 if read_only else 0o2770)
-        for name in files:
-            _give(Path(path, name), group, 0o440 if read_only else 0o660)
-
-
-def _give(path: Path, group: int, bits: int) -> None:
-    if path.is_symlink():
-        os.lchown(path, -1, group)
-        return
-    os.chown(path, -1, group)
-    path.chmod(stat.S_IMODE(path.stat().st_mode) | bits)

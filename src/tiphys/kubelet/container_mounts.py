@@ -1,0 +1,115 @@
+"""What a container finds in its file system beside its image: volumes, whole or in part, and as devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.runtimes.interface import Device, Mount, MountPropagation
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.subpath import open_sub_path, wanted_path
+from tiphys.kubelet.volumes.mounting import Mounter, can_be_deeply_read_only
+from tiphys.kubelet.volumes.pod_volumes import Volume
+from tiphys.machinery import meta
+from tiphys.machinery.quoting import quote
+
+_PROPAGATIONS: Mapping[str, MountPropagation] = {
+    "HostToContainer": "HostToContainer",
+    "Bidirectional": "Bidirectional",
+}
+
+
+class BadMount(Exception):
+    """A volumeMount that cannot be; the message is fit for the container's status."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountMaker:
+    files: Files
+    mounter: Mounter
+
+    def mounts(
+        self,
+        pod: Object,
+        container: Object,
+        volumes: Mapping[str, Volume],
+        environment: Mapping[str, str],
+    ) -> list[Mount]:
+        """Of all volumeMounts. Blocks for some system calls. Raises BadSubPath, BadMount, OSError."""
+        found = []
+        for index, wanted in enumerate(container.get("volumeMounts") or ()):
+            volume = volumes.get(wanted["name"])
+            if volume is None:
+                raise BadMount(f"volume {quote(wanted['name'])} is not mounted")
+            below = wanted_path(wanted, environment)
+            is_deep = is_deeply_read_only(wanted)
+            path = volume.path
+            if below or is_deep:
+                target = self.files.subpath(meta.uid(pod), wanted["name"], container["name"], index)
+                path = self._bind(
+                    volume.path, below, wanted["name"], container["name"], target, is_deep=is_deep
+                )
+            found.append(
+                Mount(
+                    container_path=_absolute(wanted["mountPath"]),
+                    host_path=str(path),
+                    read_only=bool(wanted.get("readOnly")) or volume.read_only,
+                    propagation=_PROPAGATIONS.get(wanted.get("mountPropagation") or "", "None"),
+                )
+            )
+        return found
+
+    def _bind(
+        self, volume: Path, below: str, name: str, container: str, target: Path, *, is_deep: bool
+    ) -> Path:
+        file = (
+            open_sub_path(volume, below, name, container)
+            if below
+            else os.open(volume, os.O_PATH | os.O_CLOEXEC)
+        )
+        try:
+            return self.mounter.bind(file, target, is_deeply_read_only=is_deep)
+        finally:
+            os.close(file)
+
+
+def devices(container: Object, volumes: Mapping[str, Volume]) -> tuple[Device, ...]:
+    """Of all volumeDevices. Raises BadMount."""
+    found = []
+    for wanted in container.get("volumeDevices") or ():
+        volume = volumes.get(wanted["name"])
+        if volume is None:
+            raise BadMount(f"volume {quote(wanted['name'])} is not mounted")
+        permissions = "r" if volume.read_only else "mrw"
+        found.append(Device(wanted["devicePath"], str(volume.path), permissions))
+    return tuple(found)
+
+
+def is_deeply_read_only(wanted: Mapping[str, str]) -> bool:
+    """recursiveReadOnly (KEP-3857); done by the node's kernel, whatever the runtime can do. Raises BadMount."""
+    mode, name = wanted.get("recursiveReadOnly") or "Disabled", quote(wanted["name"])
+    if mode == "Disabled":
+        return False
+    asked = f"volume {name} requested recursive read-only mode, but it is not"
+    if not wanted.get("readOnly"):
+        raise BadMount(f"{asked} read-only")
+    propagation = wanted.get("mountPropagation") or "None"
+    if propagation != "None":
+        raise BadMount(f"{asked} compatible with propagation {quote(propagation)}")
+    if can_be_deeply_read_only():
+        return True
+    if mode == "Enabled":
+        raise BadMount(f"{asked} supported by the runtime")
+    return False
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def mounts_path(container: Object, path: str) -> bool:
+    """Whether the container has a volume of its own there."""
+    return any(wanted["mountPath"].rstrip("/") == path for wanted in container.get("volumeMounts") or ())

@@ -1,0 +1,83 @@
+"""The volumes of all pods of one node: made and brought up to date, remembered for the containers that mount them, removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from tiphys.kubelet.container_mounts import MountMaker
+from tiphys.kubelet.downward import Surroundings
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.host import Unprovided
+from tiphys.kubelet.references import References
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.volumes.lookups import PodLookups
+from tiphys.kubelet.volumes.mounting import Mounter
+from tiphys.kubelet.volumes.pod_volumes import Volume, prepare_volumes, remove_volumes
+from tiphys.kubelet.volumes.request import Services
+from tiphys.kubelet.volumes.tokens import Tokens
+from tiphys.machinery import meta
+from tiphys.machinery.clock import Clock
+
+
+class InThread(Protocol):
+    """Runs what blocks where it does no harm: asyncio.to_thread."""
+
+    def __call__(self, work: Callable[..., Any], /, *arguments: Any) -> Awaitable[Any]: ...
+
+
+class NodeVolumes:
+    def __init__(
+        self,
+        files: Files,
+        references: References,
+        tokens: Tokens,
+        *,
+        mounter: Mounter,
+        clock: Clock,
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
+        self.maker = MountMaker(files, mounter)
+        self._files = files
+        self._references = references
+        self._tokens = tokens
+        self._mounter = mounter
+        self._clock = clock
+        self._in_thread = in_thread
+        self._prepared: dict[str, dict[str, Volume]] = {}
+
+    async def prepare(self, pod: Object, around: Surroundings) -> float | None:
+        """In how many seconds they must be looked at again. Raises Unprovided with all that failed; the others are there."""
+        services = Services(
+            PodLookups(pod, self._references, self._tokens), around, self._mounter, run, self._clock.now()
+        )
+        outcome = await prepare_volumes(pod, self._files, services)
+        known = self._prepared.setdefault(meta.uid(pod), {})
+        known |= outcome.volumes
+        if outcome.problems:
+            first, *others = ((problem.reason, problem.message) for problem in outcome.problems)
+            raise Unprovided(*first, others=others)
+        times = [volume.refresh_after_seconds for volume in known.values()]
+        return min((seconds for seconds in times if seconds is not None), default=None)
+
+    def of(self, pod: Object) -> Mapping[str, Volume]:
+        """Those that are there."""
+        return self._prepared.get(meta.uid(pod), {})
+
+    async def remove(self, uid: str) -> None:
+        """Raises OSError."""
+        self._prepared.pop(uid, None)
+        await self._in_thread(remove_volumes, uid, self._files, self._mounter)
+
+
+async def run(command: Sequence[str]) -> tuple[int, str]:
+    """Starts a program; its exit code (127: there is no such program) and all that it said."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+    except OSError as error:
+        return 127, f"{command[0]}: {error.strerror}"
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode(errors="replace").strip()

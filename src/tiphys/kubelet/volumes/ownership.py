@@ -1,0 +1,56 @@
+"""fsGroup: whose a volume's files are (upstream's SetVolumeOwnership)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.kubelet.security import pod_context
+from tiphys.kubelet.spec import Object
+
+ON_ROOT_MISMATCH = "OnRootMismatch"
+_FOR_READING, _FOR_WRITING = 0o440, 0o660
+_ON_DIRECTORIES = stat.S_ISGID | 0o110
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """`group`: None when the pod does not care."""
+
+    group: int | None
+    policy: str = "Always"
+
+    @classmethod
+    def of(cls, pod: Object) -> Ownership:
+        context = pod_context(pod)
+        return cls(context.get("fsGroup"), context.get("fsGroupChangePolicy") or "Always")
+
+    def apply(self, volume: Path, *, read_only: bool = False) -> None:
+        """Gives all of it to the group: files to read (and write), directories that pass the group on. Raises OSError."""
+        if self.group is None:
+            return
+        bits = _FOR_READING if read_only else _FOR_WRITING
+        if self.policy == ON_ROOT_MISMATCH and _is_given(volume, self.group, bits | _ON_DIRECTORIES):
+            return
+        for path, directories, files in os.walk(volume, topdown=False):
+            for name in (*files, *directories):
+                _give(Path(path, name), self.group, bits)
+        # The root at last: that it is right means that all below it is.
+        _give(volume, self.group, bits)
+
+
+def _is_given(root: Path, group: int, bits: int) -> bool:
+    status = root.stat()
+    return status.st_gid == group and stat.S_IMODE(status.st_mode) & bits == bits
+
+
+def _give(path: Path, group: int, bits: int) -> None:
+    status = path.lstat()
+    os.lchown(path, -1, group)
+    if stat.S_ISLNK(status.st_mode):
+        return
+    if stat.S_ISDIR(status.st_mode):
+        bits |= _ON_DIRECTORIES
+    path.chmod(stat.S_IMODE(status.st_mode) | bits)
