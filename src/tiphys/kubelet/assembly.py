@@ -117,29 +117,22 @@ def assemble(
     pod_groups = PodCgroups(groups, parts.cgroup, enforced, lambda: kubelets[0].pods)
     itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock))
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
-    tokens = Tokens(client, clock)
+    volumes = NodeVolumes(
+        parts.files,
+        references,
+        Tokens(client, clock),
+        mounter=mounter or SystemMounter(),
+        clock=clock,
+        in_thread=in_thread,
+    )
     provisions = NodeProvisions(
-        NodeDetails(
-            parts.name,
-            parts.addresses,
-            allocatable=allocatable(capacity(machine, settings), settings),
-            enforced=enforced,
-            seccomp_default=settings.seccomp_default,
-        ),
+        _details(parts, machine, settings, enforced),
         parts.files,
         references,
         runtime=runtime,
-        tokens=tokens,
         services=services,
         cgroups=pod_groups,
-        volumes=NodeVolumes(
-            parts.files,
-            references,
-            tokens,
-            mounter=mounter or SystemMounter(),
-            clock=clock,
-            in_thread=in_thread,
-        ),
+        volumes=volumes,
     )
     host = Host(
         node=parts.name,
@@ -163,6 +156,18 @@ def assemble(
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable, rotation.run)))
     return kubelets[0]
+
+
+def _details(
+    parts: NodeParts, machine: Machine, settings: KubeletConfiguration, enforced: Enforcement
+) -> NodeDetails:
+    return NodeDetails(
+        parts.name,
+        parts.addresses,
+        allocatable=allocatable(capacity(machine, settings), settings),
+        enforced=enforced,
+        seccomp_default=settings.seccomp_default,
+    )
 
 
 def _enforcement(machine: Machine, settings: KubeletConfiguration, cgroups: Cgroups) -> Enforcement:

@@ -65,6 +65,10 @@ class NodeVolumes:
         """Those that are there."""
         return self._prepared.get(meta.uid(pod), {})
 
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
+        self._tokens.forget(uid)
+
     async def remove(self, uid: str) -> None:
         """Raises OSError."""
         self._prepared.pop(uid, None)

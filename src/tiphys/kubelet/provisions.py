@@ -37,7 +37,6 @@ from tiphys.kubelet.security import SeccompProfiles, root_problem, user_namespac
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import BadSubPath
 from tiphys.kubelet.termination import termination_message
-from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery import meta
 from tiphys.machinery.quantity import Quantity
 
@@ -69,7 +68,6 @@ class NodeProvisions:
         references: References,
         *,
         runtime: Runtime,
-        tokens: Tokens,
         services: Cache,
         cgroups: PodCgroups,
         volumes: NodeVolumes,
@@ -78,7 +76,6 @@ class NodeProvisions:
         self._files = files
         self._references = references
         self._runtime = runtime
-        self._tokens = tokens
         self._services = services
         self._cgroups = cgroups
         self._volumes = volumes
@@ -230,7 +227,7 @@ class NodeProvisions:
 
     def forget(self, uid: str) -> None:
         self._references.forget(uid)
-        self._tokens.forget(uid)
+        self._volumes.forget(uid)
 
     def leftovers(self) -> set[str]:
         found = self._cgroups.uids()
