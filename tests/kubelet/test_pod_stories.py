@@ -18,7 +18,7 @@ from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.labels import CONTAINER_HASH
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
-from tiphys.kubelet.seen import Health, ImageState, Problem, Seen, SeenContainer
+from tiphys.kubelet.seen import Health, ImageState, Problem, Seen, SeenContainer, Sentence
 from tiphys.kubelet.status import Reason, pod_status
 from tiphys.machinery import meta
 from tiphys.machinery.retry import CrashLoop
@@ -137,9 +137,15 @@ def _seen(short: Object) -> Seen:
         stopping={id: meta.parse_time(moment) for id, moment in (short.get("stopping") or {}).items()},
         stopped_sandboxes=frozenset(short.get("stopped_sandboxes") or ()),
         rejection=Rejection(*short["rejection"]) if "rejection" in short else None,
+        sentence=_sentence(short["sentence"]) if "sentence" in short else None,
         is_gone=short.get("is_gone", False),
         is_clean=short.get("is_clean", False),
     )
+
+
+def _sentence(short: Object) -> Sentence:
+    conditions = tuple(short.get("conditions") or ())
+    return Sentence(short["reason"], short["message"], short.get("grace_seconds"), conditions)
 
 
 def _sandbox(box: Object) -> SandboxStatus:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import WARNING, EventRecorder
-from tiphys.kubelet.admission import Abilities, Rejection, rejection
+from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
+from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.kubelet import Kubelet
@@ -36,7 +37,7 @@ from tiphys.kubelet.stats.meter import NodeMeter
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
-from tiphys.machinery.quantity import parse
+from tiphys.machinery.quantity import Quantity, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,17 @@ class _Itself:
             configuration=self.settings,
         )
 
-    async def admit(self, pod: Object) -> Rejection | None:
+    async def abilities(self) -> Abilities:
         report = await self.health.known()
-        abilities = Abilities(
+        return Abilities(
             self.machine.has_apparmor,
             bool(report.supplemental_groups_policy),
             self.settings.allowed_unsafe_sysctls,
         )
-        return rejection(pod, abilities)
+
+    @property
+    def offered(self) -> dict[str, Quantity]:
+        return allocatable(capacity(self.machine, self.settings), self.settings)
 
 
 def assemble(
@@ -146,7 +150,7 @@ def assemble(
         hooks=Hooks(handlers, clock),
         meter=NodeMeter(parts.cgroup, DiskMeter(parts.files, runtime, clock), clock),
         clock=clock,
-        admit=itself.admit,
+        admit=Gate(parts.name, itself.offered, client, lambda: kubelets[0], itself.abilities).admit,
     )
 
     async def enforce_allocatable() -> None:

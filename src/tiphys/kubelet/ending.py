@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,16 +25,23 @@ class Ending:
     phase: str = ""
     reason: str = ""
     message: str = ""
+    grace_seconds: float | None = None
+    """Its containers get no more than that; None: what the pod asks for."""
+    conditions: tuple[Mapping[str, str], ...] = ()
+    """What the status says besides, at its end."""
 
 
 def ending(pod: Object, seen: Seen, now: datetime) -> Ending | None:
     """None while the pod has something to do."""
     if seen.is_gone or meta.is_deleting(pod):
-        return Ending(deleted=True)
+        return Ending(deleted=True, grace_seconds=seen.sentence.grace_seconds if seen.sentence else None)
     if spec.is_finished(pod):
         return Ending(phase=pod["status"]["phase"])
     if seen.rejection is not None:
         return Ending(phase="Failed", reason=seen.rejection.reason, message=rejected(seen.rejection))
+    if seen.sentence is not None:
+        why = seen.sentence
+        return Ending(False, "Failed", why.reason, why.message, why.grace_seconds, why.conditions)
     if _is_out_of_time(pod, now):
         return Ending(phase="Failed", reason=DEADLINE_EXCEEDED, message=_DEADLINE_MESSAGE)
     if _has_completed(pod, seen) or _cannot_initialize(pod, seen) or _is_lost(pod, seen):

@@ -9,8 +9,10 @@ from pathlib import Path
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.kubelet.admission import Abilities, Rejection, rejection
+from tiphys.kubelet.admission import Abilities
+from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host, Prober
 from tiphys.kubelet.kubelet import Kubelet
@@ -87,14 +89,15 @@ def hollow_kubelet(
             configuration=settings,
         )
 
-    async def admit(pod: Object) -> Rejection | None:
-        able = Abilities(
+    async def abilities() -> Abilities:
+        return Abilities(
             has_apparmor=True,
             supplemental_groups_policy=True,
             unsafe_sysctls=settings.allowed_unsafe_sysctls,
         )
-        return rejection(pod, able)
 
+    kubelets: list[Kubelet] = []
+    offered = allocatable(capacity(machine, settings), settings)
     host = Host(
         node=node.name,
         ips=node.addresses,
@@ -107,7 +110,8 @@ def hollow_kubelet(
         hooks=Hooks(Handlers(runtime), clock),
         meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
-        admit=admit,
+        admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities).admit,
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
-    return Kubelet(host, pods, agent, relist_seconds=0)
+    kubelets.append(Kubelet(host, pods, agent, relist_seconds=0))
+    return kubelets[0]

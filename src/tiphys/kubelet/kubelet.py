@@ -13,11 +13,13 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from typing import Any
 
 from tiphys.client.cache import BY_NODE, Cache
+from tiphys.client.events import WARNING
 from tiphys.client.transport import DELETED
-from tiphys.kubelet import labels
+from tiphys.kubelet import labels, spec
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.runtimes.interface import Container, ContainerStatus, RuntimeFailure, Sandbox
+from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.worker import PodWorker
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 RELIST_SECONDS = 10.0
 RETRY_SECONDS = 0.25
 QUIET_RETRY_SECONDS = 2.0
+PATIENCE_SECONDS = 30.0
+"""With a pod that is thrown out, beside its grace."""
 
 Chore = Callable[[], Coroutine[Any, Any, None]]
 """What is to be done on a node beside the care for single pods: begun with the kubelet, and cancelled with it."""
@@ -61,6 +65,28 @@ class Kubelet:
     def pods(self) -> list[Object]:
         """The pods of this node that the API knows."""
         return list(self._pods.by(BY_NODE, self._host.node))
+
+    @property
+    def active_pods(self) -> list[Object]:
+        """Those that take room here now."""
+        return [worker.pod for worker in self._workers.values() if worker.is_active]
+
+    @property
+    def node(self) -> Mapping[str, Any]:
+        """As the API last had it; empty before it is registered."""
+        return self._agent.node
+
+    async def throw_out(self, pods: Iterable[Object], sentence: Sentence) -> None:
+        """Ends these pods, and returns when they have given back what they had, or will not for long."""
+        workers = [worker for pod in pods if (worker := self._workers.get(meta.uid(pod))) is not None]
+        for worker in workers:
+            self._host.record(worker.pod, WARNING, sentence.reason, sentence.message)
+            worker.condemn(sentence)
+        grace = max((spec.grace_seconds(worker.pod) for worker in workers), default=0.0)
+        patience = PATIENCE_SECONDS + (grace if sentence.grace_seconds is None else sentence.grace_seconds)
+        deadline = self._host.clock.monotonic() + patience
+        while not all(worker.is_over for worker in workers) and self._host.clock.monotonic() < deadline:
+            await self._host.clock.sleep(RETRY_SECONDS)
 
     def find_pod(self, namespace: str, name: str) -> Object | None:
         pod = self._pods.get(f"{namespace}/{name}")

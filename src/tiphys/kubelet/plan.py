@@ -62,7 +62,7 @@ def plan(pod: Object, seen: Seen, now: datetime) -> Plan:
 
 def _end(pod: Object, seen: Seen, now: datetime, end: Ending) -> Plan:
     if any(container.is_alive for container in seen.containers):
-        return Plan(tuple(_stop_all(pod, seen, now)))
+        return Plan(tuple(_stop_all(pod, seen, now, _remaining_grace(pod, end, now))))
     open_sandboxes = [box.id for box in seen.sandboxes if box.id not in seen.stopped_sandboxes]
     if open_sandboxes:
         return Plan(tuple(StopSandbox(id) for id in open_sandboxes))
@@ -74,7 +74,7 @@ def _end(pod: Object, seen: Seen, now: datetime, end: Ending) -> Plan:
     return Plan(tuple(leftovers), is_done=end.deleted and not leftovers)
 
 
-def _stop_all(pod: Object, seen: Seen, now: datetime) -> Iterable[Action]:
+def _stop_all(pod: Object, seen: Seen, now: datetime, grace: float) -> Iterable[Action]:
     """Main containers first, side by side; then the sidecars, the last one first."""
     late = {container["name"] for container in spec.sidecars(pod)}
     alive = [container for container in seen.containers if container.is_alive]
@@ -83,12 +83,14 @@ def _stop_all(pod: Object, seen: Seen, now: datetime) -> Iterable[Action]:
         order = [container["name"] for container in spec.sidecars(pod)]
         first = [max(alive, key=lambda container: order.index(container.status.name))]
     for container in first:
-        yield from _stop(container, seen, now, _remaining_grace(pod, now))
+        yield from _stop(container, seen, now, grace)
 
 
-def _remaining_grace(pod: Object, now: datetime) -> float:
-    """What is left of the deletion's grace when we come late to it, by a restart of ours."""
+def _remaining_grace(pod: Object, end: Ending, now: datetime) -> float:
+    """What is left of the deletion's grace when we come late to it, by a restart of ours; a pod that is thrown out may get less."""
     grace, deadline = spec.grace_seconds(pod), meta.deletion_time(pod)
+    if end.grace_seconds is not None:
+        grace = min(grace, max(end.grace_seconds, 1.0))
     if deadline is None:
         return grace
     return max(min(grace, (deadline - now).total_seconds() + 1), 1.0)

@@ -72,6 +72,18 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Sentence:
+    """The node ends a pod that runs: it is in need, or going down. The pod is Failed once nothing of it runs any more."""
+
+    reason: str
+    message: str
+    grace_seconds: float | None = None
+    """At most; None: the pod's own."""
+    conditions: tuple[Mapping[str, str], ...] = ()
+    """type, status, reason and message of what its status must say besides."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     sandboxes: tuple[SandboxStatus, ...] = ()
     """Newest first."""
@@ -95,6 +107,8 @@ class Seen:
     """Those whose addresses were given back."""
     rejection: Rejection | None = None
     """Why the node does not take the pod, if so."""
+    sentence: Sentence | None = None
+    """Why the node ends the pod, if so."""
     is_gone: bool = False
     """The API has no such pod (any more)."""
     is_clean: bool = False

@@ -58,7 +58,8 @@ def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], no
         **_addresses(pod, seen, host_ips, old),
         **_explanation(old, why, found, is_final=_has_stopped(seen, why)),
     }
-    status["conditions"] = pod_conditions(pod, {**status, **lists}, seen, now)
+    conditions = pod_conditions(pod, {**status, **lists}, seen, now)
+    status["conditions"] = _with_last_ones(pod, conditions, seen, why, now)
     return {name: value for name, value in status.items() if value not in (None, "")}
 
 
@@ -74,6 +75,24 @@ def _rejected(pod: Object, why: Reason, now: datetime) -> Status:
         "qosClass": old.get("qosClass") or qos_class(pod["spec"]),
         **{name: value for name, value in said.items() if value},
     }
+
+
+def _with_last_ones(
+    pod: Object, conditions: list[Status], seen: Seen, why: Reason, now: datetime
+) -> list[Status]:
+    """What a pod that was thrown out says besides, once nothing of it runs any more."""
+    if why.ending is not None and _has_stopped(seen, why):
+        for said in why.ending.conditions:
+            conditions = meta.set_condition(
+                conditions,
+                said["type"],
+                said["status"],
+                now,
+                reason=said["reason"],
+                message=said["message"],
+                observedGeneration=meta.generation(pod),
+            )
+    return conditions
 
 
 def _has_stopped(seen: Seen, why: Reason) -> bool:

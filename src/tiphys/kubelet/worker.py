@@ -39,7 +39,7 @@ from tiphys.kubelet.reporter import Reporter
 from tiphys.kubelet.runtime_classes import runtime_handler
 from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
-from tiphys.kubelet.seen import Problem, Seen, Waiting
+from tiphys.kubelet.seen import Problem, Seen, Sentence, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.status import Reason, Status, pod_status
@@ -66,7 +66,9 @@ class _Memory:
     stopping: dict[str, datetime] = field(default_factory=dict)
     stopped_sandboxes: set[str] = field(default_factory=set)
     rejection: Rejection | None = None
+    sentence: Sentence | None = None
     is_asked_for_admission: bool = False
+    is_admitted: bool = False
     is_gone: bool = False
     is_clean: bool = False
 
@@ -114,11 +116,28 @@ class PodWorker:
         self._memory.container_problems.clear()
         self.wake()
 
+    def condemn(self, sentence: Sentence) -> None:
+        """The node wants it to end; the first sentence stands."""
+        if self._memory.sentence is None:
+            self._memory.sentence = sentence
+            self.wake()
+
     def wake(self) -> None:
         """Look at the pod, now or after the look that is under way."""
         self._dirty = True
         if self._working is None:
             self._working = asyncio.get_running_loop().create_task(self._work(), name=f"pod {self.uid}")
+
+    @property
+    def is_active(self) -> bool:
+        """It takes room on the node: admitted, and not at its end."""
+        status = self._status or self.pod.get("status") or {}
+        return self._memory.is_admitted and status.get("phase") not in ("Succeeded", "Failed")
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing of it runs, and it has given back what it had."""
+        return self._memory.is_clean and not any(entry.is_alive for entry in self.view.containers)
 
     async def close(self) -> None:
         """The kubelet ends; containers go on."""
@@ -176,9 +195,9 @@ class PodWorker:
         if memory.is_asked_for_admission:
             return
         memory.is_asked_for_admission = True
-        if self.view.sandboxes or memory.is_gone or meta.is_deleting(pod) or spec.is_finished(pod):
-            return
-        memory.rejection = await self._host.admit(pod)
+        if not (self.view.sandboxes or memory.is_gone or meta.is_deleting(pod) or spec.is_finished(pod)):
+            memory.rejection = await self._host.admit(pod)
+        memory.is_admitted = memory.rejection is None
         if memory.rejection is not None:
             self._host.record(pod, WARNING, memory.rejection.reason, memory.rejection.message)
 
@@ -204,6 +223,7 @@ class PodWorker:
             stopping=dict(memory.stopping),
             stopped_sandboxes=frozenset(memory.stopped_sandboxes),
             rejection=memory.rejection,
+            sentence=memory.sentence,
             is_gone=memory.is_gone,
             is_clean=memory.is_clean,
         )

@@ -1,0 +1,114 @@
+"""Who may come onto the node: asks every rule about a pod, once, before anything of it is made. One a node; asked by the pods' workers.
+
+The order is upstream's: a node in need takes hardly anybody; then the rules that know only the pod and the node's abilities; then
+whether it fits. A critical pod that does not fit has others thrown out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from tiphys.client.client import Client
+from tiphys.client.resources import NODES
+from tiphys.kubelet import allocatable, fit, spec
+from tiphys.kubelet.admission import Abilities, Rejection, rejection
+from tiphys.kubelet.fit import Amounts, Offer
+from tiphys.kubelet.preemption import SENTENCE, NobodyToPreempt, victims
+from tiphys.kubelet.seen import Sentence
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.quantity import Quantity
+
+FAILURES = (StatusError, OSError, TimeoutError)
+
+
+class Inhabitants(Protocol):
+    """The node and its pods, as the gate must know them."""
+
+    @property
+    def node(self) -> Mapping[str, Any]:
+        """As the API last had it; empty before it is registered."""
+
+    @property
+    def active_pods(self) -> Iterable[Object]:
+        """Those that were let in and have not come to their end."""
+
+    async def throw_out(self, pods: Iterable[Object], sentence: Sentence) -> None:
+        """Until nothing of them runs any more."""
+
+
+class Gate:
+    """`own`: what the node has to give without what others have added to it in the API."""
+
+    def __init__(
+        self,
+        name: str,
+        own: Mapping[str, Quantity],
+        client: Client,
+        inhabitants: Callable[[], Inhabitants],
+        abilities: Callable[[], Awaitable[Abilities]],
+    ) -> None:
+        self._name = name
+        self._own = own
+        self._client = client
+        self._inhabitants = inhabitants
+        self._abilities = abilities
+        self._requests: dict[str, tuple[int, Amounts]] = {}
+
+    async def admit(self, pod: Object) -> Rejection | None:
+        found = rejection(pod, await self._abilities())
+        if found is not None:
+            return found
+        inhabitants = self._inhabitants()
+        node = inhabitants.node
+        if fit.is_elsewhere(pod, self._offer(node)):
+            # The scheduler may have seen a label that we have not.
+            node = await self._newest(node)
+        return await self._fit(pod, inhabitants, self._offer(node))
+
+    async def _fit(self, pod: Object, inhabitants: Inhabitants, offer: Offer) -> Rejection | None:
+        others = list(inhabitants.active_pods)
+        shortages = fit.shortages(self._requested(pod), self._all_requested(others), offer.allocatable)
+        misfit = next(fit.misfits(pod, others, offer), None)
+        if not shortages or not spec.is_critical(pod):
+            return shortages[0].rejection if shortages else misfit
+        if misfit is not None:
+            return misfit
+        try:
+            going = victims(pod, others, {shortage.resource: shortage.missing for shortage in shortages})
+        except NobodyToPreempt as error:
+            told = f"preemption: error finding a set of pods to preempt: {error}"
+            message = f"Unexpected error while attempting to recover from admission failure: {told}"
+            return Rejection("UnexpectedAdmissionError", message)
+        await inhabitants.throw_out(going, SENTENCE)
+        return None
+
+    def _offer(self, node: Mapping[str, Any]) -> Offer:
+        known = allocatable.quantities((node.get("status") or {}).get("allocatable"))
+        others = {name: amount for name, amount in known.items() if allocatable.is_extended(name)}
+        return Offer(
+            self._name,
+            {**self._own, **others},
+            meta.labels(node) if node else None,
+            tuple((node.get("spec") or {}).get("taints") or ()),
+        )
+
+    async def _newest(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return await self._client.get(NODES, self._name)
+        except FAILURES:
+            return node
+
+    def _requested(self, pod: Object) -> Amounts:
+        uid, generation = meta.uid(pod), meta.generation(pod)
+        known = self._requests.get(uid)
+        if known is None or known[0] != generation:
+            known = self._requests[uid] = (generation, fit.requests(pod))
+        return known[1]
+
+    def _all_requested(self, pods: list[Object]) -> list[Amounts]:
+        uids = {meta.uid(pod) for pod in pods}
+        self._requests = {uid: known for uid, known in self._requests.items() if uid in uids}
+        return [self._requested(pod) for pod in pods]
