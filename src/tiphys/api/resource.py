@@ -8,11 +8,12 @@ functions the row names. docs/add-a-kind.md is the checklist.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import (
     GroupKind,
     GroupResource,
@@ -93,7 +94,7 @@ class Unconverted(Exception):
         self.resolve = resolve
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """What a write must obey."""
 
@@ -103,7 +104,7 @@ class Rules:
     """Whether a change of what the kind's `generation_on` names raises the generation. A binding does not."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subresource:
     """A path below an object. `status` and `scale` are generic; the others have a handler in `apiserver/subresources/`."""
 
@@ -125,7 +126,7 @@ STATUS_ONLY = Subresource("status", resets=("metadata", "spec"))
 """The status of most newer kinds: not even labels can be written there."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """One printed column: what `kubectl get` heads it with. priority 1 is shown by `-o wide` only."""
 
@@ -136,7 +137,7 @@ class Column:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """Printed columns and the function that fills one row: `cells(obj, now)` gives one value a column."""
 
@@ -146,7 +147,7 @@ class Table:
     """What a row says of its object beside the cells (TableRowCondition: that a pod is over)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScalePaths:
     """Where `/scale` finds its numbers, as in a CustomResourceDefinition's `subresources.scale`."""
 
@@ -156,7 +157,7 @@ class ScalePaths:
     """A LabelSelector, a plain map of labels (ReplicationController), or a string; printed as a string in Scale. "": none."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conversion:
     """For a version that is not the stored one: both take and return a whole object and may share parts of the input."""
 
@@ -164,7 +165,7 @@ class Conversion:
     from_stored: Callable[[Object], Object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Resource:
     """One kind in one version. Rows of the same group and plural are versions of one resource."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from tiphys.apiserver.negotiation import AS_IS, Representation
 from tiphys.apiserver.requests import RequestInfo, read_request
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import Request
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """Who asks. The names are those of authentication.k8s.io UserInfo."""
 

@@ -7,11 +7,12 @@ refused rather than ignored: nobody shall believe that something is switched on 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tiphys.apiserver.admission.chain import UnknownPlugin, enabled
 from tiphys.apiserver.settings import Settings
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import parse_duration
 
 
@@ -54,7 +55,7 @@ def _token_seconds(text: str) -> float:
     return seconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flag:
     name: str
     read: Callable[[str], Any]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from tiphys.machinery import errors
+from tiphys.machinery.frozen import frozen
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -15,7 +15,7 @@ WITHOUT_PROTOBUF = (JSON, YAML)
 _TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Representation:
     """`transform` is "" for the objects themselves, else "Table", "PartialObjectMetadata" or its list."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tiphys.api.resource import Object, Schema
@@ -11,6 +10,7 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.options import IGNORE, STRICT, field_validation
 from tiphys.machinery import errors
 from tiphys.machinery.apply import Target
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupKind, GroupVersionKind
 from tiphys.machinery.quoting import go_json, go_print
 from tiphys.machinery.schema import DecodeError
@@ -22,7 +22,7 @@ _GO_KINDS = {"array": "slice", "number": "int64", "object": "map"}
 _ABSENT: Any = object()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """What is patched: the object itself, or what a subresource shows of it."""
 

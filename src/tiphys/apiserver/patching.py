@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Object
@@ -15,6 +14,7 @@ from tiphys.apiserver.patch_results import Form, Said, applied_object, patched
 from tiphys.apiserver.requests import query_bool
 from tiphys.machinery import errors
 from tiphys.machinery.apply import apply
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.patches.errors import PatchError, json_kind, patch_status
 from tiphys.machinery.patches.json_patch import apply_json_patch
 from tiphys.machinery.patches.merge_patch import apply_merge_patch
@@ -29,7 +29,7 @@ _OPERATION = frozenset({"op", "path", "from", "value"})
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patch:
     change: Callable[[Object], Object]
     """The object as it is (it may be changed in place) → as it shall be, checked."""

@@ -10,9 +10,10 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tiphys.apiserver.streams import splice
+from tiphys.machinery.frozen import frozen
 from tiphys.net.client import ConnectError, HTTPClient, HTTPClientError, RequestTimeout, StreamedResponse
 from tiphys.net.http import ByteStream, Request, Response
 
@@ -32,7 +33,7 @@ Rewrite = Callable[[Headers, bytes], bytes]
 """(headers, to be changed in place; a whole HTML page, or nothing) → the page as it is given back."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passage:
     """Where a request goes and what it is there. `unreachable(text)` is the answer when nobody does: a Response, or raises."""
 

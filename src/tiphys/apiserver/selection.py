@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tiphys.api.resource import Resource
 from tiphys.apiserver.records import Record
 from tiphys.machinery import errors
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import (
     FieldSelector,
     LabelSelector,
@@ -17,7 +18,7 @@ from tiphys.machinery.selectors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """`matches` is None when everything matches; `name` is set when at most one object can."""
 

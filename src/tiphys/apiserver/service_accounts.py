@@ -7,19 +7,19 @@ client that looks inside a token finds what it knows. `authentication/service_ac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tiphys.apiserver.authentication.jose import BadToken, SigningKey, VerificationKey, parse, public_keys
 from tiphys.apiserver.authentication.tokens import TokenError
+from tiphys.machinery.frozen import frozen
 
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 """Of tokens in secrets: they never expire, and are worth what the secret is."""
 LEGACY_CLAIM = "kubernetes.io/serviceaccount/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bound:
     """What a token stands and falls with besides its account: kind is "Pod", "Secret" or "Node"."""
 
@@ -99,7 +99,7 @@ class Signer:
         return sorted({key["alg"] for key in self.jwks()["keys"]})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lifetime:
     """Valid from `now`; with `warn_after_seconds`, what is used later than that was not renewed in time."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.cache import ResourceCache
+from tiphys.machinery.frozen import frozen
 from tiphys.net.client import HTTPClient
 
 Connect = Callable[[str, int], Awaitable[socket.socket]]
@@ -42,7 +42,7 @@ class NoEndpoints(ServiceError):
     """Nobody stands behind the Service, or not behind that port."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """Where to connect to. `host` is an IP address, or a DNS name outside the cluster."""
 

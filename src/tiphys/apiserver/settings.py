@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tiphys.apiserver.aggregation.identity import FrontProxy
+from tiphys.machinery.frozen import frozen
 
 
 class ConfigurationError(Exception):
     """A setting or a file that the server will not start with: one line that says which, where and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """What differs from cluster to cluster."""
 

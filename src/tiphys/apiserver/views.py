@@ -7,7 +7,6 @@ requests with equal views share what was made of an event (`key` says which are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from tiphys.api.resource import Resource
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.tables import TablePrinter
 from tiphys.machinery import yaml
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.protobuf import list_envelope, list_item, watch_frame
 from tiphys.net.exchange import SLICE_BYTES
 
@@ -26,7 +26,7 @@ AT_ONCE, DECODED_AT_ONCE = 16, 8
 about a millisecond of either."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListMeta:
     """What a list says of itself; `remaining` is only told when the list was not selected and goes on."""
 

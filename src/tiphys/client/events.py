@@ -20,6 +20,7 @@ from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class _Similar:
     last: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Correlated:
     """What to write: a new event, or a patch of the one that `event` names. None of both: nothing."""
 

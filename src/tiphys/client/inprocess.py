@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Protocol
 
@@ -30,6 +29,7 @@ from tiphys.client.transport import (
 )
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import parse_field_selector, parse_label_selector
 from tiphys.net.http import Request, Response
 
@@ -37,7 +37,7 @@ Deliver = Callable[[str, Object], None]
 """(event type, object): ADDED, MODIFIED, DELETED, BOOKMARK; ERROR with a Status ends the watch."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalIdentity:
     """Who is calling. The pipeline finds it in `Request.context` in place of a certificate or a token."""
 

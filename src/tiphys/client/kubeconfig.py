@@ -12,9 +12,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tiphys.machinery.frozen import frozen
 
 Config = dict[str, Any]
 _SECTIONS = ("clusters", "users", "contexts")
@@ -25,7 +26,7 @@ class KubeconfigError(Exception):
     """A kubeconfig that cannot be used; the message names the file and what is missing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """What one context of a kubeconfig gives: certificates and keys are PEM bytes; all may be empty."""
 

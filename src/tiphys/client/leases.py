@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -19,6 +18,7 @@ from tiphys.client.transport import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ LATE_SECONDS = 40.0
 FAILURES = (StatusError, OSError, TimeoutError)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ElectionTimes:
     lease_seconds: float = 15.0
     renew_deadline_seconds: float = 10.0

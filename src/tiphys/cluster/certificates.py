@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from tiphys.cluster.contexts import write_kubeconfigs
 from tiphys.cluster.layout import ClusterError, Layout
 from tiphys.cluster.locks import exclusive
 from tiphys.cluster.pki import Authority
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shown:
     file: str
     subject: str

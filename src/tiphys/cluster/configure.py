@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from tiphys.cluster import layout as places
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.locks import exclusive
 from tiphys.kubelet.configuration import BadConfiguration, read_document
+from tiphys.machinery.frozen import frozen
 
 _DEFAULT_PORT = 6443
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What the command line asks for; None: as it was, or the default for a new cluster."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.cluster.containerd_config import PATH, SOCKET, Machine, MissingPrograms, Settings, files, probe
@@ -16,6 +15,7 @@ from tiphys.cluster.namespaces import Node
 from tiphys.cluster.processes import end, is_alive, spawn, with_argument
 from tiphys.kubelet.runtimes.cri.runtime import ContainerdRuntime
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
+from tiphys.machinery.frozen import frozen
 
 __all__ = [
     "Containerd",
@@ -39,7 +39,7 @@ class ContainerdError(Exception):
     """containerd did not come up; the text has the end of its log."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Containerd:
     """A containerd that runs."""
 

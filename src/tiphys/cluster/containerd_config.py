@@ -9,11 +9,11 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tiphys.kubelet.machine import has_apparmor
+from tiphys.machinery.frozen import frozen
 
 CAP_SYS_RESOURCE = 24
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,7 +44,7 @@ class MissingPrograms(Exception):
         self.names = names
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Machine:
     """What this machine has and may do."""
 
@@ -86,7 +86,7 @@ def has_capability(status: str, number: int) -> bool:
     return bool(int(effective.split()[1], 16) >> number & 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """One node's containerd."""
 

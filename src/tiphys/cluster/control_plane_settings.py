@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
+from tiphys.machinery.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class ControlPlaneSettings:
     """One JSON file; paths are absolute."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class KubeletSettings:
     """One JSON file; paths are absolute and the same inside the node as outside."""
 

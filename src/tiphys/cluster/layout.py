@@ -19,9 +19,11 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import get_origin, get_type_hints
+
+from tiphys.machinery.frozen import frozen
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -35,7 +37,7 @@ class ClusterError(Exception):
         self.cure = cure
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClusterConfig:
     """What `up` was asked for; kept, so that a later `up` resumes the same cluster."""
 
@@ -78,7 +80,7 @@ class ClusterConfig:
 _TYPES = get_type_hints(ClusterConfig)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """The paths of one cluster."""
 

@@ -18,13 +18,14 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from ipaddress import IPv4Interface
 from pathlib import Path
 
 from tiphys.cluster import holder
 from tiphys.cluster.holder import NamespaceError
 from tiphys.cluster.leftovers import make_mount_points, remove_cgroups, remove_mount_points, unmount_below
+from tiphys.machinery.frozen import frozen
 
 __all__ = [
     "NamespaceError",
@@ -51,7 +52,7 @@ NODE_NAMESPACES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """A segment that exists."""
 
@@ -63,7 +64,7 @@ class Segment:
         return Path(f"/proc/{self.pid}/ns/net")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeSpec:
     """A node to be."""
 
@@ -82,7 +83,7 @@ class NodeSpec:
     """More directories of its own in place of the host's: {path in the node: path on the host}."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """A node that exists: its holder's pid is the handle to all its namespaces."""
 
@@ -308,7 +309,7 @@ def _ip_batch_script(commands: Sequence[str]) -> str:
     return "\n".join(["ip -batch - <<'end'", *commands, "end"])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _State:
     """What unmaking a node needs to know."""
 

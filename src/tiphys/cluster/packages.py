@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.cluster.layout import ClusterError
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Requirement:
     """Any one of `programs` will do (absolute paths, or names on PATH); `package` brings it on Debian and Ubuntu."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import platform
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from tiphys.machinery.frozen import frozen
 
 SIGINT, SIGTERM, SIGCHLD = 2, 15, 17
 SIG_IGN = 1
@@ -24,7 +25,7 @@ SEGMENT_ALIGNMENT = 0x10000
 """The largest page that either architecture knows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Architecture:
     elf_machine: int
     code: Callable[[int], tuple[bytes, int]]

@@ -13,10 +13,11 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tiphys.machinery.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -30,7 +31,7 @@ _ONLY_SERVER = "server"
 _BACKDATE = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leaf:
     """A certificate to be. `names` are DNS names or IP addresses; without any it is a client's only.
 

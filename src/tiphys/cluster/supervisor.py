@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
+
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
 ORDERS = "processes.json"
@@ -26,7 +28,7 @@ STEADY_SECONDS = 30.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Process:
     """What to run. Processes end in the reverse of the order in which they are listed."""
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tiphys.cluster.pki import Authority
 from tiphys.cluster.readiness import DoesNotStart, Readiness
 from tiphys.cluster.status import supervisor_pid
 from tiphys.cluster.supervisor import ORDERS, Process, processes_text
+from tiphys.machinery.frozen import frozen
 
 __all__ = ["Wanted", "up"]
 
@@ -127,7 +128,7 @@ def _ensure_certificates(layout: Layout, config: ClusterConfig) -> list[str]:
     return made
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Machines:
     """What simulated nodes have none of."""
 

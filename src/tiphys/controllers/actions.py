@@ -6,12 +6,12 @@ Actions are compared, printed and written into golden stories; they hold plain o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tiphys.api.resource import Resource
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.client.transport import MERGE_PATCH, Object
+from tiphys.machinery.frozen import frozen
 
 __all__ = [
     "NORMAL",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Note:
     """An event about the reconciled object that follows from how an action went.
 
@@ -45,7 +45,7 @@ class Note:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Create:
     """Creates `obj`, in the namespace it names."""
 
@@ -55,7 +55,7 @@ class Create:
     failed: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Update:
     """Replaces the whole object; its resourceVersion makes the write fail when somebody else was faster."""
 
@@ -66,7 +66,7 @@ class Update:
     failed: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UpdateStatus:
     """Replaces the status and nothing else."""
 
@@ -74,7 +74,7 @@ class UpdateStatus:
     obj: Object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patch:
     """Changes some fields of an object. Put metadata.uid into the patch to spare a namesake.
 
@@ -92,7 +92,7 @@ class Patch:
     failed: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delete:
     """Deletes the object with this `uid` (and this `resource_version`, when set); a namesake is spared."""
 
@@ -107,7 +107,7 @@ class Delete:
     failed: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteCollection:
     """Deletes everything of one kind in one namespace."""
 
@@ -115,7 +115,7 @@ class DeleteCollection:
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PostSubresource:
     """Creates what lies below an object: a binding, an eviction, a token."""
 
@@ -128,7 +128,7 @@ class PostSubresource:
     failed: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordEvent:
     """An event about the reconciled object, or about `regarding` (an object or an ObjectReference)."""
 
@@ -143,7 +143,7 @@ Action: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What to do now, when to look again without being asked, and why, in a few words for the log."""
 

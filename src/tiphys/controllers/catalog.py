@@ -7,7 +7,7 @@ A controller is imported when it is started: a control plane with three of them 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType
@@ -17,9 +17,10 @@ from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
 from tiphys.controllers.runner import Controller, Runner
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """What controllers are told besides the cluster's state."""
 
@@ -38,7 +39,7 @@ class Options:
     """When the control plane came up: what happened before that nobody was there to see."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """`module` has CONTROLLER, or `make(options)` where the controller must be told something.
 

@@ -7,17 +7,17 @@ one of both is told of a conflict and looks again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Resource
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import Patch
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import LabelSelector
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claims:
     """What belongs to an owner (adopted objects included), and the patches that make it so."""
 

@@ -9,7 +9,7 @@ One reconcile takes one step; the ReplicaSets' statuses bring the next. Rules, e
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -64,6 +64,7 @@ from tiphys.controllers.rollout import (
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.errors import is_already_exists
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import label_selector_from_dict
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -78,7 +79,7 @@ NOT_COPIED = {
 HISTORY_LIMIT_CHARACTERS = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """`running`: uids of ReplicaSets that still have unfinished pods. `taken`: a foreign ReplicaSet has our next one's name."""
 
@@ -91,7 +92,7 @@ class Observed:
         return self.claims.owned
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """What one reconcile wants of the ReplicaSets: new sizes, a new one, old ones gone."""
 

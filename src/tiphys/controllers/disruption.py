@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,7 @@ from tiphys.controllers.runner import Controller, Runner, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_not_found
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import parse_api_version
 from tiphys.machinery.selectors import NOTHING as NO_PODS
 from tiphys.machinery.selectors import LabelSelector, label_selector_from_dict
@@ -60,7 +61,7 @@ _UNMANAGED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """`scales`: how many pods each controller of the pods wants, by its uid. `strangers`: owners whose scale no cache knows."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -34,6 +33,7 @@ from tiphys.controllers.actions import (
 )
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ LARGEST_BATCH = 64
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Write:
     """What was written, so that one can wait until a cache shows it: version 0 when the object is gone for good."""
 
@@ -51,7 +51,7 @@ class Write:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """The action that failed first, and its error."""
 
@@ -59,7 +59,7 @@ class Failure:
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     writes: tuple[Write, ...] = ()
     failure: Failure | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -36,6 +35,7 @@ from tiphys.controllers.pods import spec_of, status_of
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 
 FINALIZER = "kubernetes"
 LOOK_AGAIN_SECONDS = 1.0
@@ -57,7 +57,7 @@ Trouble = Mapping[str, tuple[str, str]]
 """Condition → (reason, message) of what is not as it should be."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """What is in the namespace, by kind; `failures` are kinds or groups that could not be asked."""
 

@@ -12,7 +12,6 @@ stopped gives every node the whole 50 s from its start.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +24,7 @@ from tiphys.controllers.catalog import Options
 from tiphys.controllers.pods import is_finished, is_ready, ready_time, spec_of, status_of
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 GRACE = timedelta(seconds=50)
 """node-monitor-grace-period, 50 s since v1.32."""
@@ -48,7 +48,7 @@ OURS = {*CONDITION_TAINTS.values(), UNSCHEDULABLE}
 Taint = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """`pods` and `nodes` (each with its lease) are looked at for a node that is not ready only: leases are renewed all the time."""
 

@@ -8,7 +8,7 @@ than its first pod.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from tiphys.controllers.pods import is_finished, is_ready, spec_of, status_of
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError, is_not_found
+from tiphys.machinery.frozen import frozen
 
 QUARANTINE_SECONDS = 40.0
 FINISHED_PODS_KEPT = 12_500
@@ -34,7 +35,7 @@ def _finished(pod: Object) -> Iterable[str]:
 BY_FINISHED = Index("finished", _finished)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """`node`: the node it is bound to, if that is known. `surplus`: it is one of the finished pods too many."""
 

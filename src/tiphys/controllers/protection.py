@@ -6,15 +6,14 @@ to delete the object and nobody uses it. Whether it is in use is all that differ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tiphys.api.resource import Resource
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import NOTHING, Plan, Update
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Use:
     """Whether somebody uses the object; looked at only when it is to go."""
 

@@ -8,7 +8,6 @@ Counts the active pods that its selector owns, creates what is missing (500 at a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +42,7 @@ from tiphys.controllers.pods import (
 from tiphys.controllers.ranking import deletion_order
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import LabelSelector, label_selector_from_dict, label_selector_from_set
 
 BURST = 500
@@ -52,7 +52,7 @@ DELETED = Note(NORMAL, "SuccessfulDelete", "Deleted pod: {name}")
 DELETE_FAILED = Note(WARNING, "FailedDelete", "Error deleting: {error}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """`siblings`: active pods of all ReplicaSets of the same Deployment; they decide whose node is the most crowded."""
 
@@ -65,7 +65,7 @@ class Observed:
         return self.claims.owned
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replicas:
     """The rules, and what differs between a ReplicaSet and the ReplicationController that it came from."""
 

@@ -8,12 +8,12 @@ that serve; both are counts or percentages (surge rounded up, unavailable down).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.client.transport import Object
 from tiphys.controllers.pods import spec_of, status_of
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
@@ -63,7 +63,7 @@ def resolve(value: Any, total: int, *, round_up: bool) -> int:
     return -(-percent * total // 100) if round_up else percent * total // 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rollout:
     """A Deployment's ReplicaSets: the one whose template it has now, if it exists, and those of earlier templates."""
 

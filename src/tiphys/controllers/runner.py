@@ -37,13 +37,14 @@ from tiphys.controllers.visibility import when_all_visible
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import is_conflict
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
 Observed = TypeVar("Observed")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Watch:
     """Objects of another kind that concern the controller's own: `keys(obj, view)` names the ones to look at again.
 

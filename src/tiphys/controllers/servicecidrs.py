@@ -8,7 +8,6 @@ only if another one contains it, or no address is left that only it contains. Ru
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 
@@ -20,6 +19,7 @@ from tiphys.controllers.pods import spec_of, status_of
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.addresses import parse_address, parse_network
+from tiphys.machinery.frozen import frozen
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 MANAGED_BY = ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io")
@@ -31,7 +31,7 @@ _HELD = (
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """`is_needed`: an address would be in no ServiceCIDR without this one. Only looked at when it is to go."""
 

@@ -7,7 +7,7 @@ others (custom resources, aggregated ones) the API server is asked for discovery
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from tiphys.client.resources import VALIDATINGADMISSIONPOLICIES
 from tiphys.client.transport import APPLY_PATCH, Object
 from tiphys.controllers.actions import NOTHING, Patch, Plan
 from tiphys.controllers.runner import Controller
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind, GroupVersionResource
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 NAME = "validatingadmissionpolicy-status-controller"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """What the resources of a policy are, and what their kinds look like. `due`: this generation has not been looked at."""
 

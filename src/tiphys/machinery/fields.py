@@ -5,10 +5,10 @@ are upstream's (apimachinery `util/validation/field`), since people and tests se
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import format_value, quote
 
 
@@ -100,7 +100,7 @@ class _Omitted:
 OMITTED = _Omitted()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldError:
     """One thing that is wrong with one field. `str()` is `spec.foo: Required value: detail`."""
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
+
+from tiphys.machinery.frozen import frozen
 
 
 class JSONPathError(ValueError):
@@ -39,7 +40,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JSONPath:
     """A parsed path. `text` is what it was parsed from."""
 

@@ -14,9 +14,9 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tiphys.machinery.frozen import frozen
 from tiphys.net.client_connection import (
     ClientConnection,
     ConnectionLost,
@@ -62,7 +62,7 @@ class RequestTimeout(HTTPClientError, TimeoutError):
     """The time that the caller allowed is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientResponse:
     """A whole response. `headers` has lower-case names; repeated fields are joined by ", "."""
 

@@ -15,6 +15,7 @@ from enum import Enum
 
 import httptools
 
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import Connection, Request
 from tiphys.net.service import Limits
 
@@ -65,7 +66,7 @@ class Incoming:
     wants_upgrade: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """Why the connection is refused. `request` for a body that is too large: its head."""
 

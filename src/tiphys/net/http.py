@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote, unquote_plus
 
+from tiphys.machinery.frozen import frozen
+
 Protocol = Literal["h1", "h2"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """Where a socket listens or a peer calls from: a host and port, or the path of a unix socket."""
 

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import Handler, Request, Response
 
 log = logging.getLogger("tiphys.net")
@@ -19,7 +19,7 @@ TooLargeHook = Callable[[Request], Response]
 ErrorHook = Callable[[Request, Exception], Response]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What one client may take. The times are those of kube-apiserver (32 s for a head, 90 s idle, 60 s for a request).
 

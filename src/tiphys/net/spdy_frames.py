@@ -8,8 +8,9 @@ decoder must see every frame, and frames must reach the wire in the order in whi
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+
+from tiphys.machinery.frozen import frozen
 
 __all__ = [
     "Data",
@@ -100,7 +101,7 @@ class SpdyError(Exception):
     """The peer broke the protocol or a limit; the connection cannot go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SynStream:
     stream_id: int
     headers: Mapping[str, str]  # lower-case names; repeated values joined by ", "
@@ -110,49 +111,49 @@ class SynStream:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SynReply:
     stream_id: int
     headers: Mapping[str, str]
     fin: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RstStream:
     stream_id: int
     status: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     values: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ping:
     ping_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GoAway:
     last_stream_id: int
     status: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Headers:
     stream_id: int
     headers: Mapping[str, str]
     fin: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WindowUpdate:
     stream_id: int
     delta: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Data:
     """A decoder gives a long DATA frame in pieces as they arrive; only the last piece carries `fin`."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from dataclasses import dataclass
+
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger("tiphys")
 
@@ -17,7 +18,7 @@ LOOK_SECONDS = 5.0
 Stamp = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pair:
     """A certificate and its key. `renewed`: one file with both, by which their owner replaces them; the younger ones count."""
 

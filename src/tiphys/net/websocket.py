@@ -12,9 +12,9 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import ByteStream
 from tiphys.net.websocket_frames import (
     CONTROL_PAYLOAD_LIMIT_BYTES,
@@ -92,7 +92,7 @@ def choose_subprotocol(offered: Sequence[str], supported: Sequence[str]) -> str 
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerHandshake:
     headers: list[tuple[str, str]]  # of the 101 response
     subprotocol: str  # "" when none was asked for

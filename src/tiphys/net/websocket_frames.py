@@ -1,7 +1,8 @@
 """WebSocket frames (RFC 6455, section 5) without I/O: bytes to frames and frames to bytes."""
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from tiphys.machinery.frozen import frozen
 
 __all__ = ["CloseCode", "Frame", "FrameDecoder", "Opcode", "WebSocketError", "apply_mask", "encode_frame"]
 
@@ -46,7 +47,7 @@ class WebSocketError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     opcode: Opcode
     payload: bytes
@@ -82,7 +83,7 @@ def encode_frame(frame: Frame, mask: bytes | None = None) -> bytes:
     return head + mask + apply_mask(frame.payload, mask)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     opcode: Opcode
     final: bool

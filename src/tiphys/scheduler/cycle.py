@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from random import Random
 
+from tiphys.machinery.frozen import frozen
 from tiphys.scheduler.plugins import FILTERS, SCORES, Filter, Score
 from tiphys.scheduler.plugins.interface import Rejection
 from tiphys.scheduler.snapshot import NodeInfo, PodInfo, Snapshot
@@ -24,7 +24,7 @@ NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """`node` "": it fits nowhere, for the reasons in `message`; `rejected_by` names the plugins whose change of mind would help."""
 

@@ -17,6 +17,7 @@ from tiphys.api.core.pod_resources import pod_requests
 from tiphys.api.core.taints import toleration_of
 from tiphys.client.transport import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
 from tiphys.machinery.selectors import NodeSelector
 
@@ -31,7 +32,7 @@ def amount(name: str, quantity: Quantity) -> int:
     return quantity.milli if name == "cpu" else quantity.value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostPort:
     """A port on the node's own addresses; `ip` "0.0.0.0" is all of them."""
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from tiphys.machinery.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Entry:
     """A key that exists."""
 
@@ -78,7 +79,7 @@ class Change:
         return self.revision, self.key, self.value, self.previous
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """Some keys in order (of their UTF-8 bytes), all as they were at `revision`."""
 

@@ -14,8 +14,8 @@ Compaction deletes nothing after `pointers_through`, so that the replay finds wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from tiphys.machinery.frozen import frozen
 from tiphys.store.group_commit import Write
 
 GONE = 0
@@ -23,7 +23,7 @@ Pointer = tuple[str, int]
 """A key and the revision of its newest row, or GONE."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlushPolicy:
     """When late pointers go into the file, and how much of it at a time."""
 
@@ -36,7 +36,7 @@ class FlushPolicy:
     """Keys between two commits: about 1 ms."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slice:
     """Pointers that go into the file in one transaction."""
 

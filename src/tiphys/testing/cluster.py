@@ -16,12 +16,12 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tiphys.machinery.frozen import frozen
 from tiphys.testing.access import Identity, make_kubeconfig, write_kubeconfig
 from tiphys.testing.controls import Clock, Controllers, Faults, Nodes, Pods
 from tiphys.testing.links import ProcessLink, ThreadLink
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tiphys.testing.requests import RecordedRequest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The state of a cluster at one moment; only that cluster can go back to it."""
 

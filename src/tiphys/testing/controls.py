@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from tiphys.machinery.frozen import frozen
 from tiphys.testing.links import Link
 
 
@@ -18,7 +18,7 @@ class Control:
         return self._link.call(method, **arguments).result()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Undo:
     """A rule or a fault that is in force; `remove()` it, or use it as a context manager."""
 

@@ -24,6 +24,7 @@ from tiphys.apiserver.responses import failure, finish
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupResource
 from tiphys.net.http import HANG_UP, Request, Response
 
@@ -81,7 +82,7 @@ class RecordedRequest:
         return all(fnmatchcase(getattr(self, name), pattern) for name, pattern in patterns.items())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Fault:
     """Which requests go wrong (patterns as in a shell), how, and how often. Without `user` it meets no part of the control plane.
 

@@ -7,11 +7,11 @@ with its reason: the API refuses a policy for that, the server holds it against 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from tiphys.api.admissionregistration.expressions import environment
+from tiphys.machinery.frozen import frozen
 
 if TYPE_CHECKING:
     from tiphys.machinery.cel import Environment, Program, Type
@@ -27,7 +27,7 @@ PATCH = ("list(JSONPatch)",)
 _AUTHORIZER = ("authorizer", "authorizer.requestResource")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expression:
     """One expression. `error` says why there is no program."""
 

@@ -7,7 +7,6 @@ names, the order and what is on by default are upstream's; `--enable-admission-p
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.apiserver.admission.always import AlwaysAdmit, AlwaysDeny
@@ -52,12 +51,13 @@ from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCond
 from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 from tiphys.apiserver.settings import ConfigurationError
+from tiphys.machinery.frozen import frozen
 
 _Step = tuple[str, Callable[[Attributes], Awaitable[None] | None]]
 """The name of a plugin, and what it does."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One plugin. `default`: whether it is on when nobody says otherwise.
 

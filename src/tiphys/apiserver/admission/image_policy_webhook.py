@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tiphys.apiserver.service_dialer import ServiceDialer
 from tiphys.apiserver.webhooks.client import WebhookError
 from tiphys.apiserver.webhooks.kubeconfig import KubeconfigError, KubeconfigWebhook
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.retry.backoff import Backoff
 from tiphys.net.dial import dial
 
@@ -31,7 +31,7 @@ _KEPT = 1024
 _FIELDS = ("kubeConfigFile", "allowTTL", "denyTTL", "retryBackoff", "defaultAllow")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImagePolicy:
     """A lifetime of 0: such answers are not kept. `allows_on_failure`: when the webhook gives no answer."""
 

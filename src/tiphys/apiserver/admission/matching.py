@@ -8,7 +8,6 @@ a look into a dictionary.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Object, Resource, Unconverted
@@ -16,6 +15,7 @@ from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupResource, GroupVersionKind
 from tiphys.machinery.selectors import LabelSelector, label_selector_from_dict
 
@@ -33,7 +33,7 @@ _CONFIGURATION = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Match:
     """The version of the resource that a rule names, and the kind of the object there."""
 
@@ -41,7 +41,7 @@ class Match:
     kind: GroupVersionKind
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Candidate:
     match: Match
     names: frozenset[str]

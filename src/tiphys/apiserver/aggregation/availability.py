@@ -6,7 +6,6 @@ As upstream's remote available controller: first what the cluster's objects say,
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -19,6 +18,7 @@ from tiphys.apiserver.service_dialer import (
     is_ready,
     port_name_of,
 )
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersion
 from tiphys.machinery.meta import format_time
 from tiphys.machinery.quoting import quote
@@ -29,7 +29,7 @@ PROBES = 5
 PROBE_TIMEOUT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What the condition shall say."""
 

@@ -10,13 +10,13 @@ import base64
 import json
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.call import User
+from tiphys.machinery.frozen import frozen
 from tiphys.net.tls import client_context
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TOKEN = "!#$&'*+-.^_`|~"
 """What may stand in the name of a header as it is, beyond letters and digits (RFC 9110 §5.6.2); "%" may not, for it escapes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FrontProxy:
     """PEM: the client certificate, its key, and the authority that signed it."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +26,7 @@ from tiphys.apiserver.cache import DELETED, Event, ResourceCache
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.deletion import DeleteOptions
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersion
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ ON_START, ALWAYS = "onstart", "true"
 RETRY_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Action:
     verb: Literal["create", "update", "delete"]
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from tiphys.apiserver.call import User
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery import yaml
+from tiphys.machinery.frozen import frozen
 
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 _VERSIONS = ("audit.k8s.io/v1",)
@@ -53,7 +53,7 @@ _WORDS = {
 _LEVELS = {word: level for level, word in _WORDS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     level: Level
     omitted_stages: frozenset[str] = frozenset()
@@ -63,7 +63,7 @@ class Verdict:
 NOTHING = Verdict(Level.NONE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     rules: Sequence[Mapping[str, Any]]
     omitted_stages: frozenset[str] = frozenset()

@@ -10,10 +10,11 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from tiphys.machinery.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -41,7 +42,7 @@ class BadKey(Exception):
     """One line: what is wrong with a key."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """A token taken apart; nothing of it is proven."""
 

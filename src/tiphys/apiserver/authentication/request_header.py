@@ -6,12 +6,12 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/#authenti
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tiphys.apiserver.call import User
 from tiphys.machinery import errors
+from tiphys.machinery.frozen import frozen
 from tiphys.net.tls import subject_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _AUTHENTICATED = "system:authenticated"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestHeaders:
     """The names are kube-apiserver's flags. `is_signed(DER)`: whether the proxy's own authority signed a certificate."""
 

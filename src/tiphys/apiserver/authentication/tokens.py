@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from tiphys.apiserver.call import User
+from tiphys.machinery.frozen import frozen
 
 Audiences = tuple[str, ...]
 
@@ -14,7 +14,7 @@ class TokenError(Exception):
     """Why a token is not valid, in upstream's words; the caller of the API sees it in a TokenReview only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Authenticated:
     """Whose token it is. `audiences`: which of those that were asked for it is meant for; None: it says nothing of that,
     and is meant for this server. `annotations` are for the audit log, `warning` is for the user."""

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#using-con
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tiphys.apiserver.authorization.webhook import WebhookSettings
 from tiphys.machinery import names
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import parse_duration
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _LISTS = frozenset({"authorizers", "authorizers.webhook.matchConditions"})
 _DEFAULTS = {"authorizedTTL": "5m", "unauthorizedTTL": "30s"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One authorizer; of a Webhook, how to ask it and the kubeconfig that says where."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from tiphys.apiserver.cache import ResourceCache
 from tiphys.apiserver.call import User
 from tiphys.apiserver.requests import RequestInfo
+from tiphys.machinery.frozen import frozen
 
 Rule = dict[str, Any]
 """A PolicyRule of rbac.authorization.k8s.io/v1."""
@@ -40,7 +40,7 @@ NO_OPINION = Decision(Verdict.NO_OPINION)
 ALLOWED = Decision(Verdict.ALLOW)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """What somebody may do in a namespace, as far as it can be written down. `error`: why it may be incomplete."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,6 +16,7 @@ from tiphys.apiserver.authorization.interface import NO_OPINION, Decision, Rules
 from tiphys.apiserver.call import User
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.webhooks.client import WebhookError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import SelectorError, parse_field_selector, parse_label_selector
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _LONGEST_KEPT = 10_000
 _NO_RULES = "webhook authorizer does not support user rule resolution"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebhookSettings:
     """The names are those of WebhookConfiguration. A lifetime of 0: such answers are not kept."""
 

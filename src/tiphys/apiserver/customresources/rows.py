@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from tiphys.apiserver.customresources.columns import table_of
 from tiphys.apiserver.registry.metadata import finalizer_warnings
 from tiphys.machinery.apply.shapes import Granular
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.jsonpath import parse_json_path
 from tiphys.machinery.schema import CheckResult
@@ -81,7 +81,7 @@ class VersionSchema:
         return self.structural.validate_status(obj, old or {})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """What one definition makes: rows of all its versions, served or not, by name."""
 

@@ -7,7 +7,6 @@ here one look decides them all, so that a definition is usable one write after i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from tiphys.api.apiextensions.validation import APPROVED, is_protected, not_appr
 from tiphys.api.resource import Object
 from tiphys.machinery import meta
 from tiphys.machinery.errors import Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 ESTABLISHED, NAMES_ACCEPTED, NON_STRUCTURAL, APPROVAL = (
@@ -28,7 +28,7 @@ Condition = tuple[str, str, str]
 """(status, reason, message)"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """Names of a group that are in use by other definitions."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ import yaml
 
 from tiphys.api.validation import Errors
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import parse_duration
 
 _VERSION, _KIND = "apiserver.config.k8s.io/v1", "EncryptionConfiguration"
@@ -29,13 +29,13 @@ class BadConfiguration(Exception):
     """One line: what is wrong with the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     name: str
     secret: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Provider:
     """`kind` is one of PROVIDERS. Of kms: `name`, `socket_path` and `timeout_seconds`; of the others but identity: `keys`."""
 
@@ -46,7 +46,7 @@ class Provider:
     timeout_seconds: float = _DEFAULT_TIMEOUT_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     resources: tuple[GroupResource, ...]
     providers: tuple[Provider, ...]

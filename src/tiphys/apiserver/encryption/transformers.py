@@ -11,12 +11,13 @@ exchanged with an etcd of upstream's: `k8s:enc:<provider>:v1:<key name>:` and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tiphys.machinery.frozen import frozen
 
 ENCRYPTED = b"k8s:enc:"
 """How every encrypted value begins; no object does."""
@@ -111,7 +112,7 @@ class SecretBox:
             raise TransformError("output array was not large enough for encryption") from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prefixed:
     prefix: bytes
     transformer: Transformer

@@ -7,19 +7,20 @@ condition `Dangling` says so. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tiphys.apiserver.fairness.limits import Bounds, bounds
 from tiphys.apiserver.fairness.matching import Schema, in_order, schema
 from tiphys.apiserver.fairness.objects import CATCH_ALL, EXEMPT, MANDATORY_LEVELS, MANDATORY_SCHEMAS
 from tiphys.apiserver.fairness.queueset import Queuing
+from tiphys.machinery.frozen import frozen
 
 Object = dict[str, Any]
 DANGLING = "Dangling"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LevelConfig:
     """A PriorityLevelConfiguration, with its part of the server's seats."""
 
@@ -33,7 +34,7 @@ class LevelConfig:
         return self.bounds.exempt
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Configuration:
     levels: dict[str, LevelConfig]
     schemas: list[Schema]

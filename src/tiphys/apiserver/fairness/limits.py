@@ -8,8 +8,9 @@ in proportion to smoothed demand, within the bounds (KEP-1040, "Dispatching"). P
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
+
+from tiphys.machinery.frozen import frozen
 
 ADJUSTMENT_SECONDS = 10.0
 SMOOTHING = 0.977
@@ -17,7 +18,7 @@ SMOOTHING = 0.977
 _LEAST_TARGET = 0.001
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bounds:
     """Seats of one level: its own, the least it keeps, the most it may have."""
 
@@ -27,7 +28,7 @@ class Bounds:
     exempt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Demanded:
     """Seats that a level wanted: smoothed, and at most at once in the last period."""
 
@@ -75,7 +76,7 @@ def current_limits(levels: Mapping[str, Bounds], demands: Mapping[str, Demanded]
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """What one of several may get of something: between `lower` and `upper`, in proportion to `target`."""
 

@@ -8,7 +8,6 @@ date is said by its annotation `apf.kubernetes.io/autoupdate-spec`; without one,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.apiserver.fairness.objects import (
@@ -17,6 +16,7 @@ from tiphys.apiserver.fairness.objects import (
     SUGGESTED_LEVELS,
     SUGGESTED_SCHEMAS,
 )
+from tiphys.machinery.frozen import frozen
 
 Object = dict[str, Any]
 AUTO_UPDATE = "apf.kubernetes.io/autoupdate-spec"
@@ -24,12 +24,12 @@ LEVELS, SCHEMAS = "prioritylevelconfigurations", "flowschemas"
 PERIOD_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Create:
     obj: Object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Update:
     """The annotation is set; the spec is replaced unless None."""
 
@@ -38,7 +38,7 @@ class Update:
     spec: Object | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remove:
     name: str
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from tiphys.apiserver.call import User
 from tiphys.apiserver.requests import RequestInfo
+from tiphys.machinery.frozen import frozen
 
 Object = dict[str, Any]
 Test = Callable[[User, RequestInfo], bool]
@@ -16,7 +16,7 @@ BY_USER, BY_NAMESPACE = "ByUser", "ByNamespace"
 _ALL = "*"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """A FlowSchema, ready to be matched."""
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from tiphys.machinery.frozen import frozen
 
 SERVICE_SECONDS = 0.003
 """What a request is taken to need until it has ended (upstream's estimate)."""
@@ -27,7 +28,7 @@ QUEUE_FULL, CONCURRENCY_LIMIT, TIME_OUT, CANCELLED = (
 NEW, WAITING, EXECUTING, REJECTED, FINISHED = range(5)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """What a request needs: seats while it runs, and seats for some time after that (its events are being sent)."""
 
@@ -49,7 +50,7 @@ ONE = Work()
 _NOBODY: Sequence[Seat] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Queuing:
     """No queues: what finds no seat is rejected."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tiphys.api.resource import Resource, Subresource
 from tiphys.api.scheme import Scheme
@@ -18,6 +18,7 @@ from tiphys.apiserver import patching
 from tiphys.apiserver.negotiation import SERVED, WITHOUT_PROTOBUF
 from tiphys.apiserver.openapi import parameters
 from tiphys.apiserver.openapi.parameters import Parameter
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind
 
 ANY = ("*/*",)
@@ -32,7 +33,7 @@ DELETE_OPTIONS, PATCH = "meta/v1.DeleteOptions", "meta/v1.Patch"
 _CONNECT_METHODS = {"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Operation:
     """`responses` maps codes to the names of types in `api/*/*.types`, to STRING, or to "" for nothing."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.schema import Field, ListOf, Scalar, ScalarKind, Struct
 
 _TYPES = {
@@ -15,7 +15,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parameter:
     """`where` is "query" or "path"; a path parameter is always required. `shared`: v2 may refer to it by its name."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Resource
@@ -15,13 +14,14 @@ from tiphys.apiserver.openapi.naming import definition_name, naming
 from tiphys.apiserver.openapi.operations import STRING, Operation
 from tiphys.apiserver.openapi.parameters import Parameter
 from tiphys.apiserver.openapi.paths import paths_of, reasons
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersion
 from tiphys.machinery.schema.openapi import definitions_v2
 
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """What some group versions, of this server or of another, bring to the whole."""
 

@@ -7,7 +7,6 @@ keep an object until they are gone, and the propagation policy is kept as a fina
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.requests import query_integer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupKind
 from tiphys.machinery.meta import format_time, parse_time
 
@@ -23,7 +23,7 @@ _POLICIES = {"Orphan": ORPHAN, "Foreground": FOREGROUND, "Background": None}
 _DELETE_OPTIONS = GroupKind("meta.k8s.io", "DeleteOptions")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteOptions:
     """None: not said. `orphan_dependents` is the deprecated form of the policy."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 
 import orjson
 
 from tiphys.apiserver.requests import query_bool, query_integer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupKind
 
 _LIST_OPTIONS = GroupKind("meta.k8s.io", "ListOptions")
@@ -26,7 +26,7 @@ TOO_OLD_TO_CONTINUE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListOptions:
     """`revision` is None when the client named none; 0 means "any state will do"."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 from tiphys.api.resource import Object, Resource, Rules, Unconverted, Validate
@@ -35,6 +34,7 @@ from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_s
 from tiphys.machinery import errors
 from tiphys.machinery.apply import differs_only_in_times
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.names import Random
 from tiphys.store.interface import Conflict, Store
@@ -46,7 +46,7 @@ Change = Callable[[Object], Object]
 """The object as it is (a copy of its own: it may be changed in place) → as the client wants it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deleted:
     """`gone` is False when finalizers or a grace period keep the object for now."""
 

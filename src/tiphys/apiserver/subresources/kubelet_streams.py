@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,6 +20,7 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.requests import query_bool, query_integer
 from tiphys.apiserver.streams import splice
 from tiphys.machinery import errors
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupResource, GroupVersionKind
 from tiphys.net.client import HTTPClient, HTTPClientError
 from tiphys.net.http import ByteStream, Response
@@ -41,7 +41,7 @@ _NODES = GroupResource("", "nodes")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KubeletAddress:
     node: str
     host: str

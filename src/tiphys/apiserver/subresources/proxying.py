@@ -7,7 +7,6 @@ get links that lead through us again. As upstream's `registry/core/{pod,service,
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from tiphys.api.resource import Object
@@ -18,6 +17,7 @@ from tiphys.apiserver.service_dialer import port_name_of, ready_endpoints
 from tiphys.apiserver.subresources.kubelet_streams import kubelet_address
 from tiphys.apiserver.subresources.links import Links
 from tiphys.machinery import errors, names
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.quoting import quote as quoted
 from tiphys.net.client import HTTPClient
@@ -27,7 +27,7 @@ from tiphys.net.tls import client_context
 _IN_PATHS = "/:@!$&'()*+,;=~-._"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """`[scheme:]name[:port]`, taken apart."""
 
@@ -36,7 +36,7 @@ class Asked:
     port: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Location:
     """`port` 0: the scheme's own."""
 

@@ -12,7 +12,6 @@ import binascii
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ import orjson
 
 from tiphys.apiserver.service_dialer import ServiceDialer, ServiceError
 from tiphys.machinery.errors import generic_server_response
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 from tiphys.net.client import ConnectError, HTTPClient, HTTPClientError, RequestTimeout
 from tiphys.net.tls import client_context
@@ -38,7 +38,7 @@ class WebhookError(Exception):
     """No answer, or none that can be used. The text is what the user is told."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientConfig:
     """A WebhookClientConfig: `base_url` with host and port, `path` of the requests, and `service` when it is one."""
 

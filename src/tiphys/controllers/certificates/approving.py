@@ -5,7 +5,7 @@ Who may `create` `certificatesigningrequests/selfnodeclient` renews its own cert
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from tiphys.client.cache import View
@@ -22,6 +22,7 @@ from tiphys.controllers.certificates.requests import (
     refusal,
 )
 from tiphys.controllers.runner import Controller
+from tiphys.machinery.frozen import frozen
 
 _MESSAGES = {
     "selfnodeclient": "Auto approving self kubelet client certificate after SubjectAccessReview.",
@@ -29,7 +30,7 @@ _MESSAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     asks: tuple[str, ...] = ()
     """The permissions, any of which is enough."""

@@ -4,7 +4,6 @@ other extensions are left out (`pkg/controller/certificates/authority`)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purposes
 from cryptography.x509.oid import ObjectIdentifier
 
 from tiphys.controllers.certificates.requests import alternative_names
+from tiphys.machinery.frozen import frozen
 
 BACKDATE = timedelta(minutes=5)
 _SHORT = timedelta(hours=8)
@@ -54,7 +54,7 @@ class CannotSign(Exception):
     """Why, in a line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SigningAuthority:
     """The files are read at each signature, which is rare: a rotated authority signs from then on."""
 

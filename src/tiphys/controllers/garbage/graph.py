@@ -6,19 +6,19 @@ An owner is found by its uid alone: a reference to a name that now belongs to an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Resource
 from tiphys.client.transport import DELETED, Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 Reference = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """One object of the cluster."""
 

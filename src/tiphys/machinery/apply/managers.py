@@ -7,11 +7,12 @@ are upstream's (apimachinery `util/managedfields`, KEP-555).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tiphys.machinery.apply.fieldset import FieldSet, FieldSetError, parse, union
 from tiphys.machinery.fields import FieldError, Path
+from tiphys.machinery.frozen import frozen
 
 APPLY = "Apply"
 UPDATE = "Update"
@@ -40,7 +41,7 @@ class Identity(NamedTuple):
     subresource: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ownership:
     """One entry. `api_version` is the version that the field names belong to."""
 

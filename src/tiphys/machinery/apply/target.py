@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tiphys.machinery.apply.fieldset import FieldSet, difference, recursive_difference
@@ -11,6 +11,7 @@ from tiphys.machinery.apply.managers import APPLY, Ownership
 from tiphys.machinery.apply.reconcile import reconcile
 from tiphys.machinery.apply.shapes import Shape
 from tiphys.machinery.apply.typed import Comparison, compare
+from tiphys.machinery.frozen import frozen
 
 Object = dict[str, Any]
 Convert = Callable[[Object, str], "tuple[Object, Shape] | None"]
@@ -42,7 +43,7 @@ RESET_SPEC: FieldSet = {"f:spec": {}}
 """What a write to a status leaves alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Target:
     """A kind in the version of a request, by one of its paths. Made once, shared by all requests."""
 

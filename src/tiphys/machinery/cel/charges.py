@@ -7,16 +7,16 @@ Numbers are those of cel-go (`checker/cost.go`, `interpreter/runtimecost.go`) an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from tiphys.machinery.cel.measures import length, traverse
 from tiphys.machinery.cel.ranges import FREE, ONE, REGEX_FACTOR, STRING_FACTOR, UNLIMITED, Range, exactly
 from tiphys.machinery.cel.syntax import Literal, Node
 from tiphys.machinery.cel.types import LIST
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operand:
     """An operand of a call, as the estimate sees it. `element` is the size of the elements of a list."""
 
@@ -25,7 +25,7 @@ class Operand:
     element: Range
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Estimate:
     """Cost of a call without its operands, and the size of its result where that is known."""
 
@@ -33,7 +33,7 @@ class Estimate:
     size: Range | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Charge:
     """The cost of a function. `code`: the actual cost in Python, of operands {0}, {1}… and {result}."""
 

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tiphys.machinery.cel import types
 from tiphys.machinery.cel.charges import NOMINAL, Charge
 from tiphys.machinery.cel.types import PARAMETER, Type
+from tiphys.machinery.frozen import frozen
 
 Implementation = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Overload:
     """One form of a function. `code`: Python that is better than calling the implementation, of {0}, {1}…"""
 

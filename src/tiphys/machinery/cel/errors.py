@@ -9,12 +9,12 @@ Compile errors are printed as cel-go prints them, since Kubernetes shows them to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tiphys.machinery.frozen import frozen
 
 COST_EXCEEDED = "operation cancelled: actual cost limit exceeded"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Issue:
     """One error at one place. `line` counts from 1, `column` from 0; line -1 is the expression as a whole."""
 

@@ -7,7 +7,6 @@ types; where a declared type has none, from how much fits into a request.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.machinery.cel import charges
@@ -43,9 +42,10 @@ from tiphys.machinery.cel.syntax import (
     Select,
 )
 from tiphys.machinery.cel.types import LIST, MAP, OBJECT, REQUEST_SIZE, SCALARS, Type, is_optional
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sized:
     """What is known of a value: cost of getting it, size, type as declared (if it is read out of a variable)."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tiphys.machinery.cel.names import escape
 from tiphys.machinery.cel.values import Duration, Optional, Timestamp, UInt
+from tiphys.machinery.frozen import frozen
 
 # Kinds
 PRIMITIVE, LIST, MAP, OBJECT, OPAQUE, TYPE, PARAMETER, WILDCARD = (
@@ -64,7 +65,7 @@ class Type:
         return hash(self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A property of an object: its name in the object (the identifier in expressions may be escaped) and type."""
 

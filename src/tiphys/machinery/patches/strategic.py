@@ -8,9 +8,9 @@ The schema says of each list whether it is replaced or merged by a key. Directiv
     $deleteFromPrimitiveList/field: […]  take these out of a list of plain values
 """
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.patches.errors import BadPatchError, PatchError, StrategicPatchError, json_kind
 from tiphys.machinery.patches.order import arrange, key_of
 from tiphys.machinery.quoting import go_print
@@ -34,7 +34,7 @@ class PatchSchema(Protocol):
         """None for an unknown field: objects merge, lists are replaced."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PatchField:
     """`strategy` is a subset of {"merge", "replace", "retainKeys"}; `items` is the type of a list's elements,
     `value` the type of the field's object; `merge_key` names an element of a merged list of objects."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from tiphys.machinery.frozen import frozen
+
 Item = TypeVar("Item", bound=Hashable)
 
 
@@ -18,7 +20,7 @@ class Jitter(Protocol):
         """A number from 0 up to, but not including, 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Backoff:
     """How long to wait after so many failures: `base`, then `factor` times as long each time, up to `cap`.
 
@@ -73,7 +75,7 @@ class ItemBackoff(Generic[Item]):
         return self._failures.get(item, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CrashLoop:
     """The restarts of one container. A container that ran for twice the cap starts from the beginning.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import orjson
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.schema.decoding import COMPLAINT_LIMIT, Decoder, Pairs
 from tiphys.machinery.schema.errors import DecodeError
 from tiphys.machinery.schema.gate import gate
@@ -18,7 +18,7 @@ from tiphys.machinery.schema.model import Struct
 _gates: WeakKeyDictionary[Struct, Callable[[Any], bool]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckResult:
     object: dict[str, Any]
     """In canonical form, without unknown fields: the given object itself when nothing had to be changed."""

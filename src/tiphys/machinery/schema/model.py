@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from tiphys.machinery.frozen import frozen
+
 
 class ScalarKind(StrEnum):
     """Values that have no fields of ours. The word is the one in a `.types` file."""
@@ -37,24 +39,24 @@ class ScalarKind(StrEnum):
     """A set of managed fields (FieldsV1), carried along."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scalar:
     kind: ScalarKind
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListOf:
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MapOf:
     """A map with string keys."""
 
     value: Type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """A struct by its name. `find` raises LookupError for a name that does not exist."""
 
@@ -66,7 +68,7 @@ class Reference:
         return self.find(self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Field:
     """One row of a block. `name` is empty when the fields of the (struct) type belong to the outer one in JSON."""
 
@@ -96,7 +98,7 @@ class Field:
         return self.required or self.pointer or self.always
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Union:
     """Fields of which one may be set: JSON name → the value of the discriminator that goes with it."""
 

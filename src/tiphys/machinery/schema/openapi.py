@@ -8,9 +8,9 @@ has its zero as `default`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.schema.model import (
     Field,
     ListOf,
@@ -70,7 +70,7 @@ _NAMED_V3: Mapping[ScalarKind, Schema] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Naming:
     """What the model does not know: what a struct is called outside, and which kinds it is the body of."""
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.schema.model import (
     Field,
     ListOf,
@@ -34,7 +34,7 @@ class TypesError(ValueError):
     """A `.types` text breaks the form. The message names file and line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """One block, not yet read: its head, its rows, and where it stands."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Any
 
@@ -33,6 +32,7 @@ from tiphys.machinery.cel import (
 )
 from tiphys.machinery.cel.names import escape
 from tiphys.machinery.cel.types import REQUEST_SIZE
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.structural import formats
 from tiphys.machinery.structural.correlation import Schema
 from tiphys.machinery.structural.pruning import is_embedded, item_schema, properties_of
@@ -46,7 +46,7 @@ _BYTES_IN_CHARACTER = 4
 _SECOND = 10**9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declared:
     """A type, and the least bytes that a value of it takes in a request."""
 

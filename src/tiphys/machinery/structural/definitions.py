@@ -7,10 +7,10 @@ rule came later, it does not hold for what broke it before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.schema import Struct
 from tiphys.machinery.structural.correlation import Schema, same
 from tiphys.machinery.structural.costs import TotalCost
@@ -138,7 +138,7 @@ def _is_shared(versions: list[Any]) -> bool:
     return all(same(version.get("schema"), first) for version in versions[1:])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Definition:
     options: Options
     object_meta: Struct

@@ -7,12 +7,13 @@ there before, in a part of the object that is still the same, only warns (ratche
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from tiphys.machinery.cel import NONE, CelRuntimeError, CostExceeded, Optional, Program
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.fields import OMITTED, FieldErrorKind
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 from tiphys.machinery.structural.correlation import Correlated, ItemsByKey, Schema
 from tiphys.machinery.structural.declarations import declare
@@ -31,7 +32,7 @@ class RulesStoppedError(Exception):
     """No further rule is evaluated."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ratchet:
     """The old value of a place, or else of the nearest place above that has one."""
 
@@ -119,7 +120,7 @@ def _path(where: Where) -> Path:
     return step(_path(above), name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """A value that has rules: where it stands, and what was there before."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import Verbatim, go_json
 from tiphys.machinery.structural.correlation import Schema
 from tiphys.machinery.structural.costs import RULE_LIMIT, TotalCost, multiplied, times, too_costly
@@ -30,7 +31,7 @@ _NO_TYPE_INFORMATION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """Which rules hold: all of them, unless the old definition broke one already."""
 
@@ -40,7 +41,7 @@ class Options:
     require_map_keys: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """Where in a schema we are."""
 

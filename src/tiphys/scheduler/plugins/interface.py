@@ -7,9 +7,9 @@ follow docs/add-a-plugin.md: a file here, and a line in `__init__.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from tiphys.machinery.frozen import frozen
 from tiphys.scheduler.snapshot import NodeInfo, PodInfo
 
 BEST = 100
@@ -23,7 +23,7 @@ POD_DELETED = "assigned pod deleted"
 POD_SHRUNK = "assigned pod shrunk"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejection:
     """Why a pod cannot run on a node: each reason is counted in the message. `final`: no deletion of pods would help."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from tiphys.api.core.quotas.amounts import ONE, Amounts
 from tiphys.api.core.quotas.scopes import Requirement, requirements
 from tiphys.api.resource import Object
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupResource
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """A write that may use more of a quota than before. `old` is None for a creation."""
 

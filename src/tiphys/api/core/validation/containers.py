@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from tiphys.api.core.validation import environment
 from tiphys.api.core.validation.paths import local_descending_path, no_backsteps
@@ -15,6 +14,7 @@ from tiphys.api.resource import Object
 from tiphys.api.validation import Errors, by_rule, one_of, port_number, required_name, required_one_of
 from tiphys.machinery import names
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
@@ -28,7 +28,7 @@ _NOT_EPHEMERAL = ("ports", "resources", *_PROBES, "resizePolicy", "restartPolicy
 NOT_FOR_EPHEMERAL = "cannot be set for an Ephemeral Container"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """What of a pod its containers are checked against."""
 

@@ -7,17 +7,17 @@ and since which version is the table in `standards.py`. https://kubernetes.io/do
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 Object = Mapping[str, Any]
 _NOTHING: Object = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Violation:
     """`reason` names the rule in a word or two; `detail` says which container broke it with what."""
 

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/tasks/configure-pod-container/enforce-standards-admis
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from tiphys.apiserver.admission.configuration import Configuration, expect, refuse, refuse_unknown
@@ -19,6 +19,7 @@ from tiphys.apiserver.admission.pod_security.policy import (
     parse_version,
 )
 from tiphys.machinery.fields import FieldError, Path
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.names import dns1123_label, dns1123_subdomain
 
 _GROUP = "pod-security.admission.config.k8s.io"
@@ -27,7 +28,7 @@ _Parsed = TypeVar("_Parsed", str, int)
 _EXEMPTIONS = ("usernames", "namespaces", "runtimeClasses")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodSecurityConfiguration:
     defaults: Policy = field(default_factory=Policy)
     usernames: frozenset[str] = frozenset()

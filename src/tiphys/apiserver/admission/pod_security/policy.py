@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tiphys.machinery.fields import FieldError, Path
+from tiphys.machinery.frozen import frozen
 
 PREFIX = "pod-security.kubernetes.io/"
 PRIVILEGED, BASELINE, RESTRICTED = LEVELS = ("privileged", "baseline", "restricted")
@@ -18,7 +19,7 @@ _VERSION = re.compile(r"v1\.(0|[1-9][0-9]*)")
 _LABELS = Path("metadata", "labels")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LevelVersion:
     """`version` is the x of v1.x, or LATEST."""
 
@@ -37,7 +38,7 @@ class LevelVersion:
         return self == other or (self.is_privileged and other.is_privileged)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     enforce: LevelVersion = LevelVersion()
     audit: LevelVersion = LevelVersion()

@@ -6,7 +6,6 @@ then not asked again. What a pod is told comes in the order of this table, which
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 from tiphys.apiserver.admission.pod_security import checks
@@ -18,9 +17,10 @@ from tiphys.apiserver.admission.pod_security.policy import (
     RESTRICTED,
     LevelVersion,
 )
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """`versions`: from which v1.x on which form of it holds, oldest first. `instead_of`: the check of baseline that it replaces."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,9 +10,10 @@ from tiphys.api.admissionregistration.expressions import MATCH_CONDITIONS_BUDGET
 from tiphys.api.admissionregistration.policy_expressions import Expression
 from tiphys.apiserver.admission.policy.evaluation import OutOfBudget, run
 from tiphys.apiserver.admission.policy.subject import Subject
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """`error`: why it cannot be said whether all are true. `failures`: how many could not be evaluated."""
 

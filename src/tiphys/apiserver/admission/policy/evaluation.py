@@ -6,11 +6,11 @@ Errors and costs are those of apiserver `plugin/cel/condition.go` and `compositi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.admissionregistration.policy_expressions import Expression
 from tiphys.machinery.cel import PER_CALL_LIMIT, CelRuntimeError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -23,7 +23,7 @@ class OutOfBudget(Exception):
         super().__init__(OUT_OF_BUDGET)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What came of an expression. `error` is "" when there is a value."""
 

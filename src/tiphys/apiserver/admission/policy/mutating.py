@@ -38,6 +38,7 @@ from tiphys.apiserver.admission.policy.patches import MutationError, apply_confi
 from tiphys.apiserver.admission.policy.subject import Subject, described
 from tiphys.apiserver.admission.request import namespace_of
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 Key = tuple[Any, ...]
@@ -81,7 +82,7 @@ def _mutation(expressions: Expressions, mutation: Object) -> Expression:
     return expressions.compile(mutation["applyConfiguration"]["expression"], OBJECT, patches=True)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Invocation:
     """A policy with one binding and one object of parameters, for one request."""
 
@@ -110,7 +111,7 @@ class _Rounds:
         self.waiting.clear()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failure:
     hook: Hook[Evaluator]
     binding: str

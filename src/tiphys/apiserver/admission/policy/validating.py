@@ -32,6 +32,7 @@ from tiphys.apiserver.admission.policy.parameters import ConfigurationError, par
 from tiphys.apiserver.admission.policy.subject import Subject, described
 from tiphys.apiserver.admission.request import namespace_of
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 
 _MESSAGE_BYTES = 5 * 1024
 _ANNOTATION_BYTES = 10 * 1024
@@ -39,7 +40,7 @@ _FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 _CODES = {"Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What came of one expression. `error`: it could not be evaluated (and `denies` follows the failurePolicy)."""
 
@@ -165,7 +166,7 @@ def _usable(value: Any) -> str:
     return "" if "\n" in message or len(message.encode()) > _MESSAGE_BYTES else message
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Denial:
     policy: str
     binding: str

@@ -6,7 +6,6 @@ The rules, their order and their words are upstream's (`apiserver/pkg/admission/
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from tiphys.api.core.quotas.amounts import Amounts, added, increase, listed, of, read
@@ -14,6 +13,7 @@ from tiphys.api.core.quotas.evaluators import Evaluator, Wanted
 from tiphys.api.core.quotas.scopes import Requirement, requirements, shown
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.quota.limits import Limited
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import ZERO
 
 
@@ -26,7 +26,7 @@ class Refused(Exception):
         self.forbidden = forbidden
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quota:
     """One ResourceQuota as it is enforced: by its status, which the controller derives from its spec."""
 

@@ -20,6 +20,7 @@ from tiphys.api.core.quotas.amounts import Amounts, added, read, written
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.quota.decision import Quota
 from tiphys.machinery import errors
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupResource
 
 TRIES = 30
@@ -50,7 +51,7 @@ class Books(Protocol):
         """Runs something beside the requests."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """What a write is of. `count`: what all objects of the kind that are there use of a quota."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.core.quotas.scopes import Requirement
 from tiphys.apiserver.admission.configuration import BadConfiguration, Configuration
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupResource
 
 _NEWEST = "apiserver.config.k8s.io/v1"
@@ -19,7 +19,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limited:
     """`match_contains`: parts of the names that are limited. `match_scopes`: which objects are."""
 

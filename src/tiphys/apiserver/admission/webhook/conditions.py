@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tiphys.api.admissionregistration.expressions import MATCH_CONDITIONS_BUDGET, compile_condition
 from tiphys.api.resource import Object
+from tiphys.machinery.frozen import frozen
 
 if TYPE_CHECKING:
     from tiphys.machinery.cel import Program
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NO_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """`error`: why it cannot be known, when that refuses the request. `failed`: how many expressions failed."""
 

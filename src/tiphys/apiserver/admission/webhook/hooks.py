@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.matching import Criteria, configures_admission
 from tiphys.apiserver.admission.webhook.conditions import Conditions
 from tiphys.apiserver.webhooks.client import Caller, Webhooks
+from tiphys.machinery.frozen import frozen
 
 GROUP = "admissionregistration.k8s.io"
 DEFAULT_TIMEOUT_SECONDS = 10
@@ -17,7 +17,7 @@ SERVER_USER = "system:apiserver"
 _WITHOUT_EFFECTS = ("None", "NoneOnDryRun")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hook:
     """One webhook, read once."""
 

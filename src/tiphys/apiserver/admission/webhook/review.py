@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from tiphys.api.resource import Object
 from tiphys.api.types import schema_named
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 from tiphys.machinery.schema import DecodeError
 
@@ -31,7 +32,7 @@ class BadAnswer(Exception):
     """An answer that is none. The text stands behind "failed calling webhook …"."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What a webhook decided."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiphys.apiserver.authentication.tokens import TokenError
 from tiphys.apiserver.call import User
+from tiphys.machinery.frozen import frozen
 
 if TYPE_CHECKING:
     from tiphys.machinery.cel import Program
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mapped:
     """A value: of a claim, with a prefix, or of an expression. Neither: there is none."""
 
@@ -24,7 +24,7 @@ class Mapped:
     expression: Program | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClaimRule:
     claim: str = ""
     required: str = ""
@@ -32,13 +32,13 @@ class ClaimRule:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserRule:
     expression: Program
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserMapping:
     """What makes a user of claims, and what both must be like."""
 

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-au
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from tiphys.apiserver.authentication.jose import ALGORITHMS
 from tiphys.apiserver.authentication.oidc.claims import ClaimRule, Mapped, UserMapping, UserRule
 from tiphys.machinery import names
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.frozen import frozen
 
 if TYPE_CHECKING:
     from tiphys.machinery.cel import Environment, Program
@@ -45,7 +46,7 @@ _LISTS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Issuer:
     """One provider. Tokens of `url` for one of the audiences become users by the mapping."""
 
@@ -57,7 +58,7 @@ class Issuer:
     algorithms: tuple[str, ...] = ALGORITHMS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Configuration:
     """`anonymous_paths` None: nothing is said of anonymous requests; `everywhere`: they are let in at every path."""
 

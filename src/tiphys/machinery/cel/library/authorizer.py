@@ -10,7 +10,7 @@ function raises ends the evaluation, so a caller who must ask elsewhere may rais
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tiphys.machinery import names
@@ -19,9 +19,10 @@ from tiphys.machinery.cel.declarations import function
 from tiphys.machinery.cel.errors import CelRuntimeError
 from tiphys.machinery.cel.library.form import Library
 from tiphys.machinery.cel.types import opaque
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """`account` is (namespace, name) of a service account; None: who sent the request. `path` is set for paths only.
 
@@ -40,7 +41,7 @@ class Question:
     label_selector: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """A decision. `error` is "" unless the question could not be decided."""
 
@@ -52,13 +53,13 @@ class Answer:
 Ask = Callable[[Question], Answer]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Authorizer:
     ask: Ask
     account: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Check:
     ask: Ask
     question: Question

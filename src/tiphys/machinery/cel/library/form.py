@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tiphys.machinery.cel.declarations import Overload
 from tiphys.machinery.cel.types import Type
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Library:
     name: str
     functions: tuple[Overload, ...]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tiphys.machinery.cel.declarations import function
 from tiphys.machinery.cel.errors import CelRuntimeError
 from tiphys.machinery.cel.library.form import Library
 from tiphys.machinery.cel.types import opaque
+from tiphys.machinery.frozen import frozen
 
 _DEFAULT_REGISTRY = "index.docker.io"
 _is_repository = re.compile(r"[a-z0-9_./-]{2,255}").fullmatch
@@ -17,7 +17,7 @@ _is_digest = re.compile(r"sha256:[a-f0-9]{64}").fullmatch
 _is_registry = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]+)?").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Image:
     registry: str
     repository: str

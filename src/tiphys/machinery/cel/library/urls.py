@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote as percent_quote
 from urllib.parse import unquote, unquote_plus
 
@@ -12,6 +11,7 @@ from tiphys.machinery.cel.declarations import function
 from tiphys.machinery.cel.errors import CelRuntimeError
 from tiphys.machinery.cel.library.form import Library
 from tiphys.machinery.cel.types import opaque
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
@@ -24,7 +24,7 @@ _PATH_SAFE = "$&+,/:;=@-_.~"
 _encoded_path = re.compile(r"[A-Za-z0-9\-_.~!$&'()*+,;=:@/\[\]%]*").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class URL:
     scheme: str
     host: str

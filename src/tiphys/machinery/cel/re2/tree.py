@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from tiphys.machinery.frozen import frozen
 
 # Sorted, separate ranges of code points, both ends included.
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -19,35 +20,35 @@ class PatternError(ValueError):
         super().__init__(f"error parsing regexp: {reason}" + (f": `{part}`" if part else ""))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chars:
     """One character out of a set."""
 
     ranges: Ranges
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Assertion:
     """A place: "begin", "end" (of the text), "line_begin", "line_end", "word", "not_word"."""
 
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sequence:
     """One after the other; with no items, the empty text."""
 
     items: tuple[Tree, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """The first one that leads to a match."""
 
     items: tuple[Tree, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repeat:
     """At least `low` times and at most `high` (None: without end), as many as possible, or as few."""
 
