@@ -6,101 +6,22 @@ One cluster with real containers; all pods are made at once, and each test looks
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from e2e_cluster import Cluster, running, wait_for
+from e2e_cluster import running
+from pod_world import BUSYBOX, Object, PodWorld, fields_of, pod
 
 from tiphys.cluster.images import host_busybox
 from tiphys.kubelet.images.build import ImageSource, write_archive
 
 pytestmark = pytest.mark.real
 
-BUSYBOX = "docker.io/library/busybox:latest"
-PATIENCE_SECONDS = 300.0
-Object = dict[str, Any]
-
 NO_MKDIR = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
 }
-
-
-@dataclass
-class World:
-    """A cluster, and the pods that were made in it."""
-
-    cluster: Cluster
-
-    @property
-    def kubelet_directory(self) -> Path:
-        name = self.cluster.name
-        return self.cluster.home / "tiphys" / name / "nodes" / f"{name}-node-1" / "kubelet"
-
-    def create(self, *objects: Object) -> None:
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.cluster.kubectl("create", "-f", "-", input=text)
-
-    def wait_for_account(self) -> None:
-        asked = ("get", "serviceaccount", "default")
-        wait_for(lambda: self.cluster.kubectl(*asked, check=False).returncode == 0, "a service account")
-
-    def pod(self, name: str) -> Object:
-        found: Object = self.cluster.get("pod", name)
-        return found
-
-    def until(self, name: str, is_so: Callable[[Object], Any]) -> Object:
-        def look() -> Object | None:
-            pod = self.pod(name)
-            return pod if is_so(pod) else None
-
-        found: Object = wait_for(look, f"{name} is so", seconds=PATIENCE_SECONDS, interval_seconds=0.3)
-        return found
-
-    def output(self, name: str) -> str:
-        """All that its only container said, once it is through."""
-        pod = self.until(name, lambda pod: pod["status"]["phase"] in ("Succeeded", "Failed"))
-        said = self.cluster.kubectl("logs", name).stdout
-        assert pod["status"]["phase"] == "Succeeded", (said, pod["status"])
-        return said
-
-    def events(self, name: str) -> list[tuple[str, str]]:
-        """(reason, message)"""
-        found = self.cluster.get("events", "--field-selector", f"involvedObject.name={name}")
-        return [(event["reason"], event["message"]) for event in found["items"]]
-
-    def until_event(self, name: str, reason: str) -> str:
-        def look() -> str | None:
-            return next((message for found, message in self.events(name) if found == reason), None)
-
-        found: str = wait_for(look, f"{reason} of {name}", seconds=PATIENCE_SECONDS, interval_seconds=0.3)
-        return found
-
-
-def pod(name: str, script: str = "", *, own: Object | None = None, **spec: Any) -> Object:
-    """`own`: fields of its container; `script` empty: what the image wants."""
-    container = {
-        "name": "main",
-        "image": BUSYBOX,
-        "imagePullPolicy": "IfNotPresent",
-        **({"command": ["sh", "-c", script]} if script else {}),
-        **(own or {}),
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "containers": [container],
-            **spec,
-        },
-    }
 
 
 def secured(name: str, script: str, context: Object, **of_pod: Any) -> Object:
@@ -222,7 +143,7 @@ PODS = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodWorld]:
     home = tmp_path_factory.mktemp("security")
     busybox = host_busybox()
     sources = {
@@ -240,7 +161,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     )
     for cluster in running(home, "secure"):
         cluster.tiphys("image", "import", str(archive), "--name", "secure")
-        world = World(cluster)
+        world = PodWorld(cluster)
         profiles = world.kubelet_directory / "seccomp"
         profiles.mkdir()
         (profiles / "no-mkdir.json").write_text(json.dumps(NO_MKDIR))
@@ -254,25 +175,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
-def fields(text: str) -> dict[str, str]:
-    """Of /proc/<pid>/status."""
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
-
-
 # Users and groups
 
 
 @pytest.mark.conformance(
     "Security Context When creating a container with runAsUser should run the container with uid 65534 [LinuxOnly] [NodeConformance]"
 )
-def test_a_container_runs_as_the_user_that_it_names(world: World) -> None:
+def test_a_container_runs_as_the_user_that_it_names(world: PodWorld) -> None:
     assert world.output("as-nobody") == "65534\n"
 
 
 @pytest.mark.conformance(
     "Security Context should support pod.Spec.SecurityContext.RunAsUser And pod.Spec.SecurityContext.RunAsGroup [LinuxOnly]"
 )
-def test_users_and_groups_of_a_pod(world: World) -> None:
+def test_users_and_groups_of_a_pod(world: PodWorld) -> None:
     assert world.output("pod-ids").split() == ["1001", "2002", "2002"]
     assert world.output("group-alone").split() == ["0", "2002", "2002"]
 
@@ -280,17 +196,17 @@ def test_users_and_groups_of_a_pod(world: World) -> None:
 @pytest.mark.conformance(
     "Security Context should support container.SecurityContext.RunAsUser And container.SecurityContext.RunAsGroup [LinuxOnly]"
 )
-def test_users_and_groups_of_a_container(world: World) -> None:
+def test_users_and_groups_of_a_container(world: PodWorld) -> None:
     assert world.output("own-ids").split() == ["1001", "2002", "2002"]
 
 
-def test_more_groups_and_the_one_of_the_volumes(world: World) -> None:
+def test_more_groups_and_the_one_of_the_volumes(world: PodWorld) -> None:
     user, group, *groups = world.output("groups").split()
     assert (user, group) == ("1000", "3000")
     assert sorted(groups) == ["2000", "3000", "4", "5"]
 
 
-def test_the_images_own_user(world: World) -> None:
+def test_the_images_own_user(world: PodWorld) -> None:
     """Of "1234:5678" the user alone: the group is the one that the image's own files give him, or root's."""
     assert world.output("image-user").split()[0] == "1234"
     assert world.output("image-name").split()[:2] == ["65534", "65534"]
@@ -308,7 +224,7 @@ def test_the_images_own_user(world: World) -> None:
         ),
     ],
 )
-def test_whoever_must_not_be_root_does_not_run_as_root(world: World, name: str, message: str) -> None:
+def test_whoever_must_not_be_root_does_not_run_as_root(world: PodWorld, name: str, message: str) -> None:
     def waiting(pod: Object) -> Object:
         entries = pod["status"].get("containerStatuses") or [{"state": {}}]
         found: Object = entries[0]["state"].get("waiting") or {}
@@ -327,26 +243,26 @@ def test_whoever_must_not_be_root_does_not_run_as_root(world: World, name: str, 
 @pytest.mark.conformance(
     "Security Context When creating a pod with privileged should run the container as unprivileged when false [LinuxOnly] [NodeConformance]"
 )
-def test_without_privileges(world: World) -> None:
+def test_without_privileges(world: PodWorld) -> None:
     assert "Operation not permitted" in world.output("unprivileged")
 
 
-def test_with_privileges(world: World) -> None:
+def test_with_privileges(world: PodWorld) -> None:
     assert world.output("privileged") == "mighty\n"
 
 
 @pytest.mark.conformance(
     "Security Context when creating containers with AllowPrivilegeEscalation should not allow privilege escalation when false [LinuxOnly] [NodeConformance]"
 )
-def test_no_new_privileges(world: World) -> None:
+def test_no_new_privileges(world: PodWorld) -> None:
     user, _, status = world.output("no-escalation").partition("\n")
-    assert (user, fields(status)["NoNewPrivs"]) == ("1000", "1")
-    assert fields(world.output("escalation"))["NoNewPrivs"] == "0"
+    assert (user, fields_of(status)["NoNewPrivs"]) == ("1000", "1")
+    assert fields_of(world.output("escalation"))["NoNewPrivs"] == "0"
 
 
-def test_capabilities(world: World) -> None:
+def test_capabilities(world: PodWorld) -> None:
     powerless = world.output("powerless")
-    assert int(fields(powerless)["CapEff"], 16) == 0
+    assert int(fields_of(powerless)["CapEff"], 16) == 0
     assert "Operation not permitted" in powerless
     said = world.output("net-admin").splitlines()
     assert "made" in said
@@ -359,20 +275,20 @@ def test_capabilities(world: World) -> None:
 @pytest.mark.conformance(
     "Security Context When creating a pod with readOnlyRootFilesystem should run the container with writable rootfs when readOnlyRootFilesystem=false [NodeConformance]"
 )
-def test_a_root_that_can_be_written(world: World) -> None:
+def test_a_root_that_can_be_written(world: PodWorld) -> None:
     assert world.output("writes") == "written\n"
 
 
 @pytest.mark.conformance(
     "Kubelet when scheduling a read only busybox container should not write to root filesystem [LinuxOnly] [NodeConformance]"
 )
-def test_a_root_that_cannot_be_written(world: World) -> None:
+def test_a_root_that_cannot_be_written(world: PodWorld) -> None:
     said = world.output("reads-only")
     assert "Read-only file system" in said
     assert "refused" in said
 
 
-def test_what_of_proc_is_hidden(world: World) -> None:
+def test_what_of_proc_is_hidden(world: PodWorld) -> None:
     said = world.output("masked").splitlines()
     assert "0" in said
     assert "refused" in said
@@ -381,15 +297,15 @@ def test_what_of_proc_is_hidden(world: World) -> None:
 # Profiles
 
 
-def test_seccomp(world: World) -> None:
-    assert fields(world.output("seccomp-default"))["Seccomp"] == "2"
-    assert fields(world.output("seccomp-none"))["Seccomp"] == "0"
-    assert fields(world.output("escalation"))["Seccomp"] == "0"
+def test_seccomp(world: PodWorld) -> None:
+    assert fields_of(world.output("seccomp-default"))["Seccomp"] == "2"
+    assert fields_of(world.output("seccomp-none"))["Seccomp"] == "0"
+    assert fields_of(world.output("escalation"))["Seccomp"] == "0"
     assert "refused" in world.output("seccomp-own").splitlines()
     assert "nowhere.json" in world.until_event("seccomp-missing", "Failed")
 
 
-def test_selinux_options_where_there_is_none(world: World) -> None:
+def test_selinux_options_where_there_is_none(world: PodWorld) -> None:
     assert world.output("selinux") == "runs\n"
 
 
@@ -405,7 +321,7 @@ def test_selinux_options_where_there_is_none(world: World) -> None:
         ),
     ],
 )
-def test_what_the_node_refuses(world: World, name: str, reason: str, message: str) -> None:
+def test_what_the_node_refuses(world: PodWorld, name: str, reason: str, message: str) -> None:
     found = world.until(name, lambda pod: pod["status"]["phase"] == "Failed")
     assert (found["status"]["reason"], found["status"]["message"]) == (reason, f"Pod was rejected: {message}")
     assert world.until_event(name, reason) == message
@@ -413,7 +329,7 @@ def test_what_the_node_refuses(world: World, name: str, reason: str, message: st
     assert shown[:4] == [name, "0/1", reason, "0"]
 
 
-def test_users_of_its_own_are_not_to_be_had(world: World) -> None:
+def test_users_of_its_own_are_not_to_be_had(world: PodWorld) -> None:
     told = world.until_event("own-users", "FailedCreatePodSandBox")
     assert "can't set `spec.hostUsers: false`" in told
 
@@ -424,12 +340,12 @@ def test_users_of_its_own_are_not_to_be_had(world: World) -> None:
 @pytest.mark.conformance(
     "Sysctls [LinuxOnly] [NodeConformance] should support sysctls [Environment:NotInUserNS]"
 )
-def test_sysctls(world: World) -> None:
+def test_sysctls(world: PodWorld) -> None:
     assert world.output("sysctls").split() == ["1", "2000", "3000"]
 
 
 @pytest.mark.conformance("Sysctls [LinuxOnly] [NodeConformance] should reject invalid sysctls")
-def test_names_that_are_no_sysctls(world: World) -> None:
+def test_names_that_are_no_sysctls(world: PodWorld) -> None:
     names = ["foo-", "kernel.shmmax", "safe-and-unsafe", "bar.."]
     wrong = pod("wrong", "true", securityContext={"sysctls": [{"name": n, "value": "1"} for n in names]})
     result = world.cluster.kubectl("create", "-f", "-", input=json.dumps(wrong), check=False)
@@ -446,7 +362,7 @@ def test_names_that_are_no_sysctls(world: World) -> None:
 @pytest.mark.conformance(
     "RuntimeClass should schedule a Pod requesting a RuntimeClass without PodOverhead [NodeConformance]"
 )
-def test_a_pod_runs_by_the_handler_of_its_class(world: World) -> None:
+def test_a_pod_runs_by_the_handler_of_its_class(world: PodWorld) -> None:
     assert world.output("of-runc") == "runs\n"
     assert "overhead" not in world.pod("of-runc")["spec"]
 
@@ -454,13 +370,13 @@ def test_a_pod_runs_by_the_handler_of_its_class(world: World) -> None:
 @pytest.mark.conformance(
     "RuntimeClass should schedule a Pod requesting a RuntimeClass and initialize its Overhead [NodeConformance]"
 )
-def test_a_class_costs_what_it_says(world: World) -> None:
+def test_a_class_costs_what_it_says(world: PodWorld) -> None:
     assert world.output("heavy") == "runs\n"
     assert world.pod("heavy")["spec"]["overhead"] == {"cpu": "50m", "memory": "8Mi"}
 
 
 @pytest.mark.conformance("RuntimeClass should support RuntimeClasses API operations")
-def test_classes_take_every_verb(world: World) -> None:
+def test_classes_take_every_verb(world: PodWorld) -> None:
     kubectl, chosen = world.cluster.kubectl, ("runtimeclasses", "--selector", "test=verbs")
     listed = json.loads(kubectl("get", "--raw", "/apis/node.k8s.io/v1").stdout)["resources"]
     assert {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"} <= {
@@ -490,7 +406,7 @@ def test_classes_take_every_verb(world: World) -> None:
 @pytest.mark.conformance(
     "RuntimeClass should reject a Pod requesting a non-existent RuntimeClass [NodeConformance]"
 )
-def test_a_class_that_is_not_there(world: World) -> None:
+def test_a_class_that_is_not_there(world: PodWorld) -> None:
     refused = pod("refused", "true", runtimeClassName="nonexistent")
     result = world.cluster.kubectl("create", "-f", "-", input=json.dumps(refused), check=False)
     assert 'pod rejected: RuntimeClass "nonexistent" not found' in result.stderr
@@ -499,7 +415,7 @@ def test_a_class_that_is_not_there(world: World) -> None:
 @pytest.mark.conformance(
     "RuntimeClass should reject a Pod requesting a deleted RuntimeClass [NodeConformance]"
 )
-def test_a_class_that_was_deleted(world: World) -> None:
+def test_a_class_that_was_deleted(world: PodWorld) -> None:
     world.create(runtime_class("short-lived", "runc"))
     world.cluster.kubectl("delete", "runtimeclass", "short-lived")
     refused = pod("refused", "true", runtimeClassName="short-lived")
@@ -507,7 +423,7 @@ def test_a_class_that_was_deleted(world: World) -> None:
     assert 'pod rejected: RuntimeClass "short-lived" not found' in result.stderr
 
 
-def test_a_handler_that_nobody_knows(world: World) -> None:
+def test_a_handler_that_nobody_knows(world: PodWorld) -> None:
     told = world.until_event("unheard-of", "FailedCreatePodSandBox")
     assert told == (
         "Failed to create pod sandbox: rpc error: code = Unknown desc = "
@@ -521,28 +437,28 @@ def test_a_handler_that_nobody_knows(world: World) -> None:
 @pytest.mark.conformance(
     "Containers should use the image defaults if command and args are blank [NodeConformance]"
 )
-def test_the_images_command(world: World) -> None:
+def test_the_images_command(world: PodWorld) -> None:
     assert world.output("defaults") == "entry cmd\n"
 
 
 @pytest.mark.conformance(
     "Containers should be able to override the image's default arguments (container cmd) [NodeConformance]"
 )
-def test_other_arguments(world: World) -> None:
+def test_other_arguments(world: PodWorld) -> None:
     assert world.output("arguments") == "entry override arguments\n"
 
 
 @pytest.mark.conformance(
     "Containers should be able to override the image's default command (container entrypoint) [NodeConformance]"
 )
-def test_another_command(world: World) -> None:
+def test_another_command(world: PodWorld) -> None:
     assert world.output("entrypoint") == "command\n"
 
 
 @pytest.mark.conformance(
     "Containers should be able to override the image's default command and arguments [NodeConformance]"
 )
-def test_another_command_and_other_arguments(world: World) -> None:
+def test_another_command_and_other_arguments(world: PodWorld) -> None:
     assert world.output("both") == "all"
 
 
@@ -552,7 +468,7 @@ def test_another_command_and_other_arguments(world: World) -> None:
 @pytest.mark.conformance(
     "KubeletManagedEtcHosts should test kubelet managed /etc/hosts file [NodeConformance]"
 )
-def test_hosts(world: World) -> None:
+def test_hosts(world: PodWorld) -> None:
     managed = "# Kubernetes-managed hosts file."
     world.until("hosts", lambda pod: pod["status"]["phase"] == "Succeeded")
     said = {

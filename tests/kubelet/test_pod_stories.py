@@ -140,6 +140,7 @@ def _seen(short: Object) -> Seen:
         sentence=_sentence(short["sentence"]) if "sentence" in short else None,
         is_gone=short.get("is_gone", False),
         is_clean=short.get("is_clean", False),
+        are_files_gone=short.get("are_files_gone", False),
     )
 
 

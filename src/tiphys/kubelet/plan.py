@@ -66,7 +66,8 @@ def _end(pod: Object, seen: Seen, now: datetime, end: Ending) -> Plan:
     open_sandboxes = [box.id for box in seen.sandboxes if box.id not in seen.stopped_sandboxes]
     if open_sandboxes:
         return Plan(tuple(StopSandbox(id) for id in open_sandboxes))
-    leftovers: list[Action] = [] if seen.is_clean else [CleanUp(logs=end.deleted)]
+    is_clean = seen.is_clean and (seen.are_files_gone or not end.deleted)
+    leftovers: list[Action] = [] if is_clean else [CleanUp(logs=end.deleted)]
     if end.deleted:
         leftovers += [RemoveSandbox(box.id) for box in seen.sandboxes]
         if not leftovers and not seen.is_gone:
@@ -226,7 +227,11 @@ class _Draft:
         if status.reason == "StartError" and newest is not self.seen.current(name):
             # It could not start because its sandbox was dying under it: no fault of its own.
             wait = 0.0
-        if wait > 0:
+        problem = self.seen.container_problems.get(name)
+        if wait > 0 and problem is not None and self._is_postponed(problem):
+            # For a moment one sees why it did not start, and then that it waits for its next try.
+            self.waiting[name] = problem.waiting
+        elif wait > 0:
             message = wording.crash_loop(self.pod, name, loop.delay_seconds)
             self.waiting[name] = Waiting("CrashLoopBackOff", message)
             self.due.append(wait)

@@ -113,6 +113,8 @@ class Seen:
     """The API has no such pod (any more)."""
     is_clean: bool = False
     """Volumes and cgroups of the pod are removed."""
+    are_files_gone: bool = False
+    """Its logs, and whatever else is kept for a pod that has ended, are removed too."""
 
     @property
     def sandbox(self) -> SandboxStatus | None:

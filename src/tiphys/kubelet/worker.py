@@ -71,6 +71,7 @@ class _Memory:
     is_admitted: bool = False
     is_gone: bool = False
     is_clean: bool = False
+    are_files_gone: bool = False
 
 
 class PodWorker:
@@ -226,6 +227,7 @@ class PodWorker:
             sentence=memory.sentence,
             is_gone=memory.is_gone,
             is_clean=memory.is_clean,
+            are_files_gone=memory.are_files_gone,
         )
 
     def _report(self, pod: Object, seen: Seen, decided: Plan, now: datetime) -> None:
@@ -290,7 +292,7 @@ class PodWorker:
                     await self._host.runtime.remove_sandbox(id)
                     self.view.mark_sandbox(id)
                 case PrepareVolumes():
-                    self._memory.is_clean = False
+                    self._memory.is_clean = self._memory.are_files_gone = False
                     await self._volumes.prepare(pod)
                 case PullImage(name):
                     self._images.pull(pod, name)
@@ -302,7 +304,7 @@ class PodWorker:
                     await self._remove_container(id)
                 case CleanUp(logs):
                     await self._host.provisions.clean_up(pod, logs=logs)
-                    self._memory.is_clean = True
+                    self._memory.is_clean, self._memory.are_files_gone = True, logs
                 case DeletePod():
                     await self._delete(pod)
         except (RuntimeFailure, Unprovided) as error:
@@ -311,7 +313,7 @@ class PodWorker:
 
     async def _run_sandbox(self, pod: Object, attempt: int) -> None:
         memory = self._memory
-        memory.is_clean = False
+        memory.is_clean = memory.are_files_gone = False
         try:
             config = await self._host.provisions.sandbox_config(pod, attempt)
             handler = await runtime_handler(self._host.client, pod)
