@@ -14,7 +14,8 @@ from tiphys.apiserver.subresources.component_status import component_status
 from tiphys.apiserver.subresources.ephemeral_containers import ephemeral_containers
 from tiphys.apiserver.subresources.eviction import evict
 from tiphys.apiserver.subresources.finalize import finalize_namespace
-from tiphys.apiserver.subresources.kubelet_streams import attach, execute, port_forward, read_log
+from tiphys.apiserver.subresources.kubelet_streams import attach, execute, port_forward
+from tiphys.apiserver.subresources.pod_log import read_log
 from tiphys.apiserver.subresources.proxying import proxy_node, proxy_pod, proxy_service
 from tiphys.apiserver.subresources.reviews import (
     access_review,

@@ -14,7 +14,7 @@ from tiphys.apiserver.admission.attributes import CONNECT
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.relay import Passage, is_upgrade, passed_on, relay
 from tiphys.apiserver.service_dialer import port_name_of, ready_endpoints
-from tiphys.apiserver.subresources.kubelet_streams import kubelet_address
+from tiphys.apiserver.subresources.kubelets import client_of, kubelet_address
 from tiphys.apiserver.subresources.links import Links
 from tiphys.machinery import errors, names
 from tiphys.machinery.frozen import frozen
@@ -114,7 +114,7 @@ async def proxy_node(call: Call) -> Response:
     call.server.writes.find(call.row, "", asked.name)
     kubelet = kubelet_address(call, asked.name)
     if asked.port in ("", str(kubelet.port)):
-        client = call.server.kubelet_client(kubelet.node, kubelet.host, kubelet.port)
+        client = client_of(call, kubelet)
         location = Location("https", kubelet.host, kubelet.port)
         return await _pass_on(call, location, client=client)
     if not asked.port.isdecimal():
