@@ -69,7 +69,14 @@ async def test_a_hook_after_the_start(world: NodeWorld) -> None:
 async def test_a_container_whose_start_hook_fails_is_ended(world: NodeWorld) -> None:
     world.create(with_hooks(postStart={"exec": {"command": ["false"]}}))
     await world.settle()
-    assert told(world)[:2] == ["false", "stop within 30 s"]
+    assert told(world) == ["false", "stop within 30 s"]
+    state = world.pod()["status"]["containerStatuses"][0]["state"]
+    assert state["waiting"] == {
+        "reason": "PostStartHookError",
+        "message": 'Exec lifecycle hook ([false]) for Container "main" in Pod "web_default(uid-3)" failed'
+        " - error: command 'false' exited with 1: , message: \"\"",
+    }
+    await world.settle(2)
     assert world.pod()["status"]["containerStatuses"][0]["restartCount"] >= 1
     assert ("FailedPostStartHook", "PostStartHook failed") in world.events()
 
@@ -94,3 +101,68 @@ async def test_a_stop_hook_that_fails_stops_nothing_but_itself(world: NodeWorld)
     assert told(world)[0] == "false"
     assert world.pods() == []
     assert ("FailedPreStopHook", "PreStopHook failed") in world.events()
+
+
+def sidecar(name: str, **more: Any) -> dict[str, Any]:
+    wanted = {"name": name, "image": "busybox", "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always"}
+    return {**wanted, **more}
+
+
+async def test_a_container_is_being_created_until_its_start_hook_is_through(world: NodeWorld) -> None:
+    first = {**with_hooks(postStart={"sleep": {"seconds": 5}})["containers"][0], "name": "first"}
+    world.create({"containers": [first, {**first, "name": "second", "lifecycle": {}}]})
+    await world.settle(1)
+    status = world.pod()["status"]
+    assert status["phase"] == "Pending"
+    states = {entry["name"]: entry["state"]["waiting"]["reason"] for entry in status["containerStatuses"]}
+    assert states == {"first": "ContainerCreating", "second": "ContainerCreating"}
+    assert not any(entry["started"] for entry in status["containerStatuses"])
+    started = [message for reason, message in world.events() if reason == "Started"]
+    assert len(started) == 1, "the second one waits for the first one's hook"
+    await world.settle(5)
+    assert world.pod()["status"]["phase"] == "Running"
+
+
+async def test_a_start_hook_that_hangs_keeps_no_pod_from_its_end(world: NodeWorld) -> None:
+    world.create(with_hooks(postStart={"sleep": {"seconds": 3600}}))
+    await world.settle()
+    await world.client.delete(PODS, "web", "default")
+    await world.settle()
+    assert world.pods() == []
+    assert await world.runtime.list_sandboxes() == []
+
+
+async def test_a_stop_hook_that_hangs_ends_with_the_grace(world: NodeWorld) -> None:
+    world.create(with_hooks(preStop={"exec": {"command": ["slow"]}}))
+    await world.settle()
+    await world.client.delete(PODS, "web", "default")
+    await world.settle(29)
+    assert told(world) == ["slow"]
+    await world.settle(2)
+    assert told(world) == ["slow", "stop within 2 s"]
+    assert world.pods() == []
+
+
+async def test_a_tcp_hook_was_never_run(world: NodeWorld) -> None:
+    world.create(with_hooks(postStart={"tcpSocket": {"port": 80}}))
+    await world.settle()
+    waiting = world.pod()["status"]["containerStatuses"][0]["state"]["waiting"]
+    assert waiting["message"] == "Cannot run handler: invalid handler"
+
+
+async def test_sidecars_end_after_the_others_and_the_last_one_first(world: NodeWorld) -> None:
+    spec = with_hooks(preStop={"sleep": {"seconds": 3}})
+    spec["initContainers"] = [
+        sidecar("one", lifecycle={"preStop": {"exec": {"command": ["one"]}}}),
+        sidecar("two"),
+    ]
+    world.create(spec)
+    await world.settle()
+    await world.client.delete(PODS, "web", "default")
+    await world.settle(1)
+    assert told(world) == ["one"], "hooks run at once, stops wait for their turn"
+    killed = {message for reason, message in world.events() if reason == "Killing"}
+    assert killed == {f"Stopping container {name}" for name in ("main", "one", "two")}
+    await world.settle(3)
+    assert told(world) == ["one", *["stop within 27 s"] * 3]
+    assert world.pods() == []

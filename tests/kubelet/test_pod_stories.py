@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from tiphys.kubelet.admission import Rejection
+from tiphys.kubelet.allocation import Refusal
 from tiphys.kubelet.labels import CONTAINER_HASH
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
-from tiphys.kubelet.seen import Health, ImageState, Problem, Seen, SeenContainer, Sentence
+from tiphys.kubelet.seen import Health, ImageState, Problem, Resize, Seen, SeenContainer, Sentence
 from tiphys.kubelet.status import Reason, pod_status
 from tiphys.machinery import meta
 from tiphys.machinery.retry import CrashLoop
@@ -64,7 +65,11 @@ def _outlook(decided: Plan) -> Object:
 
 
 def _action(action: Any) -> str:
-    values = {field.name: getattr(action, field.name) for field in fields(action)}
+    values = {
+        field.name: getattr(action, field.name)
+        for field in fields(action)
+        if getattr(action, field.name) != field.default
+    }
     return " ".join([type(action).__name__, *(f"{name}={value}" for name, value in values.items())])
 
 
@@ -135,6 +140,10 @@ def _seen(short: Object) -> Seen:
         are_volumes_ready=short.get("volumes", False),
         health={id: Health(**health) for id, health in (short.get("health") or {}).items()},
         stopping={id: meta.parse_time(moment) for id, moment in (short.get("stopping") or {}).items()},
+        starting=frozenset(short.get("starting") or ()),
+        replaced=frozenset(short.get("replaced") or ()),
+        attempts=short.get("attempts") or {},
+        resize=_resize(short["resize"]) if "resize" in short else None,
         stopped_sandboxes=frozenset(short.get("stopped_sandboxes") or ()),
         rejection=Rejection(*short["rejection"]) if "rejection" in short else None,
         sentence=_sentence(short["sentence"]) if "sentence" in short else None,
@@ -147,6 +156,15 @@ def _seen(short: Object) -> Seen:
 def _sentence(short: Object) -> Sentence:
     conditions = tuple(short.get("conditions") or ())
     return Sentence(short["reason"], short["message"], short.get("grace_seconds"), conditions)
+
+
+def _resize(short: Object) -> Resize:
+    given = dict(short)
+    if "pending" in given:
+        given["pending"] = Refusal(*given["pending"])
+    if "retry_at" in given:
+        given["retry_at"] = meta.parse_time(given["retry_at"])
+    return Resize(**given)
 
 
 def _sandbox(box: Object) -> SandboxStatus:

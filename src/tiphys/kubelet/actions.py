@@ -44,12 +44,22 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Goes on in the background."""
+    """Goes on in the background. Its hook runs at once; then it waits for its turn, `after` containers of these names have ended."""
 
     id: str
     name: str
     grace_seconds: float
     message: str
+    after: tuple[str, ...] = ()
+    is_replaced: bool = False
+    """It is started anew, whatever its restart policy says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Gives the pod's cgroup and these running containers, (id, name), the resources that are granted."""
+
+    containers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ Action = (
     | PullImage
     | StartContainer
     | StopContainer
+    | Resize
     | RemoveContainer
     | CleanUp
     | DeletePod

@@ -28,6 +28,7 @@ from tiphys.kubelet.probes.prober import ProbeManager
 from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.references import References
+from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
@@ -107,11 +108,7 @@ def assemble(
     """A kubelet that is not started yet."""
     settings = configuration or KubeletConfiguration()
     machine = read_machine(parts.files.directory)
-    handlers = Handlers(runtime)
     kubelets: list[Kubelet] = []
-
-    def wake(uid: str) -> None:
-        kubelets[0].wake(uid)
 
     def unhealthy(pod: Object, container: str, message: str) -> None:
         kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
@@ -146,11 +143,12 @@ def assemble(
         recorder=recorder,
         images=ImagePuller(runtime, clock),
         provisions=provisions,
-        prober=ProbeManager(handlers, clock, wake, unhealthy),
-        hooks=Hooks(handlers, clock),
+        prober=ProbeManager(Handlers(runtime), clock, lambda uid: kubelets[0].wake(uid), unhealthy),
+        hooks=Hooks(runtime, clock),
         meter=NodeMeter(parts.cgroup, DiskMeter(parts.files, runtime, clock), clock),
         clock=clock,
         admit=Gate(parts.name, itself.offered, client, lambda: kubelets[0], itself.abilities).admit,
+        ledger=Ledger(itself.offered),
     )
 
     async def enforce_allocatable() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tiphys.kubelet import spec
-from tiphys.kubelet.seen import Seen
+from tiphys.kubelet import restarting_all, spec
+from tiphys.kubelet.seen import Resize, Seen
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
@@ -22,6 +22,10 @@ class Verdict:
 
 _TRUE = Verdict("True")
 _POD_COMPLETED = "PodCompleted"
+_ENDED = {"Succeeded": _POD_COMPLETED, "Failed": "PodFailed"}
+_RESTARTING = "AllContainersRestarting"
+_RESIZE_PENDING, _RESIZE_IN_PROGRESS = PASSING = ("PodResizePending", "PodResizeInProgress")
+"""Ours that come and go."""
 
 
 def pod_conditions(pod: Object, status: Mapping[str, Any], seen: Seen, now: datetime) -> list[dict[str, Any]]:
@@ -39,16 +43,45 @@ def pod_conditions(pod: Object, status: Mapping[str, Any], seen: Seen, now: date
         verdicts["PodScheduled"] = _TRUE
     conditions = list(existing)
     for type, verdict in verdicts.items():
-        conditions = meta.set_condition(
-            conditions,
-            type,
-            verdict.status,
-            now,
-            reason=verdict.reason,
-            message=verdict.message,
-            observedGeneration=meta.generation(pod),
-        )
+        conditions = _with(conditions, type, verdict, now, meta.generation(pod))
+    conditions = _with_resize(conditions, seen.resize, now)
+    if restarting_all.may_happen(pod):
+        # Upstream's has no generation.
+        conditions = _with(conditions, _RESTARTING, _restarting(pod, seen, phase), now, 0)
     return conditions
+
+
+def _with(
+    conditions: list[Any], type: str, verdict: Verdict, now: datetime, generation: int
+) -> list[dict[str, Any]]:
+    more = {"observedGeneration": generation} if generation else {}
+    return meta.set_condition(
+        conditions, type, verdict.status, now, reason=verdict.reason, message=verdict.message, **more
+    )
+
+
+def _with_resize(conditions: list[Any], resize: Resize | None, now: datetime) -> list[dict[str, Any]]:
+    """What a resize waits for, and how it goes; gone once it is through."""
+    kept = [each for each in conditions if each["type"] not in PASSING]
+    if resize is None:
+        return kept
+    if resize.pending is not None:
+        before = [each for each in conditions if each["type"] == _RESIZE_PENDING]
+        verdict = Verdict("True", resize.pending.reason, resize.pending.message)
+        kept += _with(before, _RESIZE_PENDING, verdict, now, resize.asked_generation)
+    if resize.is_in_progress:
+        before = [each for each in conditions if each["type"] == _RESIZE_IN_PROGRESS]
+        verdict = Verdict("True", "Error" if resize.error else "", resize.error)
+        kept += _with(before, _RESIZE_IN_PROGRESS, verdict, now, resize.granted_generation)
+    return kept
+
+
+def _restarting(pod: Object, seen: Seen, phase: str) -> Verdict:
+    if phase in _ENDED:
+        return Verdict("False", _ENDED[phase])
+    if restarting_all.is_under_way(pod, seen):
+        return Verdict("True", "RestartAllContainersStarted", "container exited with restart policy rule")
+    return Verdict("False")
 
 
 def _has_network(pod: Object, seen: Seen) -> bool:
@@ -57,17 +90,17 @@ def _has_network(pod: Object, seen: Seen) -> bool:
 
 
 def _main_and_sidecars(pod: Object, status: Mapping[str, Any]) -> list[Object]:
-    sidecars = {container["name"] for container in spec.sidecars(pod)}
-    init = [entry for entry in status["initContainerStatuses"] if entry["name"] in sidecars]
-    return [*init, *status["containerStatuses"]]
+    """In the order of the spec."""
+    entries = {
+        entry["name"]: entry for entry in (*status["initContainerStatuses"], *status["containerStatuses"])
+    }
+    return [entries[container["name"]] for container in (*spec.sidecars(pod), *spec.containers(pod))]
 
 
 def ready_containers(entries: Sequence[Object], phase: str) -> Verdict:
     """ContainersReady."""
-    if phase == "Succeeded":
-        return Verdict("False", _POD_COMPLETED)
-    if phase == "Failed":
-        return Verdict("False", "PodFailed")
+    if phase in _ENDED:
+        return Verdict("False", _ENDED[phase])
     unready = [entry["name"] for entry in entries if not entry["ready"]]
     if unready:
         return Verdict(

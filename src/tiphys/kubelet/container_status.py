@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tiphys.kubelet import spec
+from tiphys.kubelet import allocation, spec
 from tiphys.kubelet.seen import Seen, SeenContainer, Waiting
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
@@ -14,21 +14,24 @@ from tiphys.machinery import meta
 Entry = dict[str, Any]
 RUNTIME_NAME = "containerd"
 _UNKNOWN_EXIT_CODE = 137
+_TERMINATION_MESSAGES_BYTES = 12 * 1024
+"""Of all containers of a pod together."""
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
 def container_statuses(
     pod: Object, kind: Kind, seen: Seen, waiting: Mapping[str, Waiting], *, has_ended: bool
 ) -> list[Entry]:
-    """One entry for each container of the spec, in its order.
+    """One entry for each container of the spec: init containers in its order, others by name.
 
     `has_ended`: nothing of the pod runs any more; what should have run and left no trace has failed.
     """
     has_vanished = has_ended and _was_initialized(pod, seen)
-    return [
+    entries = [
         _entry(pod, container, kind, seen, waiting.get(container["name"]), has_ended=has_vanished)
         for container in spec.containers(pod, kind)
     ]
+    return entries if kind == "init" else sorted(entries, key=lambda entry: str(entry["name"]))
 
 
 def _was_initialized(pod: Object, seen: Seen) -> bool:
@@ -51,7 +54,7 @@ def _entry(
     reported = spec.reported_status(pod, name)
     if not lives and reported is not None and spec.is_finished(pod):
         return dict(reported)
-    state, last = _states(pod, container, kind, lives, why)
+    state, last = _states(pod, container, kind, seen, why) if lives else _forgotten(pod, kind, reported, why)
     if has_ended and "terminated" not in state:
         state = {"terminated": _not_located()}
     newest = lives[0] if lives else None
@@ -61,35 +64,56 @@ def _entry(
         "state": state,
         "lastState": last or _reported_last(reported, newest),
         "ready": ready,
-        "restartCount": newest.status.attempt if newest else (reported or {}).get("restartCount", 0),
+        "restartCount": newest.status.attempt if newest else _restarts(pod, reported),
         "image": newest.status.image if newest else container.get("image", ""),
         "imageID": newest.status.image_ref if newest else "",
         "started": started,
     }
     if newest is not None:
         entry["containerID"] = container_id(newest.status.id)
-    return {**entry, **_granted(container, kind)}
+        entry |= _resources(pod, container, newest, seen)
+    elif reported and reported.get("containerID") and "terminated" in state:
+        entry["containerID"] = reported["containerID"]
+    mounts = [_mount(mount) for mount in container.get("volumeMounts") or ()]
+    return {**entry, "volumeMounts": mounts} if mounts else entry
+
+
+def _forgotten(pod: Object, kind: Kind, reported: Object | None, why: Waiting | None) -> tuple[Entry, Entry]:
+    """The states of a container that the runtime does not know: it did not begin yet, or is there no more."""
+    before: Entry = (reported or {}).get("state") or {}
+    if "terminated" in before:
+        return ({"waiting": _waiting(why)}, before) if why else (before, {})
+    last: Entry = {"terminated": _LOST} if "running" in before else {}
+    return {"waiting": _waiting(why or _not_begun(pod, kind))}, last
+
+
+def _restarts(pod: Object, reported: Object | None) -> int:
+    """Of a container that the runtime does not know: one more if it ran when it was last seen."""
+    if reported is None:
+        return 0
+    was_running = "running" in (reported.get("state") or {})
+    return int(reported.get("restartCount", 0)) + (was_running and not meta.is_deleting(pod))
 
 
 def _states(
-    pod: Object, container: Object, kind: Kind, lives: list[SeenContainer], why: Waiting | None
+    pod: Object, container: Object, kind: Kind, seen: Seen, why: Waiting | None
 ) -> tuple[Entry, Entry]:
-    """The state, and the last state: that of the life before, or of this one when it waits for its restart."""
-    if not lives:
-        return {"waiting": _waiting(why or _not_begun(pod, kind))}, {}
-    newest, *earlier = lives
-    ended = next((life for life in lives if life.has_exited), None)
-    if newest.status.state == "Running":
-        last = {"terminated": _terminated(ended)} if ended else {}
-        return {"running": {"startedAt": _time(newest.status.started_at)}}, last
+    """The state, and the last state: that of the life before, or of this one when it waits for its restart.
+
+    A container whose postStart hook runs is shown as one that is being created.
+    """
+    limit = _TERMINATION_MESSAGES_BYTES // len(list(spec.all_containers(pod)))
+
+    def ended(life: SeenContainer | None) -> Entry:
+        return {"terminated": _terminated(life, limit)} if life else {}
+
+    newest, *earlier = seen.named(container["name"])
+    previous = next((life for life in earlier if life.has_exited), None)
     if newest.has_exited:
-        terminated = {"terminated": _terminated(newest)}
-        if why is not None:
-            return {"waiting": _waiting(why)}, terminated
-        previous = next((life for life in earlier if life.has_exited), None)
-        return terminated, {"terminated": _terminated(previous)} if previous else {}
-    last = {"terminated": _terminated(ended)} if ended else {}
-    return {"waiting": _waiting(why or Waiting("ContainerCreating"))}, last
+        return ({"waiting": _waiting(why)}, ended(newest)) if why else (ended(newest), ended(previous))
+    if newest.status.state == "Running" and newest.status.id not in seen.starting:
+        return {"running": {"startedAt": _time(newest.status.started_at)}}, ended(previous)
+    return {"waiting": _waiting(why or _not_begun(pod, kind))}, ended(previous)
 
 
 def _not_begun(pod: Object, kind: Kind) -> Waiting:
@@ -101,8 +125,9 @@ def _waiting(why: Waiting) -> Entry:
     return {"reason": why.reason, **({"message": why.message} if why.message else {})}
 
 
-def _terminated(container: SeenContainer) -> Entry:
+def _terminated(container: SeenContainer, limit_bytes: int) -> Entry:
     status = container.status
+    message = status.message.encode(errors="surrogateescape")[:limit_bytes].decode(errors="ignore")
     entry: Entry = {
         "exitCode": status.exit_code,
         "reason": status.reason or ("Completed" if status.exit_code == 0 else "Error"),
@@ -110,7 +135,7 @@ def _terminated(container: SeenContainer) -> Entry:
         "finishedAt": _time(status.finished_at),
         "containerID": container_id(status.id),
     }
-    return {**entry, "message": status.message} if status.message else entry
+    return {**entry, "message": message} if message else entry
 
 
 def _not_located() -> Entry:
@@ -119,6 +144,13 @@ def _not_located() -> Entry:
         "reason": "ContainerStatusUnknown",
         "message": "The container could not be located when the pod was terminated",
     }
+
+
+_LOST = {
+    "exitCode": _UNKNOWN_EXIT_CODE,
+    "reason": "ContainerStatusUnknown",
+    "message": "The container could not be located when the pod was deleted.  The container used to be Running",
+}
 
 
 def _time(moment: datetime | None) -> str:
@@ -141,24 +173,30 @@ def _health(newest: SeenContainer | None, kind: Kind, container: Object, seen: S
     status = newest.status
     is_running = status.state == "Running"
     if kind == "init" and not spec.is_sidecar(container):
-        return is_running, status.state == "Exited" and status.exit_code == 0
+        return (
+            is_running and status.id not in seen.starting,
+            status.state == "Exited" and status.exit_code == 0,
+        )
     health = seen.health.get(status.id)
-    started = is_running and (health is None or health.started)
+    started = is_running and status.id not in seen.starting and (health is None or health.started)
     return started, started and kind != "ephemeral" and (health is None or health.ready)
 
 
-def _granted(container: Object, kind: Kind) -> Entry:
-    """What it was given: resources and volumes."""
-    granted: Entry = {}
-    resources = container.get("resources") or {}
-    if kind != "ephemeral":
-        granted["resources"] = {
-            name: resources[name] for name in ("limits", "requests") if resources.get(name)
-        }
-        if resources.get("requests"):
-            granted["allocatedResources"] = resources["requests"]
-    mounts = [_mount(mount) for mount in container.get("volumeMounts") or ()]
-    return {**granted, "volumeMounts": mounts} if mounts else granted
+def _resources(pod: Object, container: Object, newest: SeenContainer, seen: Seen) -> Entry:
+    """What it was granted, and what it has: while it runs that may be something else, for a resize takes its time."""
+    name = container["name"]
+    if not any(each["name"] == name for each in allocation.resizable(pod)):
+        return {}
+    granted = container.get("resources") or {}
+    actual = seen.resize.actual.get(newest.status.id) if seen.resize else None
+    entry: Entry = {"resources": _amounts(granted if actual is None else actual)}
+    if granted.get("requests"):
+        entry["allocatedResources"] = granted["requests"]
+    return entry
+
+
+def _amounts(resources: Object) -> Entry:
+    return {kind: resources[kind] for kind in ("limits", "requests") if resources.get(kind)}
 
 
 def _mount(mount: Object) -> Entry:

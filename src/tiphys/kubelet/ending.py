@@ -76,7 +76,7 @@ def _has_completed(pod: Object, seen: Seen) -> bool:
 def _is_over(pod: Object, container: Object, kind: Kind, seen: Seen) -> bool:
     """It has ended and is not started again."""
     newest = seen.newest(container["name"])
-    if newest is None or not newest.has_exited:
+    if newest is None or not newest.has_exited or newest.status.id in seen.replaced:
         return False
     return not spec.should_restart(pod, container, kind, newest.status.exit_code)
 

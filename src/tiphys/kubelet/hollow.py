@@ -19,8 +19,8 @@ from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine, simulated_machine
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
-from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.pulling import ImagePuller
+from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import Health
@@ -107,10 +107,11 @@ def hollow_kubelet(
         images=ImagePuller(runtime, clock),
         provisions=SimulatedProvisions(logs),
         prober=prober or NoProber(),
-        hooks=Hooks(Handlers(runtime), clock),
+        hooks=Hooks(runtime, clock),
         meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
         admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities).admit,
+        ledger=Ledger(offered),
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
     kubelets.append(Kubelet(host, pods, agent, relist_seconds=0))

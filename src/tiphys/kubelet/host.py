@@ -11,10 +11,12 @@ from tiphys.client.events import EventRecorder
 from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.pulling import ImagePuller
+from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
     RegistryAuth,
+    Resources,
     Runtime,
     SandboxConfig,
     SandboxStatus,
@@ -55,6 +57,12 @@ class Provisions(Protocol):
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
     ) -> ContainerConfig: ...
+
+    def container_resources(self, pod: Object, container: Object) -> Resources:
+        """What the kernel is to enforce for a container of the pod as it is granted."""
+
+    async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
+        """Sets the limits of the pod's cgroup; with `before` to what is enough for both, while its containers change."""
 
     async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
         """Of the pod's imagePullSecrets, those for the image's registry."""
@@ -103,6 +111,7 @@ class Host:
     meter: Meter
     clock: Clock
     admit: Admit
+    ledger: Ledger
 
     def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:
         """An event about the pod, or about one of its containers."""

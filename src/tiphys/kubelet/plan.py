@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from tiphys.kubelet import spec, wording
+from tiphys.kubelet import allocation, restarting_all, spec, wording
 from tiphys.kubelet.actions import (
     Action,
     CleanUp,
@@ -21,6 +21,7 @@ from tiphys.kubelet.actions import (
     PullImage,
     RemoveContainer,
     RemoveSandbox,
+    Resize,
     RunSandbox,
     StartContainer,
     StopContainer,
@@ -28,11 +29,13 @@ from tiphys.kubelet.actions import (
 )
 from tiphys.kubelet.ending import Ending, ending
 from tiphys.kubelet.labels import CONTAINER_HASH, container_hash
-from tiphys.kubelet.seen import Problem, Seen, SeenContainer, Waiting
+from tiphys.kubelet.seen import ImageState, Problem, Seen, SeenContainer, Waiting
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
 from tiphys.machinery.retry import CrashLoop
 
+DEFERRED_RETRY_SECONDS = 180.0
+"""A deferred resize is tried again when another pod gives something back, and every so often."""
 KEPT_LIVES = 2
 """Of each container: the newest and the one before it, whose log is `logs --previous` and whose end is `lastState`."""
 KEPT_SANDBOXES = 2
@@ -76,15 +79,16 @@ def _end(pod: Object, seen: Seen, now: datetime, end: Ending) -> Plan:
 
 
 def _stop_all(pod: Object, seen: Seen, now: datetime, grace: float) -> Iterable[Action]:
-    """Main containers first, side by side; then the sidecars, the last one first."""
-    late = {container["name"] for container in spec.sidecars(pod)}
+    """All at once as far as their hooks go; then main containers side by side, and the sidecars after them, the last one first."""
+    order = [container["name"] for container in spec.sidecars(pod)]
     alive = [container for container in seen.containers if container.is_alive]
-    first = [container for container in alive if container.status.name not in late]
-    if not first:
-        order = [container["name"] for container in spec.sidecars(pod)]
-        first = [max(alive, key=lambda container: order.index(container.status.name))]
-    for container in first:
-        yield from _stop(container, seen, now, grace)
+    names = [container.status.name for container in alive]
+    first = tuple(name for name in names if name not in order)
+    for container in alive:
+        name, after = container.status.name, ()  # type: tuple[str, tuple[str, ...]]
+        if name in order:
+            after = (*first, *(later for later in order[order.index(name) + 1 :] if later in names))
+        yield from _stop(container, seen, now, grace, after=after)
 
 
 def _remaining_grace(pod: Object, end: Ending, now: datetime) -> float:
@@ -98,13 +102,21 @@ def _remaining_grace(pod: Object, end: Ending, now: datetime) -> float:
 
 
 def _stop(
-    container: SeenContainer, seen: Seen, now: datetime, grace: float, message: str = ""
+    container: SeenContainer,
+    seen: Seen,
+    now: datetime,
+    grace: float,
+    message: str = "",
+    *,
+    after: tuple[str, ...] = (),
+    is_replaced: bool = False,
 ) -> Iterable[Action]:
     """Nothing when it is on its way already, unless it is to end sooner."""
     status = container.status
     deadline = seen.stopping.get(status.id)
     if deadline is None or now + timedelta(seconds=grace) < deadline - timedelta(seconds=0.5):
-        yield StopContainer(status.id, status.name, grace, message or wording.stopping(status.name))
+        text = message or wording.stopping(status.name)
+        yield StopContainer(status.id, status.name, grace, text, after, is_replaced)
 
 
 # On its way
@@ -122,24 +134,25 @@ class _Draft:
     due: list[float] = field(default_factory=list)
     wanted: list[tuple[Object, int]] = field(default_factory=list)
     """Containers to start, and as which attempt."""
+    resized: list[tuple[str, str]] = field(default_factory=list)
+    """(id, name) of running containers that are granted something else than they have."""
 
     def finish(self) -> Plan:
         self._remove_old_lives()
         strays = self._strays()
         if strays:
-            return Plan((*self.actions, *strays))
-        if self._init_containers_are_done():
-            for container in spec.containers(self.pod):
-                self._want(container, "main")
+            return Plan((*self.actions, *self._stop_each(strays)))
+        if restarting_all.is_under_way(self.pod, self.seen):
+            return Plan((*self.actions, *self._restart_all()))
         if self.seen.sandbox is not None:
             for container in spec.containers(self.pod, "ephemeral"):
                 self._want(container, "ephemeral")
-        self._prepare_sandbox()
-        is_current = self.seen.are_volumes_ready and not self.seen.are_volumes_stale
-        if not is_current and not self._is_postponed(self.seen.volumes_problem):
-            self.actions.append(PrepareVolumes())
-        for container, attempt in self.wanted:
-            self._start(container, attempt)
+        if self._init_containers_are_done():
+            for container in spec.containers(self.pod):
+                self._want(container, "main")
+        self._resize()
+        if self._is_prepared():
+            self._start_wanted()
         self._watch_deadline()
         return Plan(tuple(self.actions), min(self.due, default=None), self.waiting)
 
@@ -155,16 +168,33 @@ class _Draft:
         old = [box.id for box in seen.sandboxes[KEPT_SANDBOXES:] if box.id not in alive]
         self.actions += [RemoveSandbox(id) for id in old]
 
-    def _strays(self) -> list[Action]:
+    def _strays(self) -> list[SeenContainer]:
         """What runs in a sandbox that is not the usable one must end before anything else is started."""
         usable = self.seen.sandbox.id if self.seen.sandbox else ""
-        grace = spec.grace_seconds(self.pod)
         return [
-            action
+            container
             for container in self.seen.containers
             if container.is_alive and container.sandbox_id != usable
-            for action in _stop(container, self.seen, self.now, grace)
         ]
+
+    def _stop_each(self, containers: Iterable[SeenContainer]) -> list[Action]:
+        grace = spec.grace_seconds(self.pod)
+        return [action for each in containers for action in _stop(each, self.seen, self.now, grace)]
+
+    def _restart_all(self) -> list[Action]:
+        """Takes the pod back to its beginning: ends what runs, and then forgets what has ended."""
+        alive = restarting_all.alive(self.pod, self.seen)
+        return self._stop_each(alive) if alive else restarting_all.removals(self.pod, self.seen)
+
+    def _is_prepared(self) -> bool:
+        """Volumes first, then the sandbox; images and containers come after both, so that one thing is told at a time."""
+        is_current = self.seen.are_volumes_ready and not self.seen.are_volumes_stale
+        if not is_current and not self._is_postponed(self.seen.volumes_problem):
+            self.actions.append(PrepareVolumes())
+        if not self.seen.are_volumes_ready:
+            return False
+        self._prepare_sandbox()
+        return self.seen.sandbox is not None
 
     def _prepare_sandbox(self) -> None:
         seen = self.seen
@@ -196,8 +226,9 @@ class _Draft:
         if current is None:
             return False
         if spec.is_sidecar(container):
-            health = self.seen.health.get(current.status.id)
-            return current.is_alive and (health is None or health.started)
+            id = current.status.id
+            health = self.seen.health.get(id)
+            return current.is_alive and id not in self.seen.starting and (health is None or health.started)
         return current.has_exited and current.status.exit_code == 0
 
     def _want(self, container: Object, kind: Kind) -> None:
@@ -205,7 +236,7 @@ class _Draft:
         name = container["name"]
         newest = self.seen.newest(name)
         if newest is None:
-            self.wanted.append((container, _attempt_after_report(self.pod, name)))
+            self.wanted.append((container, self._next_attempt(name)))
         elif newest.is_alive:
             self.actions += self._replace(container, newest)
         elif newest.status.state == "Created":
@@ -218,7 +249,15 @@ class _Draft:
         """In a new sandbox all init containers run again, whatever became of them in the old one."""
         if kind == "init" and newest is not self.seen.current(container["name"]):
             return True
+        if newest.status.id in self.seen.replaced:
+            return True
         return spec.should_restart(self.pod, container, kind, newest.status.exit_code)
+
+    def _next_attempt(self, name: str) -> int:
+        """When the runtime has forgotten a container, we or the API may still know how often it was restarted."""
+        reported = spec.reported_status(self.pod, name) or {}
+        known = int(reported.get("restartCount", 0)) + bool(reported.get("containerID"))
+        return max(known, self.seen.attempts.get(name, -1) + 1)
 
     def _restart(self, container: Object, newest: SeenContainer) -> None:
         name, status = container["name"], newest.status
@@ -239,33 +278,73 @@ class _Draft:
             self.wanted.append((container, status.attempt + 1))
 
     def _replace(self, container: Object, current: SeenContainer) -> Iterable[Action]:
-        """Ends a running container that failed its probe, or whose definition is another one by now."""
+        """Ends a running container that failed its probe, whose definition is another one by now, or that must end to be resized."""
         seen, now, grace = self.seen, self.now, spec.grace_seconds(self.pod)
-        made_as = current.status.annotations.get(CONTAINER_HASH)
+        name, made_as = container["name"], current.status.annotations.get(CONTAINER_HASH)
         if made_as and made_as != container_hash(container):
-            return _stop(current, seen, now, grace, wording.definition_changed(container["name"]))
+            return _stop(current, seen, now, grace, wording.definition_changed(name), is_replaced=True)
         health = seen.health.get(current.status.id)
         if health is not None and health.failure:
             own_grace = health.grace_seconds if health.grace_seconds is not None else grace
-            return _stop(current, seen, now, own_grace, health.failure)
+            comes_back = spec.is_restartable(self.pod, container)
+            text = wording.will_be_restarted(health.failure) if comes_back else health.failure
+            return _stop(current, seen, now, own_grace, text, is_replaced=comes_back)
+        match self._resource_change(container, current):
+            case "restart":
+                return _stop(current, seen, now, grace, wording.resize_needs_restart(name), is_replaced=True)
+            case "update":
+                self.resized.append((current.status.id, name))
         return ()
 
-    def _start(self, container: Object, attempt: int) -> None:
-        """The image first; then, once sandbox and volumes are there, the container."""
+    def _resource_change(self, container: Object, current: SeenContainer) -> allocation.Change:
+        resize, id = self.seen.resize, current.status.id
+        if resize is None or id not in resize.actual or id in self.seen.stopping:
+            return "none"
+        return allocation.change(container, resize.actual[id])
+
+    def _resize(self) -> None:
+        """Brings the pod's cgroup and its running containers to what is granted."""
+        resize = self.seen.resize
+        if resize is None:
+            return
+        if resize.pending is not None and resize.pending.reason == "Deferred":
+            self.due.append(DEFERRED_RETRY_SECONDS)
+        has_changed = bool(self.resized) or not allocation.are_same(
+            resize.enforced, allocation.wanted(self.pod)
+        )
+        if not has_changed or self.seen.sandbox is None:
+            return
+        if resize.retry_at is not None and self.now < resize.retry_at:
+            self.due.append((resize.retry_at - self.now).total_seconds())
+        else:
+            self.actions.append(Resize(tuple(self.resized)))
+
+    def _start_wanted(self) -> None:
+        """One after the other, in their order: each waits until the one before it has started, its hook included, or has failed."""
+        if self.seen.starting or any(isinstance(action, Resize) for action in self.actions):
+            return
+        for container, attempt in self.wanted:
+            if not self._start(container, attempt):
+                return
+
+    def _start(self, container: Object, attempt: int) -> bool:
+        """The image first, and then the container; True when the next one may begin."""
         name, seen = container["name"], self.seen
-        problem, image = seen.container_problems.get(name), seen.images.get(name)
+        problem, image = seen.container_problems.get(name), seen.images.get(name) or ImageState()
         if problem is not None:
             self.waiting[name] = problem.waiting
             if self._is_postponed(problem):
-                return
-        if image is None:
-            self.actions.append(PullImage(name))
-        elif image.problem is not None:
+                return True
+        if image.problem is not None:
             self.waiting[name] = image.problem.waiting
-            if not image.is_pulling and not self._is_postponed(image.problem):
-                self.actions.append(PullImage(name))
-        elif image.reference and seen.sandbox is not None and seen.are_volumes_ready:
+            if not image.is_pulling and self._is_postponed(image.problem):
+                return True
+        if image.reference:
             self.actions.append(StartContainer(name, attempt))
+            return not (container.get("lifecycle") or {}).get("postStart")
+        if not image.is_pulling and not any(isinstance(action, StartContainer) for action in self.actions):
+            self.actions.append(PullImage(name))
+        return False
 
     def _is_postponed(self, problem: Problem | None) -> bool:
         if problem is None or self.now >= problem.retry_at:
@@ -279,9 +358,3 @@ class _Draft:
         if limit is not None and started:
             left = meta.parse_time(started) + timedelta(seconds=limit) - self.now
             self.due.append(left.total_seconds())
-
-
-def _attempt_after_report(pod: Object, name: str) -> int:
-    """When the runtime has forgotten a container, the API may still know how often it was restarted."""
-    reported = spec.reported_status(pod, name)
-    return reported.get("restartCount", 0) + 1 if reported and reported.get("containerID") else 0

@@ -13,7 +13,7 @@ from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
-from tiphys.kubelet.resources import Enforcement, cgroup_path, cpu_shares, pod_resources
+from tiphys.kubelet.resources import Enforcement, cgroup_path, cpu_shares, pod_resources, widest
 from tiphys.kubelet.runtimes.interface import Resources
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
@@ -68,11 +68,14 @@ class PodCgroups:
             pids_limit=left["pid"].value if "pid" in left else 0,
         )
 
-    def make(self, pod: Object) -> str:
-        """Where the pod's group is. Raises OSError."""
+    def make(self, pod: Object, before: Object | None = None) -> str:
+        """Where the pod's group is; `before`, what the pod was granted until now, makes it wide enough for both. Raises OSError."""
         self._weigh_classes(pod)
         path = cgroup_path(self._root, pod, meta.uid(pod))
-        self._cgroups.make(path, pod_resources(pod, self._enforced), pids_limit=self._enforced.pids_limit)
+        wanted = pod_resources(pod, self._enforced)
+        if before is not None:
+            wanted = widest(pod_resources(before, self._enforced), wanted)
+        self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
         return path
 
     def _weigh_classes(self, newcomer: Object) -> None:

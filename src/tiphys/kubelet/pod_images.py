@@ -20,7 +20,7 @@ BACK_OFF_SHOWN_AFTER_SECONDS = 2.0
 """A failed pull is ErrImagePull for this long, and then ImagePullBackOff until the next try."""
 RUNTIME_RETRY_SECONDS = 1.0
 
-Spawn = Callable[[Coroutine[Any, Any, None]], None]
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Runs something beside the pod's worker, and wakes it at the end."""
 
 

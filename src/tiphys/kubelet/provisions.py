@@ -23,12 +23,13 @@ from tiphys.kubelet.images.names import parse
 from tiphys.kubelet.node_volumes import NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.references import NotSynced, References
-from tiphys.kubelet.resources import Enforcement, pod_resources
+from tiphys.kubelet.resources import Enforcement, container_resources, pod_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
     Mount,
     RegistryAuth,
+    Resources,
     Runtime,
     SandboxConfig,
     SandboxStatus,
@@ -98,6 +99,15 @@ class NodeProvisions:
             sandbox_config(pod, attempt, str(logs), cgroup, details.dns),
             resources=pod_resources(pod, details.enforced),
         )
+
+    def container_resources(self, pod: Object, container: Object) -> Resources:
+        return container_resources(pod, container, self._details.enforced)
+
+    async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
+        try:
+            self._cgroups.make(pod, before)
+        except OSError as error:
+            raise Unprovided("FailedResizePod", str(error)) from error
 
     # Volumes
 

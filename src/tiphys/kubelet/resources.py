@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tiphys.api.core.pod_resources import container_requests, pod_limits, pod_requests, qos_class
@@ -102,6 +102,20 @@ def huge_page_size(size_bytes: int) -> str:
         size_bytes //= 1024
         units.pop(0)
     return f"{size_bytes}{units[0]}"
+
+
+def widest(one: Resources, other: Resources) -> Resources:
+    """What is enough for both; no limit is the widest of all."""
+
+    def wider(a: int, b: int) -> int:
+        return max(a, b) if a and b else 0
+
+    return replace(
+        other,
+        cpu_shares=max(one.cpu_shares, other.cpu_shares),
+        cpu_quota_microseconds=wider(one.cpu_quota_microseconds, other.cpu_quota_microseconds),
+        memory_limit_bytes=wider(one.memory_limit_bytes, other.memory_limit_bytes),
+    )
 
 
 def _is_limited(pod: Object, resource: str) -> bool:

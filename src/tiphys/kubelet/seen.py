@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from tiphys.kubelet.admission import Rejection
+from tiphys.kubelet.allocation import Allocation, Refusal
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
 from tiphys.machinery.retry import CrashLoop
 
@@ -84,6 +86,22 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """How far a change of the pod's resources has come. `actual`: what running containers have, by id; `enforced`: what the pod's
+    own cgroup was made for."""
+
+    actual: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    enforced: Allocation = field(default_factory=dict)
+    pending: Refusal | None = None
+    is_in_progress: bool = False
+    error: str = ""
+    asked_generation: int = 0
+    granted_generation: int = 0
+    """Of the pod: what is pending, and what is in progress."""
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     sandboxes: tuple[SandboxStatus, ...] = ()
     """Newest first."""
@@ -103,6 +121,14 @@ class Seen:
     """By container id; none: it has no probes."""
     stopping: Mapping[str, datetime] = field(default_factory=dict)
     """Containers that are being stopped, and when they will be killed."""
+    starting: frozenset[str] = frozenset()
+    """Containers whose postStart hook is not through."""
+    replaced: frozenset[str] = frozenset()
+    """Containers that we ended to start them anew, whatever their restart policy says."""
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    """The newest attempt of each container that we started."""
+    resize: Resize | None = None
+    """None: not looked at, nothing to do."""
     stopped_sandboxes: frozenset[str] = frozenset()
     """Those whose addresses were given back."""
     rejection: Rejection | None = None

@@ -10,6 +10,7 @@ from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
     RegistryAuth,
+    Resources,
     SandboxConfig,
     SandboxStatus,
 )
@@ -51,6 +52,12 @@ class SimulatedProvisions:
             annotations=labels.of_life(pod, container, attempt),
             log_path=f"{container['name']}/{attempt}.log" if self._logs else "",
         )
+
+    def container_resources(self, pod: Object, container: Object) -> Resources:
+        return Resources()
+
+    async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
+        pass
 
     async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
         return ()

@@ -53,17 +53,30 @@ def should_restart(pod: Object, container: Object, kind: Kind, exit_code: int) -
     """
     if kind == "ephemeral":
         return False
-    for rule in container.get("restartPolicyRules") or ():
-        if rule.get("action") == "Restart" and _covers(rule.get("exitCodes") or {}, exit_code):
-            return True
+    if matching_rule(container, exit_code) is not None:
+        return True
     policy = container.get("restartPolicy") or restart_policy(pod)
     if kind == "init" and not is_sidecar(container):
         return policy != "Never" and exit_code != 0
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
+def matching_rule(container: Object, exit_code: int) -> Object | None:
+    """The first of its restartPolicyRules that is about this exit code; each of them restarts something."""
+    for rule in container.get("restartPolicyRules") or ():
+        if _covers(rule.get("exitCodes") or {}, exit_code):
+            return rule  # type: ignore[no-any-return]
+    return None
+
+
+def is_restartable(pod: Object, container: Object) -> bool:
+    """Whether a container that the kubelet ends, for its probes, is started again (upstream looks at no rules here)."""
+    return (container.get("restartPolicy") or restart_policy(pod)) != "Never"
+
+
 def _covers(exit_codes: Mapping[str, Any], exit_code: int) -> bool:
-    return (exit_code in (exit_codes.get("values") or ())) == (exit_codes.get("operator") == "In")
+    is_listed = exit_code in (exit_codes.get("values") or ())
+    return {"In": is_listed, "NotIn": not is_listed}.get(exit_codes.get("operator") or "", False)
 
 
 def grace_seconds(pod: Object) -> float:

@@ -13,7 +13,8 @@ from typing import Any
 
 from tiphys.api.core.pod_resources import qos_class
 from tiphys.kubelet import spec
-from tiphys.kubelet.conditions import pod_conditions
+from tiphys.kubelet.allocation import POD
+from tiphys.kubelet.conditions import PASSING, pod_conditions
 from tiphys.kubelet.container_status import container_statuses
 from tiphys.kubelet.ending import Ending, was_rejected
 from tiphys.kubelet.seen import Seen, Waiting
@@ -21,7 +22,7 @@ from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
 Status = dict[str, Any]
-_LISTS = {
+LISTS = {
     "init": "initContainerStatuses",
     "main": "containerStatuses",
     "ephemeral": "ephemeralContainerStatuses",
@@ -43,7 +44,7 @@ def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], no
         return _rejected(pod, why, now)
     lists = {
         field: container_statuses(pod, kind, seen, why.waiting, has_ended=_has_stopped(seen, why))  # type: ignore[arg-type]
-        for kind, field in _LISTS.items()
+        for kind, field in LISTS.items()
     }
     found = phase(pod, lists, why, has_stopped=_has_stopped(seen, why))
     status: Status = {
@@ -56,6 +57,7 @@ def pod_status(pod: Object, seen: Seen, why: Reason, host_ips: Sequence[str], no
         "hostIPs": [{"ip": ip} for ip in host_ips],
         **{field: entries for field, entries in lists.items() if entries},
         **_addresses(pod, seen, host_ips, old),
+        **_pod_resources(pod, seen),
         **_explanation(old, why, found, is_final=_has_stopped(seen, why)),
     }
     conditions = pod_conditions(pod, {**status, **lists}, seen, now)
@@ -110,12 +112,23 @@ def _explanation(old: Object, why: Reason, found: str, *, is_final: bool) -> Sta
 def _addresses(pod: Object, seen: Seen, host_ips: Sequence[str], old: Object) -> Status:
     """The pod's own addresses once it has them; it keeps the last ones to its end."""
     if spec.uses_host_network(pod):
-        ips: Sequence[str] = host_ips if seen.sandboxes else ()
+        ips: Sequence[str] = host_ips
     else:
         ips = seen.sandboxes[0].ips if seen.sandboxes else ()
     if not ips:
         return {name: old[name] for name in ("podIP", "podIPs") if name in old}
     return {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]}
+
+
+def _pod_resources(pod: Object, seen: Seen) -> Status:
+    """Of a pod that asks for something as a whole (KEP-2837): what it was granted, and what its cgroup was made for."""
+    granted = pod["spec"].get("resources")
+    if not granted:
+        return {}
+    found: Status = {"resources": seen.resize.enforced.get(POD, granted) if seen.resize else granted}
+    if granted.get("requests"):
+        found["allocatedResources"] = granted["requests"]
+    return found
 
 
 # The phase
@@ -137,7 +150,7 @@ def phase(pod: Object, lists: Mapping[str, Sequence[Object]], why: Reason, *, ha
         return why.ending.phase
     initializing, failed = _initialization(pod, lists["initContainerStatuses"])
     count = _count(lists["containerStatuses"])
-    if failed and (spec.restart_policy(pod) == "Never" or has_stopped):
+    if failed:
         return "Failed"
     has_begun = count.running > 0 or count.stopped > 0
     if (initializing and not has_begun) or count.waiting:
@@ -165,16 +178,17 @@ def _count(entries: Sequence[Object]) -> _Count:
 
 
 def _initialization(pod: Object, entries: Sequence[Object]) -> tuple[bool, bool]:
-    """(some init container is not through, some has failed)."""
+    """(some init container is not through, some has failed for good)."""
     pending = failed = False
     for container, entry in zip(spec.containers(pod, "init"), entries, strict=True):
-        state, last = entry["state"], (entry.get("lastState") or {}).get("terminated")
+        state = entry["state"]
         if spec.is_sidecar(container):
             pending = pending or not entry.get("started")
         elif "terminated" in state:
-            failed = failed or state["terminated"]["exitCode"] != 0
-        elif last and last["exitCode"] != 0:
-            failed = pending = True
+            code = state["terminated"]["exitCode"]
+            comes_back = spec.should_restart(pod, container, "init", code)
+            failed = failed or (code != 0 and not comes_back)
+            pending = pending or comes_back
         else:
             pending = True
     return pending, failed
@@ -206,7 +220,10 @@ def _changed_conditions(old: Sequence[Object], wanted: Sequence[Object]) -> list
         if before != condition:
             gone = {name: None for name in before or () if name not in condition}
             changed.append({**condition, **gone})
-    return changed
+    kept = {condition["type"] for condition in wanted}
+    # Conditions of others may be newer than what we made ours from.
+    gone_types = [type for type in PASSING if type not in kept and meta.find_condition(old, type)]  # type: ignore[arg-type]
+    return changed + [{"type": type, "$patch": "delete"} for type in gone_types]
 
 
 def _dropped(old: Sequence[Object], wanted: Sequence[Object]) -> list[Object]:

@@ -18,12 +18,20 @@ def crash_loop_event(pod: Mapping[str, Any], container: str) -> str:
 
 
 def definition_changed(container: str) -> str:
-    return f"Container {container} definition changed, will be restarted"
+    return will_be_restarted(f"Container {container} definition changed")
+
+
+def resize_needs_restart(container: str) -> str:
+    return f"Container {container} resize requires restart"
+
+
+def will_be_restarted(why: str) -> str:
+    return f"{why}, will be restarted"
 
 
 def failed_probe(container: str, probe: str) -> str:
     """`probe`: "liveness" or "startup"."""
-    return f"Container {container} failed {probe} probe, will be restarted"
+    return f"Container {container} failed {probe} probe"
 
 
 def stopping(container: str) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tiphys.client.client import Client
-from tiphys.client.events import NORMAL, WARNING
+from tiphys.client.events import WARNING
 from tiphys.client.resources import PODS
-from tiphys.kubelet import spec, wording
+from tiphys.kubelet import allocation, spec, wording
 from tiphys.kubelet.actions import (
     Action,
     CleanUp,
@@ -25,45 +25,42 @@ from tiphys.kubelet.actions import (
     PullImage,
     RemoveContainer,
     RemoveSandbox,
+    Resize,
     RunSandbox,
     StartContainer,
     StopContainer,
     StopSandbox,
 )
 from tiphys.kubelet.admission import Rejection
-from tiphys.kubelet.hooks import HookFailure
+from tiphys.kubelet.container_lives import RUNTIME_RETRY_SECONDS, ContainerLives
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.pod_images import PodImages
 from tiphys.kubelet.reporter import Reporter
+from tiphys.kubelet.resizing import Resizing
 from tiphys.kubelet.runtime_classes import runtime_handler
 from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import Problem, Seen, Sentence, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod
-from tiphys.kubelet.status import Reason, Status, pod_status
+from tiphys.kubelet.status import LISTS, Reason, Status, pod_status
 from tiphys.kubelet.volume_care import VolumeCare
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Timer
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
-from tiphys.machinery.retry import Backoff, CrashLoop, ItemBackoff
+from tiphys.machinery.retry import Backoff, ItemBackoff
 
 log = logging.getLogger(__name__)
 
 PROVISION_BACKOFF = Backoff(base_seconds=0.5, cap_seconds=30.0)
-CONTAINER_RETRY_SECONDS = 1.0
-RUNTIME_RETRY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class _Memory:
     """What is true of the pod beside what the runtime shows; becomes part of Seen."""
 
-    crash_loops: dict[str, CrashLoop] = field(default_factory=dict)
-    container_problems: dict[str, Problem] = field(default_factory=dict)
     sandbox_problem: Problem | None = None
-    stopping: dict[str, datetime] = field(default_factory=dict)
     stopped_sandboxes: set[str] = field(default_factory=set)
     rejection: Rejection | None = None
     sentence: Sentence | None = None
@@ -87,6 +84,9 @@ class PodWorker:
         self._backoff: ItemBackoff[str] = ItemBackoff(PROVISION_BACKOFF)
         self._images = PodImages(host, self._spawn)
         self._volumes = VolumeCare(host, self.wake)
+        self._lives = ContainerLives(host, self.view, self._images, self._spawn)
+        self._resizing = Resizing(host.ledger, host.record)
+        self._resizing.begin(pod)
         self._reporter = Reporter(host.client, pod, host.clock)
         self._told: dict[str, Waiting] = {}
         self._status: Status = {}
@@ -95,6 +95,7 @@ class PodWorker:
         self._dirty = False
         self._timer: Timer | None = None
         self._is_leaving = False
+        self._is_closed = False
 
     # Being told
 
@@ -114,7 +115,7 @@ class PodWorker:
     def retry_now(self) -> None:
         """Something that the pod refers to has changed: what failed may work now, and volumes may have new content."""
         self._volumes.outdate()
-        self._memory.container_problems.clear()
+        self._lives.retry_now()
         self.wake()
 
     def condemn(self, sentence: Sentence) -> None:
@@ -142,6 +143,7 @@ class PodWorker:
 
     async def close(self) -> None:
         """The kubelet ends; containers go on."""
+        self._is_closed = True
         tasks = [*self._tasks, *([self._working] if self._working else [])]
         self._cancel_timers()
         self._reporter.close()
@@ -179,13 +181,18 @@ class PodWorker:
             self._wake_after(RUNTIME_RETRY_SECONDS)
             return
         await self._admit(self.pod)
-        pod, seen, now = self.pod, self.see(), self._host.clock.now()
+        pod, now = self._resizing.decide(self._as_known(), self.wake), self._host.clock.now()
+        self._lives.let_go(self.view.containers)
+        self._resizing.look(pod, self.view.containers)
+        seen = self.see()
         decided = plan(pod, seen, now)
         self._report(pod, seen, decided, now)
         if decided.is_done:
             self._finish()
         elif decided.actions:
-            await asyncio.gather(*(self._perform(pod, action) for action in decided.actions))
+            starts = [action for action in decided.actions if isinstance(action, StartContainer)]
+            others = [self._perform(pod, action) for action in decided.actions if action not in starts]
+            await asyncio.gather(*others, self._start_in_order(pod, starts))
             self._dirty = True
         elif decided.requeue_after_seconds is not None:
             self._wake_after(decided.requeue_after_seconds)
@@ -202,11 +209,18 @@ class PodWorker:
         if memory.rejection is not None:
             self._host.record(pod, WARNING, memory.rejection.reason, memory.rejection.message)
 
+    def _as_known(self) -> Object:
+        """The pod with our own newest word on its containers, which the API may not have yet."""
+        lists = {field: self._status[field] for field in LISTS.values() if field in self._status}
+        return {**self.pod, "status": {**(self.pod.get("status") or {}), **lists}} if lists else self.pod
+
     def see(self) -> Seen:
         """What is seen of the pod as of now; asks nobody."""
-        memory, view = self._memory, self.view
+        memory, view, lives = self._memory, self.view, self._lives
         running = {
-            entry.status.id: entry.status for entry in view.containers if entry.status.state == "Running"
+            entry.status.id: entry.status
+            for entry in view.containers
+            if entry.status.state == "Running" and entry.status.id not in lives.starting
         }
         ips = view.sandboxes[0].ips if view.sandboxes else ()
         self._host.prober.update(self.pod, running, ips or self._host.ips)
@@ -214,14 +228,18 @@ class PodWorker:
             sandboxes=view.sandboxes,
             containers=view.containers,
             images=dict(self._images.states),
-            crash_loops=dict(memory.crash_loops),
-            container_problems=dict(memory.container_problems),
+            crash_loops=dict(lives.crash_loops),
+            container_problems=dict(lives.problems),
             sandbox_problem=memory.sandbox_problem,
             volumes_problem=self._volumes.problem,
             are_volumes_ready=self._volumes.are_ready,
             are_volumes_stale=self._volumes.are_stale,
             health=self._host.prober.health(self.uid),
-            stopping=dict(memory.stopping),
+            stopping=dict(lives.stopping),
+            starting=frozenset(lives.starting),
+            replaced=frozenset(lives.replaced),
+            attempts=dict(lives.attempts),
+            resize=self._resizing.seen,
             stopped_sandboxes=frozenset(memory.stopped_sandboxes),
             rejection=memory.rejection,
             sentence=memory.sentence,
@@ -266,6 +284,7 @@ class PodWorker:
 
     def _finish(self) -> None:
         self._host.prober.forget(self.uid)
+        self._host.ledger.release(self.uid)
         self._host.provisions.forget(self.uid)
         self._reporter.close()
         self._cancel_timers()
@@ -296,12 +315,14 @@ class PodWorker:
                     await self._volumes.prepare(pod)
                 case PullImage(name):
                     self._images.pull(pod, name)
-                case StartContainer(name, attempt):
-                    await self._start(pod, name, attempt)
+                case StartContainer():
+                    await self._start(pod, action)
                 case StopContainer():
-                    self._stop(pod, action)
+                    self._lives.stop(pod, action)
+                case Resize():
+                    await self._resize(pod, action)
                 case RemoveContainer(id):
-                    await self._remove_container(id)
+                    await self._lives.remove(id)
                 case CleanUp(logs):
                     await self._host.provisions.clean_up(pod, logs=logs)
                     self._memory.is_clean, self._memory.are_files_gone = True, logs
@@ -334,109 +355,35 @@ class PodWorker:
 
     # Containers
 
-    async def _start(self, pod: Object, name: str, attempt: int) -> None:
-        """Creates and starts it; what goes wrong becomes the reason why it waits."""
-        container, sandbox = spec.find_container(pod, name), self.view.sandboxes[0]
-        assert container is not None
-        host, memory = self._host, self._memory
-        image = self._images.states[name].reference
-        self._note_restart(name)
-        stage = "CreateContainerConfigError"
+    async def _start_in_order(self, pod: Object, starts: Sequence[StartContainer]) -> None:
+        """One after the other, as upstream does: a container may count on those before it."""
+        for start in starts:
+            await self._perform(pod, start)
+
+    async def _start(self, pod: Object, start: StartContainer) -> None:
+        id = await self._lives.start(pod, start.name, start.attempt)
+        container = spec.find_container(pod, start.name)
+        if id and container is not None:
+            self._resizing.made(container, id)
+
+    async def _resize(self, pod: Object, action: Resize) -> None:
+        """The pod's cgroup never has less than its containers: it grows before them, and shrinks after them."""
+        host, resizing = self._host, self._resizing
+        before = allocation.with_allocation(pod, resizing.enforced or {})
+        containers = [(id, spec.find_container(pod, name)) for id, name in action.containers]
+        wanted = [(id, container) for id, container in containers if container is not None]
+        wanted.sort(key=lambda each: not allocation.shrinks(each[1], resizing.actual.get(each[0], {})))
         try:
-            config = await host.provisions.container_config(pod, container, attempt, image, sandbox)
-            stage = "CreateContainerError"
-            id = await host.runtime.create_container(
-                sandbox.id, config, await host.provisions.sandbox_config(pod, sandbox.attempt)
-            )
-            host.record(pod, NORMAL, "Created", "Container created", name)
-            stage = "RunContainerError"
-            await host.runtime.start_container(id)
+            await host.provisions.resize_pod(pod, before)
+            for id, container in wanted:
+                resources = host.provisions.container_resources(pod, container)
+                await host.runtime.update_resources(id, resources)
+                resizing.made(container, id)
+            await host.provisions.resize_pod(pod)
         except (RuntimeFailure, Unprovided) as error:
-            host.record(pod, WARNING, "Failed", f"Error: {error.message}", name)
-            reason = error.reason if isinstance(error, Unprovided) else stage
-            retry_at = host.clock.now() + timedelta(seconds=self._retry_seconds(name, stage))
-            memory.container_problems[name] = Problem(reason, error.message, retry_at)
+            resizing.failed(pod, error.message, host.clock.now())
         else:
-            host.record(pod, NORMAL, "Started", "Container started", name)
-            memory.container_problems.pop(name, None)
-            self._backoff.forget(name)
-            hook = (container.get("lifecycle") or {}).get("postStart")
-            if hook:
-                await self._after_start(pod, container, id, hook)
-        self._images.forget(name)
-        self.view.mark_sandbox(sandbox.id)
-
-    async def _remove_container(self, id: str) -> None:
-        found = next((entry for entry in self.view.containers if entry.status.id == id), None)
-        await self._host.runtime.remove_container(id)
-        if found is not None:
-            self._host.provisions.forget_life(found.status)
-        self.view.mark(id)
-
-    def _retry_seconds(self, name: str, stage: str) -> float:
-        """A container that could be created has its crash loop to slow it down."""
-        if stage == "RunContainerError":
-            return CONTAINER_RETRY_SECONDS
-        return max(self._backoff.failed(name), CONTAINER_RETRY_SECONDS)
-
-    def _note_restart(self, name: str) -> None:
-        previous = next((entry for entry in self.view.containers if entry.status.name == name), None)
-        if previous is not None and previous.status.finished_at is not None:
-            loop = self._memory.crash_loops.get(name, CrashLoop())
-            self._memory.crash_loops[name] = loop.restart(previous.status.finished_at)
-
-    async def _after_start(self, pod: Object, container: Object, id: str, hook: dict[str, Any]) -> None:
-        """postStart: the container counts as started once it is through, and must end when it fails."""
-        sandbox = self.view.sandboxes[0]
-        try:
-            await self._host.hooks.run(hook, container, id, sandbox.ips[0] if sandbox.ips else "127.0.0.1")
-        except HookFailure as failure:
-            # What the hook said may be secret: it goes to our log, not into an event.
-            log.info(
-                "pod %s: the postStart hook of %s failed: %s", spec.described(pod), container["name"], failure
-            )
-            self._host.record(pod, WARNING, "FailedPostStartHook", "PostStartHook failed", container["name"])
-            stop = StopContainer(id, container["name"], spec.grace_seconds(pod), "FailedPostStartHook")
-            self._stop(pod, stop)
-
-    def _stop(self, pod: Object, action: StopContainer) -> None:
-        now = self._host.clock.now()
-        is_new = action.id not in self._memory.stopping
-        self._memory.stopping[action.id] = now + timedelta(seconds=action.grace_seconds)
-        if is_new:
-            self._host.record(pod, NORMAL, "Killing", action.message, action.name)
-        self._spawn(self._stop_and_wait(pod, action, is_new=is_new))
-
-    async def _stop_and_wait(self, pod: Object, action: StopContainer, *, is_new: bool) -> None:
-        grace = action.grace_seconds
-        container = spec.find_container(pod, action.name) or {}
-        hook = (container.get("lifecycle") or {}).get("preStop")
-        if hook and is_new:
-            grace = await self._before_stop(pod, container, action, hook)
-        try:
-            await self._host.runtime.stop_container(action.id, grace)
-        except RuntimeFailure as error:
-            log.warning("pod %s: cannot stop %s: %s", spec.described(pod), action.name, error.message)
-            await self._host.clock.sleep(RUNTIME_RETRY_SECONDS)
-        self._memory.stopping.pop(action.id, None)
-        self.view.mark(action.id)
-
-    async def _before_stop(
-        self, pod: Object, container: Object, action: StopContainer, hook: dict[str, Any]
-    ) -> float:
-        """preStop, within the grace period; what is left of it, two seconds at least."""
-        clock, sandboxes = self._host.clock, self.view.sandboxes
-        ip = sandboxes[0].ips[0] if sandboxes and sandboxes[0].ips else "127.0.0.1"
-        began = clock.monotonic()
-        try:
-            async with asyncio.timeout(action.grace_seconds):
-                await self._host.hooks.run(hook, container, action.id, ip)
-        except TimeoutError:
-            log.info("pod %s: the preStop hook of %s took too long", spec.described(pod), action.name)
-        except HookFailure as failure:
-            log.info("pod %s: the preStop hook of %s failed: %s", spec.described(pod), action.name, failure)
-            self._host.record(pod, WARNING, "FailedPreStopHook", "PreStopHook failed", action.name)
-        return max(action.grace_seconds - (clock.monotonic() - began), min(2.0, action.grace_seconds))
+            resizing.enforced = resizing.granted
 
     async def _delete(self, pod: Object) -> None:
         await self._reporter.flush()
@@ -452,17 +399,18 @@ class PodWorker:
                 return
         self._memory.is_gone = True
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Goes on beside the worker, and wakes it at the end."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
+        if self._is_closed:
             return
-        if task.exception() is not None:
+        if not task.cancelled() and task.exception() is not None:
             log.error("pod %s", spec.described(self.pod), exc_info=task.exception())
         self.wake()
 

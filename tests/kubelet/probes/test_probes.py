@@ -260,7 +260,7 @@ async def test_a_failed_liveness_probe_condemns_the_container() -> None:
     await probing.clock.advance(1)
     assert probing.health.failure == ""
     await probing.clock.advance(1)
-    assert probing.health.failure == "Container web failed liveness probe, will be restarted"
+    assert probing.health.failure == "Container web failed liveness probe"
     assert probing.health.grace_seconds == 4
     await probing.clock.advance(10)
     assert len(probing.handlers.asked) == 3

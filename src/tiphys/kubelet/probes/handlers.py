@@ -96,7 +96,7 @@ async def _http_get(action: Object, container: Object, ip: str) -> ProbeResult:
         for name, value in (("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Connection", "close"))
         if name.lower() not in named
     ]
-    client = HTTPClient(base, ssl_context=_trusting_anybody() if base.startswith("https") else None)
+    client = HTTPClient(base, ssl_context=trusting_anybody() if base.startswith("https") else None)
     try:
         answer = await client.request("GET", target, headers)
     except ConnectError as error:
@@ -112,7 +112,7 @@ async def _http_get(action: Object, container: Object, ip: str) -> ProbeResult:
     return ProbeResult(succeeded=False, message=f"HTTP probe failed with statuscode: {answer.status}")
 
 
-def _trusting_anybody() -> ssl.SSLContext:
+def trusting_anybody() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

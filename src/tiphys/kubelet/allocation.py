@@ -1,0 +1,176 @@
+"""What a pod's containers are granted while it asks for something else: the arithmetic of in-place resizes (KEP-1287, KEP-5419). Pure.
+
+A pod runs with its allocation: the cpu and memory that this node last agreed to. A write of `/resize` changes the spec; when the node
+agrees, the spec becomes the allocation, and then the containers are brought there, one way or the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tiphys.api.core.pod_resources import pod_requests
+from tiphys.kubelet import spec
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+from tiphys.machinery.quantity import ZERO, Quantity, parse
+
+Allocation = Mapping[str, Object]
+"""By container name (`POD`: the pod as a whole): {"limits": …, "requests": …}. Of containers whose resources may change."""
+POD = ""
+RESIZED = ("cpu", "memory")
+_LEAST_LIMIT_MILLI = 10
+_LEAST_REQUEST_MILLI = 2
+"""Below these amounts of cpu the kernel makes no difference."""
+
+Change = Literal["none", "update", "restart"]
+
+
+def wanted(pod: Object) -> Allocation:
+    """What the spec asks for."""
+    found = {container["name"]: container.get("resources") or {} for container in resizable(pod)}
+    if pod["spec"].get("resources"):
+        found[POD] = pod["spec"]["resources"]
+    return found
+
+
+def resizable(pod: Object) -> list[Object]:
+    """Main containers and sidecars; other init containers run once, as they were made."""
+    return [*spec.sidecars(pod), *spec.containers(pod)]
+
+
+def reported(pod: Object) -> Allocation:
+    """What a kubelet that comes back grants: as the status says that the containers run, else as the spec asks."""
+    found = dict(wanted(pod))
+    status = pod.get("status") or {}
+    for name in found:
+        entry = spec.reported_status(pod, name) if name != POD else status
+        if entry and entry.get("resources") is not None and (name == POD or entry.get("containerID")):
+            found[name] = entry["resources"]
+    return found
+
+
+def with_allocation(pod: Object, allocation: Allocation) -> Object:
+    """The pod as it is granted."""
+    if are_same(allocation, wanted(pod)):
+        return pod
+    changed: dict[str, Any] = {**pod["spec"]}
+    for field in ("containers", "initContainers"):
+        if field in changed:
+            changed[field] = [
+                {**container, "resources": allocation[container["name"]]}
+                if container["name"] in allocation
+                else container
+                for container in changed[field]
+            ]
+    if POD in allocation:
+        changed["resources"] = allocation[POD]
+    return {**pod, "spec": changed}
+
+
+def are_same(one: Allocation, other: Allocation) -> bool:
+    return one.keys() == other.keys() and all(_amounts(one[name]) == _amounts(other[name]) for name in one)
+
+
+def _amounts(resources: Object) -> dict[tuple[str, str], Quantity]:
+    return {
+        (kind, name): parse(amount)
+        for kind in ("limits", "requests")
+        for name, amount in (resources.get(kind) or {}).items()
+    }
+
+
+def change(container: Object, actual: Object) -> Change:
+    """What becomes of a running container that has `actual`: nothing, an update as it runs, or, by its resizePolicy, a restart."""
+    after, before = _effective(container.get("resources") or {}), _effective(actual)
+    changed = {
+        name for kind, name in {*after, *before} if after.get((kind, name)) != before.get((kind, name))
+    }
+    if not changed:
+        return "none"
+    policies = {
+        policy["resourceName"]: policy["restartPolicy"] for policy in container.get("resizePolicy") or ()
+    }
+    needs_restart = any(policies.get(name) == "RestartContainer" for name in changed)
+    return "restart" if needs_restart else "update"
+
+
+def _effective(resources: Object) -> dict[tuple[str, str], int]:
+    """In nanos, as far as the kernel can tell amounts apart."""
+    found = {key: amount.nanos for key, amount in _amounts(resources).items() if key[1] in RESIZED}
+    for key, least in ((("limits", "cpu"), _LEAST_LIMIT_MILLI), (("requests", "cpu"), _LEAST_REQUEST_MILLI)):
+        if key in found:
+            found[key] = max(found[key], least * 10**6)
+    return found
+
+
+def shrinks(container: Object, actual: Object) -> bool:
+    """Whether it gives something back: such changes are made first."""
+    after, before = _effective(container.get("resources") or {}), _effective(actual)
+    return any(after.get(key, 0) < amount for key, amount in before.items())
+
+
+# Whether the node agrees
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: Literal["Deferred", "Infeasible"]
+    message: str
+
+
+def refusal(pod: Object, others: Iterable[Object], allocatable: Mapping[str, Quantity]) -> Refusal | None:
+    """Why this node does not grant what the pod asks for now; `others` are its other pods, as they are granted."""
+    requests = pod_requests(pod["spec"])
+    for name in reversed(RESIZED):
+        amount, room = requests.get(name, ZERO), allocatable.get(name)
+        if room is not None and amount > room:
+            told = f"{name}, requested: {_number(name, amount)}, capacity: {_number(name, room)}"
+            return Refusal("Infeasible", f"Node didn't have enough capacity: {told}")
+    used = [pod_requests(other["spec"]) for other in others]
+    for name in RESIZED:
+        amount, room = requests.get(name, ZERO), allocatable.get(name)
+        taken = sum((each.get(name, ZERO) for each in used), ZERO)
+        if room is not None and amount and amount + taken > room:
+            told = ", ".join(
+                (
+                    f"requested: {_number(name, amount)}",
+                    f"used: {_number(name, taken)}",
+                    f"capacity: {_number(name, room)}",
+                )
+            )
+            return Refusal("Deferred", f"Node didn't have enough resource: {name}, {told}")
+    return None
+
+
+def _number(name: str, amount: Quantity) -> int:
+    return amount.milli if name == "cpu" else amount.value
+
+
+def grows(pod: Object, granted: Object) -> bool:
+    """Whether it asks for more than it has; less is always granted."""
+    after, before = pod_requests(pod["spec"]), pod_requests(granted["spec"])
+    return any(after.get(name, ZERO) > before.get(name, ZERO) for name in RESIZED)
+
+
+def summary(pod: Object, error: str = "") -> str:
+    """What an event says of a resize, after its own words: JSON, as upstream's."""
+    told: dict[str, Any] = {}
+    for field in ("initContainers", "containers"):
+        if pod["spec"].get(field):
+            told[field] = [
+                {"name": container["name"], "resources": _ordered(container.get("resources") or {})}
+                for container in pod["spec"][field]
+            ]
+    told["generation"] = meta.generation(pod)
+    if error:
+        told["error"] = error
+    return json.dumps(told, separators=(",", ":"))
+
+
+def _ordered(resources: Object) -> Object:
+    return {
+        kind: dict(sorted(resources[kind].items())) for kind in ("limits", "requests") if resources.get(kind)
+    }

@@ -1,0 +1,166 @@
+"""In-place resizes on one node: `Ledger` knows what all its pods are granted, `Resizing` follows one pod's from request to completion.
+
+Both belong to the kubelet's loop and ask nobody. What was granted before a restart of the kubelet is read back from the pod's status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tiphys.client.events import NORMAL, WARNING
+from tiphys.kubelet import allocation, spec
+from tiphys.kubelet.allocation import Allocation, Refusal
+from tiphys.kubelet.seen import Resize, SeenContainer
+from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
+from tiphys.machinery.quantity import Quantity
+from tiphys.machinery.retry import Backoff
+
+DEFERRED_RETRY_SECONDS = 180.0
+"""A deferred resize is tried again when another pod gives something back, and every so often."""
+FAILURE_BACKOFF = Backoff(base_seconds=2.0, cap_seconds=60.0)
+Record = Callable[[Object, str, str, str], None]
+"""(pod, type, reason, message): an event."""
+
+
+class Ledger:
+    """What the pods of one node are granted, and which of them wait for more. `allocatable` empty: the node never refuses."""
+
+    def __init__(self, allocatable: Mapping[str, Quantity] | None = None) -> None:
+        self._allocatable = allocatable or {}
+        self._granted: dict[str, Object] = {}
+        self._waiting: dict[str, Callable[[], None]] = {}
+
+    def grant(self, pod: Object) -> None:
+        """`pod` as it is granted from now on; one that has ended gives all back."""
+        before = self._granted.get(meta.uid(pod))
+        if spec.is_finished(pod):
+            self.release(meta.uid(pod))
+        elif before is None or before["spec"] != pod["spec"]:
+            self._granted[meta.uid(pod)] = pod
+            self._retry()
+
+    def release(self, uid: str) -> None:
+        self._waiting.pop(uid, None)
+        if self._granted.pop(uid, None) is not None:
+            self._retry()
+
+    def ask(self, pod: Object, wake: Callable[[], None]) -> Refusal | None:
+        """Whether the pod may have what it asks for; if not yet, `wake` is called when it is worth to ask again."""
+        uid = meta.uid(pod)
+        self._waiting.pop(uid, None)
+        granted = self._granted.get(uid)
+        if granted is not None and not allocation.grows(pod, granted):
+            return None
+        found = allocation.refusal(pod, self._others(uid), self._allocatable)
+        if found is not None and found.reason == "Deferred":
+            self._waiting[uid] = wake
+        return found
+
+    def _others(self, uid: str) -> Iterable[Object]:
+        return (pod for other, pod in self._granted.items() if other != uid)
+
+    def _retry(self) -> None:
+        for wake in list(self._waiting.values()):
+            wake()
+
+
+@dataclass(slots=True)
+class Resizing:
+    """One pod's: `granted` is what it runs with, `actual` what containers have by id, `enforced` what the pod's own cgroup was made for."""
+
+    ledger: Ledger
+    record: Record
+    granted: Allocation = field(default_factory=dict)
+    enforced: Allocation | None = None
+    actual: dict[str, Object] = field(default_factory=dict)
+    pending: Refusal | None = None
+    is_in_progress: bool = False
+    error: str = ""
+    retry_at: datetime | None = None
+    _asked_generation: int = 0
+    _granted_generation: int = 0
+    """Of the pod, when something was last refused, and granted."""
+    _found: Allocation = field(default_factory=dict)
+    """What containers have that were there before us."""
+    _failures: int = 0
+
+    def begin(self, pod: Object) -> None:
+        """The first that is seen of it."""
+        self.granted = self.enforced = self._found = allocation.reported(pod)
+
+    def decide(self, pod: Object, wake: Callable[[], None]) -> Object:
+        """The pod as it is granted now: as it asks, if the node agrees."""
+        asked = allocation.wanted(pod)
+        if meta.is_deleting(pod) or spec.is_finished(pod):
+            self.pending = None
+            self.is_in_progress = False
+        elif allocation.are_same(asked, self.granted):
+            self.pending = None
+        else:
+            self._ask(pod, asked, wake)
+        granted = allocation.with_allocation(pod, self.granted)
+        self.ledger.grant(granted)
+        return granted
+
+    def _ask(self, pod: Object, asked: Allocation, wake: Callable[[], None]) -> None:
+        refused = self.ledger.ask(pod, wake)
+        if refused is None:
+            self.granted, self.pending = asked, None
+            self.is_in_progress, self.error, self.retry_at = True, "", None
+            self._granted_generation = meta.generation(pod)
+            self.record(pod, NORMAL, "ResizeStarted", f"Pod resize started: {allocation.summary(pod)}")
+        elif refused != self.pending or meta.generation(pod) != self._asked_generation:
+            self.pending, self._asked_generation = refused, meta.generation(pod)
+            told = allocation.summary(pod, refused.message)
+            self.record(pod, WARNING, f"Resize{refused.reason}", f"Pod resize {refused.reason}: {told}")
+
+    def look(self, pod: Object, containers: Iterable[SeenContainer]) -> None:
+        """How far it is; `pod` as it is granted. Tells of the completion."""
+        alive = [container.status for container in containers if container.is_alive]
+        self.actual = {status.id: self._resources_of(pod, status.id, status.name) for status in alive}
+        is_there = self.enforced == self.granted and all(
+            allocation.change(container, self.actual[status.id]) == "none"
+            for status in alive
+            if status.name in self.granted and (container := spec.find_container(pod, status.name))
+        )
+        if is_there:
+            if self.is_in_progress:
+                self.record(
+                    pod, NORMAL, "ResizeCompleted", f"Pod resize completed: {allocation.summary(pod)}"
+                )
+            self.is_in_progress, self.error, self.retry_at, self._failures = False, "", None, 0
+
+    @property
+    def seen(self) -> Resize:
+        return Resize(
+            actual=dict(self.actual),
+            enforced=self.enforced or {},
+            pending=self.pending,
+            is_in_progress=self.is_in_progress,
+            error=self.error,
+            asked_generation=self._asked_generation,
+            granted_generation=self._granted_generation,
+            retry_at=self.retry_at,
+        )
+
+    def _resources_of(self, pod: Object, id: str, name: str) -> Object:
+        if id in self.actual:
+            return self.actual[id]
+        if name in self._found:
+            return self._found[name]
+        return (spec.find_container(pod, name) or {}).get("resources") or {}
+
+    def made(self, container: Object, id: str) -> None:
+        """A container was created with the resources that it is granted."""
+        self.actual[id] = container.get("resources") or {}
+
+    def failed(self, pod: Object, message: str, now: datetime) -> None:
+        self._failures += 1
+        self.retry_at = now + timedelta(seconds=FAILURE_BACKOFF.delay_seconds(self._failures))
+        if message != self.error:
+            self.error = message
+            told = allocation.summary(pod, message)
+            self.record(pod, WARNING, "ResizeError", f"Pod resize error: {told}")
