@@ -107,14 +107,14 @@ class APIServer:
             encode=self.encode,
             watch_seconds=settings.min_request_timeout_seconds,
         )
-        self.writes = Writes(store, self.cache, self.scheme, clock=self.clock, random=chosen)
-        if self.encryption is not None:
-            self.writes.is_stale = self.encryption.store.is_stale
-        self.writes.chain = Chain(
+        chain = Chain(
             enable=settings.enable_admission_plugins,
             disable=settings.disable_admission_plugins,
             configurations=read_configurations(settings.admission_control_config_file),
         )
+        self.writes = Writes(store, self.cache, self.scheme, chain=chain, clock=self.clock, random=chosen)
+        if self.encryption is not None:
+            self.writes.is_stale = self.encryption.store.is_stale
         self.service_network = IPv4Network(settings.service_cidr)
         self.addresses = IPAddresses(self, self.service_network)
         self.allocators = Allocators(

@@ -30,6 +30,10 @@ def frozen(cls: type[T] | None = None, /, *, kw_only: bool = False, eq: bool = T
 
 def _make(cls: type[T], *, kw_only: bool, eq: bool) -> type[T]:
     own = cls.__dict__
+    if cls.__doc__ is None:
+        cls.__doc__ = (
+            cls.__name__
+        )  # or else dataclasses makes one of its signature, which takes as long as all the rest
     made: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(cls)
     fields = fields_of(made)
     if "__init__" not in own:

@@ -58,14 +58,21 @@ class Writes:
     """The writing half of the registry; `reads.Reads` is the other."""
 
     def __init__(
-        self, store: Store, cache: WatchCache, scheme: Scheme, *, clock: Clock, random: Random
+        self,
+        store: Store,
+        cache: WatchCache,
+        scheme: Scheme,
+        *,
+        chain: Chain,
+        clock: Clock,
+        random: Random,
     ) -> None:
         self._store = store
         self._cache = cache
         self._scheme = scheme
         self._clock = clock
         self._random = random
-        self.chain = Chain()
+        self.chain = chain
         self.is_stale: Callable[[str], bool] = lambda key: False
         """Whether a key's value must be written again though its object stays as it is: with other encryption."""
         self.owners = Owners(scheme)
