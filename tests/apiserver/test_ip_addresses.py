@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from served import Client, Object
+from served import Client, Object, settle
 
 SERVICES = "/api/v1/namespaces/default/services"
 ADDRESSES = "/apis/networking.k8s.io/v1/ipaddresses"
@@ -90,7 +90,6 @@ async def test_a_network_more(client: Client) -> None:
 
 async def test_what_a_crash_left_is_made_up_for(client: Client) -> None:
     made = (await client.create(SERVICES, service("a")))["spec"]["clusterIP"]
-    await client.delete(f"{ADDRESSES}/{made}")
     stale = await client.get(f"{ADDRESSES}/10.96.0.1")
     orphan = {
         "metadata": {"name": "10.96.0.99", "labels": stale["metadata"]["labels"]},
@@ -99,3 +98,15 @@ async def test_what_a_crash_left_is_made_up_for(client: Client) -> None:
     await client.create(ADDRESSES, orphan)
     await client.server.addresses.repair()
     assert await names(client) == {"10.96.0.1": "kubernetes", made: "a"}
+
+
+async def test_what_somebody_deletes_comes_again(client: Client) -> None:
+    made = (await client.create(SERVICES, service("a")))["spec"]["clusterIP"]
+    uid = (await client.get(f"{ADDRESSES}/{made}"))["metadata"]["uid"]
+    await client.delete(f"{ADDRESSES}/{made}")
+    await settle()
+    assert await names(client) == {"10.96.0.1": "kubernetes", made: "a"}
+    assert (await client.get(f"{ADDRESSES}/{made}"))["metadata"]["uid"] != uid
+    await client.delete(f"{SERVICES}/a")
+    await settle()
+    assert await names(client) == {"10.96.0.1": "kubernetes"}

@@ -38,6 +38,7 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
     await _ensure_service_network(server)
     await _ensure(server, "", "v1", "services", _service(server), "default")
     await server.addresses.repair()
+    server.addresses.start()
     await server.aggregator.registration.sync()
     config = authentication_config(server.settings)
     if config:

@@ -1,17 +1,18 @@
 """IPAddress objects: who has which cluster address, for everybody to see; and ServiceCIDRs, from which addresses are taken.
 
 Services are the truth (`allocators.py`); their IPAddress objects follow every write of a Service in the same request, and
-`repair` makes up at the start for a process that died in between. An IPAddress that somebody made by hand keeps its address from
+`repair` makes up for a process that died in between, at the start, and for somebody who deletes one, at once. An IPAddress that somebody made by hand keeps its address from
 Services. Names and labels are upstream's (`pkg/registry/core/service/ipallocator`, KEP-1880).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from tiphys.api.resource import Object, Resource
+from tiphys.apiserver.cache import DELETED, Event
 from tiphys.machinery import errors, meta
 from tiphys.machinery.addresses import parse_address, parse_network
 
@@ -31,6 +32,20 @@ class IPAddresses:
     def __init__(self, server: APIServer, default_network: IPv4Network) -> None:
         self._server = server
         self._default = default_network
+        self._removing: set[str] = set()
+        self._stop: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """From now on what others delete is made again, if a Service has the address."""
+        self._stop = self._server.writes.cache(GROUP, "ipaddresses").watch(_Losses(self))
+
+    def close(self) -> None:
+        if self._stop is not None:
+            self._stop()
+
+    def lost(self, address: str) -> None:
+        if address not in self._removing:
+            self._server.spawn(self.repair())
 
     def networks(self) -> list[IPv4Network]:
         """Where addresses may come from: the server's own network first, then every ServiceCIDR that is ready."""
@@ -106,11 +121,27 @@ class IPAddresses:
         if record is None or _parent(record.object) != service:
             return
         call = self._server.internal_call(row, "", address)
+        self._removing.add(address)
         try:
             await self._server.writes.delete(call, record, DeleteOptions(uid=meta.uid(record.object)))
         except errors.StatusError as error:
             if not (errors.is_not_found(error) or errors.is_conflict(error)):
                 raise
+        finally:
+            self._removing.discard(address)
+
+
+class _Losses:
+    """Tells of every IPAddress that is deleted."""
+
+    namespace = ""
+
+    def __init__(self, addresses: IPAddresses) -> None:
+        self._addresses = addresses
+
+    def deliver(self, event: Event) -> None:
+        if event.type == DELETED:
+            self._addresses.lost(event.record.name)
 
 
 def _key(service: Object) -> Key:

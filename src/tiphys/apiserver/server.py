@@ -297,6 +297,7 @@ class APIServer:
         self.reads.bookmarks.close()
         if self.upkeep is not None:
             self.upkeep.close()
+        self.addresses.close()
         tasks = [*self._tasks, *([self._compactor] if self._compactor else [])]
         for task in tasks:
             task.cancel()

@@ -42,6 +42,8 @@ from tiphys.store.interface import Conflict, Store
 RBAC_GROUP = "rbac.authorization.k8s.io"
 GENERATE_NAME_TRIES = 8
 CONFLICT_TRIES = 30
+OBJECT_LIMIT_BYTES = 3 << 19
+"""etcd's default (--max-request-bytes), and its message below: clients know both, whatever the store."""
 Change = Callable[[Object], Object]
 """The object as it is (a copy of its own: it may be changed in place) → as the client wants it."""
 
@@ -400,7 +402,7 @@ class Writes:
             return Record(
                 key, namespace, name, revision, with_version(value, revision) if revision else value
             )
-        revision = await self._store.write(key, value, expected=record.revision if record else 0)
+        revision = await self._put(key, value, record)
         if call.server.allocators.serves(row):
             await call.server.allocators.written(record.object if record else None, obj)
         written = cache.records.get(key)
@@ -426,11 +428,17 @@ class Writes:
             if before is not None and data == before.data and not self.is_stale(key):
                 # Nothing changes. (Written in another version than the stored one of today, the same object would differ.)
                 return await translate_one(row, before)
-        revision = await self._store.write(key, value, expected=record.revision if record else 0)
+        revision = await self._put(key, value, record)
         written = cache.records.get(key)
         if written is None or written.revision != revision:
             written = Record(key, namespace, name, revision, with_version(value, revision))
         return await translate_one(row, written)
+
+    async def _put(self, key: str, value: bytes, record: Record | None) -> int:
+        """The revision of the write. Raises Conflict, and 500 for what no store of a cluster would take."""
+        if len(value) > OBJECT_LIMIT_BYTES:
+            raise errors.unknown("etcdserver: request is too large")
+        return await self._store.write(key, value, expected=record.revision if record else 0)
 
     def now(self) -> datetime:
         return self._clock.now()
