@@ -261,11 +261,14 @@ async def test_an_image_that_cannot_be_pulled(failing: tuple[NodeWorld, Failing]
     runtime.failures["pull_image"] = [ImageNotFound("no such image")] * 2
     world.create()
     await world.settle()
-    assert state(world)["waiting"] == {"reason": "ErrImagePull", "message": "no such image"}
+    assert state(world)["waiting"] == {
+        "reason": "ErrImagePull",
+        "message": "rpc error: code = NotFound desc = no such image",
+    }
     await world.settle(3)
     assert state(world)["waiting"] == {
         "reason": "ImagePullBackOff",
-        "message": 'Back-off pulling image "busybox": ErrImagePull: no such image',
+        "message": 'Back-off pulling image "busybox": ErrImagePull: rpc error: code = NotFound desc = no such image',
     }
     await world.settle(8)
     assert len(runtime.failures["pull_image"]) == 0
@@ -276,7 +279,10 @@ async def test_an_image_that_cannot_be_pulled(failing: tuple[NodeWorld, Failing]
     reasons = [reason for reason, _ in world.events()]
     assert {"Pulling", "Failed", "BackOff", "Pulled"} <= set(reasons)
     assert ("Failed", "Error: ImagePullBackOff") in world.events()
-    assert ("Failed", 'Failed to pull image "busybox": no such image') in world.events()
+    assert (
+        "Failed",
+        'Failed to pull image "busybox": rpc error: code = NotFound desc = no such image',
+    ) in world.events()
 
 
 async def test_a_sandbox_that_cannot_be_made(failing: tuple[NodeWorld, Failing]) -> None:

@@ -11,6 +11,7 @@ from tiphys.cluster.configure import Wanted, configure, kubelet_configuration
 from tiphys.cluster.layout import ClusterError
 from tiphys.kubelet.configuration import BadConfiguration, KubeletConfiguration, read_document
 from tiphys.kubelet.log_rotation import RotationPolicy
+from tiphys.kubelet.pulling import PullLimits
 
 HEAD = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 
@@ -192,3 +193,19 @@ def test_a_configuration_as_shown_can_be_read_again() -> None:
     shown = KubeletConfiguration().document()
     whole = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **shown}
     assert KubeletConfiguration.parse(whole).document() == shown
+
+
+def test_how_images_come() -> None:
+    assert parsed().pull_limits == PullLimits()
+    assert parsed(maxParallelImagePulls=3).pull_limits.serialize_image_pulls is False
+    assert parsed().document()["serializeImagePulls"] is True
+    assert "maxParallelImagePulls" not in parsed().document()
+    assert "maxParallelImagePulls 0 must be a positive number" in problem(maxParallelImagePulls=0)
+    both = problem(maxParallelImagePulls=2, serializeImagePulls=True)
+    assert "maxParallelImagePulls cannot be larger than 1 unless SerializeImagePulls" in both
+    assert 'option "Sometimes" specified' in problem(imagePullCredentialsVerificationPolicy="Sometimes")
+    allowed = parsed(
+        imagePullCredentialsVerificationPolicy="NeverVerifyAllowlistedImages",
+        preloadedImagesVerificationAllowlist=["quay.io/team/*"],
+    )
+    assert allowed.verification.allowed == ("quay.io/team/*",)

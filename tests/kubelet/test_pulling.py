@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from tiphys.kubelet.provisions import registry_auths
-from tiphys.kubelet.pulling import ImagePuller, PullFailure, Wanted
-from tiphys.kubelet.runtimes.interface import RegistryAuth, RuntimeFailure
+from tiphys.kubelet.images.keyring import Credential, Credentials, Source
+from tiphys.kubelet.images.pull_records import PullRecords
+from tiphys.kubelet.pulling import (
+    UNLIMITED,
+    ImagePuller,
+    PullFailure,
+    PullLimits,
+    Wanted,
+    aggregate,
+    pull_failure,
+)
+from tiphys.kubelet.runtimes.interface import Image, ImageNotFound, RegistryAuth, RuntimeFailure
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime, made_up_image
 from tiphys.testing.clock import FakeClock
 
@@ -33,19 +41,25 @@ class Registry(SimulatedRuntime):
         return await super().pull_image(image, auth)
 
 
+def keys(*passwords: str, secret: str = "s") -> Credentials:
+    source = Source(f"uid-of-{secret}", "default", secret)
+    return Credentials(tuple(Credential(RegistryAuth("me", password), source) for password in passwords))
+
+
 class Pulling:
-    def __init__(self, password: str = "") -> None:
+    def __init__(
+        self, password: str = "", limits: PullLimits | None = None, records: PullRecords | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.registry = Registry(self.clock, password)
-        self.puller = ImagePuller(self.registry, self.clock)
+        self.puller = ImagePuller(self.registry, self.clock, limits=limits, records=records)
         self.events: list[Event] = []
 
+    def begin(self, wanted: Wanted) -> asyncio.Task[str]:
+        return asyncio.create_task(self.puller.ensure(wanted, lambda *event: self.events.append(event)))
+
     async def ensure(self, wanted: Wanted) -> str:
-        task = asyncio.create_task(
-            self.puller.ensure(
-                wanted, lambda type, reason, message: self.events.append((type, reason, message))
-            )
-        )
+        task = self.begin(wanted)
         await self.clock.advance(10)
         return await task
 
@@ -110,8 +124,7 @@ async def test_pods_that_want_the_same_image_wait_for_one_pull() -> None:
 
 async def test_credentials_are_tried_in_turn() -> None:
     pulling = Pulling(password="right")
-    credentials = (RegistryAuth("me", "wrong"), RegistryAuth("me", "right"))
-    assert await pulling.ensure(Wanted("busybox", "Always", credentials)) == BUSYBOX.id
+    assert await pulling.ensure(Wanted("busybox", "Always", keys("wrong", "right"))) == BUSYBOX.id
     assert pulling.registry.pulls == 2
 
 
@@ -124,36 +137,122 @@ async def test_a_refusal_is_told() -> None:
     assert ("Warning", "Failed", "Error: ErrImagePull") in pulling.events
 
 
-# Pull secrets
+async def test_refusals_of_several_credentials_are_told_as_one() -> None:
+    pulling = Pulling(password="right")
+    with pytest.raises(PullFailure) as caught:
+        await pulling.ensure(Wanted("busybox", "Always", keys("wrong", "old")))
+    assert caught.value.message == "401 Unauthorized"
+    assert aggregate(["a", "b", "a"]) == "[a, b]"
 
 
-def docker_config(auths: dict[str, Any]) -> dict[str, Any]:
-    import base64
-    import json
+async def test_a_registry_without_the_image_is_told_with_its_code() -> None:
+    class Empty(SimulatedRuntime):
+        async def pull_image(self, image: str, auth: RegistryAuth | None = None) -> str:
+            raise ImageNotFound(f"{image}: not found")
 
-    data = base64.b64encode(json.dumps({"auths": auths}).encode()).decode()
-    return {"kind": "Secret", "data": {".dockerconfigjson": data}}
+    clock, events = FakeClock(), list[Event]()
+    puller = ImagePuller(Empty(clock), clock)
+    with pytest.raises(PullFailure) as caught:
+        await puller.ensure(Wanted("busybox", "Always"), lambda *event: events.append(event))
+    text = "rpc error: code = NotFound desc = busybox: not found"
+    assert (caught.value.reason, caught.value.message) == ("ErrImagePull", text)
+    assert ("Warning", "Failed", f'Failed to pull image "busybox": {text}') in events
 
 
 @pytest.mark.parametrize(
-    ("server", "image", "is_meant"),
+    ("text", "reason", "message"),
     [
-        ("https://index.docker.io/v1/", "busybox", True),
-        ("registry.example.com", "registry.example.com/a/b:1", True),
-        ("registry.example.com", "busybox", False),
-        ("http://localhost:5000/v2/", "localhost:5000/x", True),
+        ("RegistryUnavailable: connection refused", "RegistryUnavailable",
+         "image pull failed for x because the registry is unavailable: connection refused"),
+        ("SignatureValidationFailed: no key", "SignatureValidationFailed",
+         "image pull failed for x because the signature validation failed: no key"),
+        ("anything else", "ErrImagePull", "anything else"),
+    ],
+)  # fmt: skip
+def test_what_the_runtime_says_of_a_failed_pull(text: str, reason: str, message: str) -> None:
+    failure = pull_failure("x", text)
+    assert (failure.reason, failure.message) == (reason, message)
+
+
+async def test_a_runtime_that_cannot_say_what_it_has() -> None:
+    class Confused(SimulatedRuntime):
+        async def image_status(self, image: str) -> Image | None:
+            raise RuntimeFailure("disk error")
+
+    clock, events = FakeClock(), list[Event]()
+    puller = ImagePuller(Confused(clock), clock)
+    with pytest.raises(PullFailure) as caught:
+        await puller.ensure(Wanted("busybox", "IfNotPresent"), lambda *event: events.append(event))
+    message = 'Failed to inspect image "": disk error'
+    assert (caught.value.reason, caught.value.message) == ("ImageInspectError", message)
+    assert events == [
+        ("Warning", "InspectFailed", message),
+        ("Warning", "Failed", "Error: ImageInspectError"),
+    ]
+
+
+# How many at a time
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        (PullLimits(), ["1s", "2s", "3s"]),
+        (PullLimits(serialize_image_pulls=False, max_parallel_image_pulls=2), ["1s", "1s", "2s"]),
+        (UNLIMITED, ["1s", "1s", "1s"]),
     ],
 )
-def test_secrets_for_a_registry(server: str, image: str, is_meant: bool) -> None:
-    secret = docker_config({server: {"username": "me", "password": "pw"}})
-    assert registry_auths(secret, image) == ([RegistryAuth("me", "pw")] if is_meant else [])
+async def test_how_many_pulls_go_on_side_by_side(limits: PullLimits, seconds: list[str]) -> None:
+    pulling = Pulling(limits=limits)
+    tasks = [pulling.begin(Wanted(image, "Always")) for image in ("a", "b", "c")]
+    await pulling.clock.advance(10)
+    assert all(task.done() for task in tasks)
+    told = [message for _, _, message in pulling.events if message.startswith("Successfully")]
+    assert told == [
+        f'Successfully pulled image "{image}" in 1s ({waited} including waiting). Image size: 1048576 bytes.'
+        for image, waited in zip("abc", seconds, strict=True)
+    ]
 
 
-def test_a_secret_with_both_in_one() -> None:
-    secret = docker_config({"index.docker.io": {"auth": "bWU6cDp3"}})
-    assert registry_auths(secret, "busybox") == [RegistryAuth("me", "p:w")]
+async def test_too_many_pulls_in_a_second() -> None:
+    limits = PullLimits(serialize_image_pulls=False, registry_pull_qps=1.0, registry_burst=1)
+    pulling = Pulling(limits=limits)
+    first, second = (pulling.begin(Wanted(image, "Always")) for image in "ab")
+    await pulling.clock.advance(10)
+    assert first.result()
+    with pytest.raises(PullFailure, match="pull QPS exceeded") as caught:
+        await second
+    assert caught.value.reason == "ErrImagePull"
+    assert await pulling.ensure(Wanted("b", "Always"))
 
 
-def test_a_secret_that_is_none() -> None:
-    assert registry_auths({"kind": "Secret", "data": {".dockerconfigjson": "eHg="}}, "busybox") == []
-    assert registry_auths({"kind": "Secret", "data": {}}, "busybox") == []
+# Who may use what is here (KEP-2535)
+
+
+async def test_an_image_pulled_with_a_secret_is_for_those_who_have_it() -> None:
+    pulling = Pulling(password="right")
+    await pulling.ensure(Wanted("busybox", "IfNotPresent", keys("right")))
+    assert pulling.registry.pulls == 1
+    await pulling.ensure(Wanted("busybox", "IfNotPresent", keys("right", secret="another with the same")))
+    assert pulling.registry.pulls == 1
+    with pytest.raises(PullFailure) as caught:
+        await pulling.ensure(Wanted("busybox", "IfNotPresent"))
+    assert (caught.value.reason, pulling.registry.pulls) == ("ErrImagePull", 2)
+    with pytest.raises(PullFailure) as caught:
+        await pulling.ensure(Wanted("busybox", "Never"))
+    assert caught.value.reason == "ErrImageNeverPull"
+    assert await pulling.ensure(Wanted("busybox", "Never", keys("right"))) == BUSYBOX.id
+
+
+async def test_an_image_pulled_without_credentials_is_for_all() -> None:
+    pulling = Pulling()
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"))
+    await pulling.ensure(Wanted("busybox", "IfNotPresent", keys("any")))
+    assert pulling.registry.pulls == 1
+
+
+async def test_an_image_that_was_here_before_is_for_all() -> None:
+    pulling = Pulling(password="right")
+    await SimulatedRuntime.pull_image(pulling.registry, "busybox")
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"))
+    assert pulling.registry.pulls == 0

@@ -16,6 +16,7 @@ from tiphys.kubelet.files import Files
 from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
+from tiphys.kubelet.images.pull_records import PullRecords
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.log_rotation import LogRotation
 from tiphys.kubelet.machine import Machine, read_machine
@@ -141,7 +142,7 @@ def assemble(
         client=client,
         runtime=runtime,
         recorder=recorder,
-        images=ImagePuller(runtime, clock),
+        images=_puller(parts, runtime, settings, clock),
         provisions=provisions,
         prober=ProbeManager(Handlers(runtime), clock, lambda uid: kubelets[0].wake(uid), unhealthy),
         hooks=Hooks(runtime, clock),
@@ -158,6 +159,11 @@ def assemble(
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable, rotation.run)))
     return kubelets[0]
+
+
+def _puller(parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock) -> ImagePuller:
+    records = PullRecords(clock.now, parts.files.directory, settings.verification)
+    return ImagePuller(runtime, clock, limits=settings.pull_limits, records=records)
 
 
 def _details(

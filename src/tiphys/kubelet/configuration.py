@@ -15,7 +15,9 @@ from typing import Any
 
 from tiphys.kubelet.access import AccessSettings
 from tiphys.kubelet.eviction.thresholds import DEFAULT_HARD, BadThreshold, Threshold, thresholds
+from tiphys.kubelet.images.pull_records import POLICIES, Verification
 from tiphys.kubelet.log_rotation import RotationPolicy
+from tiphys.kubelet.pulling import PullLimits, pull_problems
 from tiphys.kubelet.sysctls import pattern_problem
 from tiphys.machinery import yaml
 from tiphys.machinery.quantity import BINARY_SI, Quantity, from_value
@@ -56,6 +58,12 @@ def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise _Wrong("a list of strings")
     return tuple(value)
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _Wrong("a string")
+    return value
 
 
 def _texts(value: Any) -> Mapping[str, str]:
@@ -172,6 +180,17 @@ class KubeletConfiguration:
     # Who may use its API
     authentication: Mapping[str, Any] = _map("authentication", _authentication)
     authorization: Mapping[str, Any] = _map("authorization", _authorization)
+    # How images come
+    serialize_image_pulls: bool | None = _setting("serializeImagePulls", None, _boolean)
+    max_parallel_image_pulls: int | None = _setting("maxParallelImagePulls", None, _integer)
+    registry_pull_qps: int = _setting("registryPullQPS", 5, _integer)
+    registry_burst: int = _setting("registryBurst", 10, _integer)
+    image_pull_credentials_verification_policy: str = _setting(
+        "imagePullCredentialsVerificationPolicy", POLICIES[0], _word
+    )
+    preloaded_images_verification_allowlist: tuple[str, ...] = _setting(
+        "preloadedImagesVerificationAllowlist", (), _words
+    )
     # When images must go
     image_gc_high_threshold_percent: int = _setting("imageGCHighThresholdPercent", 85, _integer)
     image_gc_low_threshold_percent: int = _setting("imageGCLowThresholdPercent", 80, _integer)
@@ -214,6 +233,23 @@ class KubeletConfiguration:
         )
 
     @property
+    def pull_limits(self) -> PullLimits:
+        parallel = self.max_parallel_image_pulls
+        serialize = self.serialize_image_pulls
+        return PullLimits(
+            serialize_image_pulls=parallel is None or parallel < 2 if serialize is None else serialize,
+            max_parallel_image_pulls=parallel,
+            registry_pull_qps=float(self.registry_pull_qps),
+            registry_burst=self.registry_burst,
+        )
+
+    @property
+    def verification(self) -> Verification:
+        return Verification(
+            self.image_pull_credentials_verification_policy, self.preloaded_images_verification_allowlist
+        )
+
+    @property
     def access(self) -> AccessSettings:
         tokens, reviews = self.authentication.get("webhook") or {}, self.authorization.get("webhook") or {}
         return AccessSettings(
@@ -226,9 +262,11 @@ class KubeletConfiguration:
     def document(self) -> dict[str, Any]:
         """All settings by their names, as /configz shows them."""
         values = {row.metadata["name"]: _written(getattr(self, row.name), row) for row in fields(self)}
+        values["serializeImagePulls"] = self.pull_limits.serialize_image_pulls
         for name, whole in (("authentication", AUTHENTICATION), ("authorization", AUTHORIZATION)):
             values[name] = _merged(whole, values[name])
-        return dict(sorted({**_FIXED, **values}.items()))
+        said = {name: value for name, value in values.items() if value is not None}
+        return dict(sorted({**_FIXED, **said}.items()))
 
 
 def _written(value: Any, row: Field[Any]) -> Any:
@@ -297,9 +335,12 @@ def _problems(found: KubeletConfiguration) -> list[str]:
         for name, flag, value in (
             ("maxPods", "--max-pods", found.max_pods),
             ("podsPerCore", "--pods-per-core", found.pods_per_core),
+            ("registryBurst", "--registry-burst", found.registry_burst),
+            ("registryPullQPS", "--registry-qps", found.registry_pull_qps),
         )
         if value < 0
     ]
+    problems += pull_problems(found.pull_limits, found.verification)
     problems += [*_image_problems(found), *_enforcement_problems(found), *_log_problems(found)]
     problems = [f"invalid configuration: {problem}" for problem in problems]
     problems += [*_reserved_problems(found.kube_reserved), *_reserved_problems(found.system_reserved)]
@@ -414,11 +455,8 @@ _FIXED: Mapping[str, Any] = {
     "readOnlyPort": 0,
     "registerNode": True,
     "registerWithTaints": [],
-    "registryBurst": 10,
-    "registryPullQPS": 5,
     "resolvConf": "/etc/resolv.conf",
     "runtimeRequestTimeout": "2m0s",
-    "serializeImagePulls": True,
     "shutdownGracePeriod": "0s",
     "shutdownGracePeriodCriticalPods": "0s",
     "staticPodPath": "",

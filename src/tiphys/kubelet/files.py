@@ -5,6 +5,7 @@
 <directory>/pods/<uid>/volume-subpaths/<name>/<container>/<index>    the part of it that a container mounts
 <directory>/pods/<uid>/etc-hosts                   its /etc/hosts
 <directory>/pods/<uid>/containers/<name>/<attempt> a container's termination message
+<directory>/image_manager/{pulling,pulled}/        which images were pulled, and with whose credentials (images/pull_records.py)
 <directory>/logs/<namespace>_<name>_<uid>/<container>/<attempt>.log
 <directory>/seccomp/                               profiles that pods may name (Localhost)
 """

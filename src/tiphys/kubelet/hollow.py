@@ -19,7 +19,7 @@ from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine, simulated_machine
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
-from tiphys.kubelet.pulling import ImagePuller
+from tiphys.kubelet.pulling import UNLIMITED, ImagePuller
 from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
@@ -104,7 +104,7 @@ def hollow_kubelet(
         client=client,
         runtime=runtime,
         recorder=recorder or EventRecorder(client, "kubelet", clock=clock, host=node.name),
-        images=ImagePuller(runtime, clock),
+        images=ImagePuller(runtime, clock, limits=UNLIMITED),
         provisions=SimulatedProvisions(logs),
         prober=prober or NoProber(),
         hooks=Hooks(runtime, clock),

@@ -10,12 +10,12 @@ from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
+from tiphys.kubelet.images.keyring import Credentials
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
-    RegistryAuth,
     Resources,
     Runtime,
     SandboxConfig,
@@ -64,7 +64,7 @@ class Provisions(Protocol):
     async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
         """Sets the limits of the pod's cgroup; with `before` to what is enough for both, while its containers change."""
 
-    async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
+    async def credentials(self, pod: Object, image: str) -> Credentials:
         """Of the pod's imagePullSecrets, those for the image's registry."""
 
     async def clean_up(self, pod: Object, *, logs: bool) -> None:

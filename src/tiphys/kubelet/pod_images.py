@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.host import Host
-from tiphys.kubelet.pulling import ERR_IMAGE_PULL, IMAGE_PULL_BACK_OFF, PullFailure, Wanted
-from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
+from tiphys.kubelet.images.keyring import Credentials
+from tiphys.kubelet.pulling import IMAGE_PULL_BACK_OFF, PULL_FAILURES, PullFailure, Wanted
+from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import ImageState, Problem
 from tiphys.kubelet.spec import Object
 from tiphys.machinery.retry import Backoff, ItemBackoff
+
+log = logging.getLogger(__name__)
 
 PULL_BACKOFF = Backoff(base_seconds=10.0, cap_seconds=300.0)
 BACK_OFF_SHOWN_AFTER_SECONDS = 2.0
@@ -53,22 +57,24 @@ class PodImages:
 
         try:
             credentials = await self._host.provisions.credentials(pod, image)
+            if credentials.missing:
+                self._host.record(pod, WARNING, "FailedToRetrieveImagePullSecret", missing(credentials))
             wanted = Wanted(image, container.get("imagePullPolicy") or "IfNotPresent", credentials)
             self.states[name] = ImageState(await self._host.images.ensure(wanted, record))
             self._backoff.forget(image)
         except PullFailure as failure:
             self._note_failure(pod, name, image, failure)
-        except Unavailable:
+        except RuntimeFailure as error:
+            log.info("image %s: the runtime does not answer: %s", image, error.message)
             await self._host.clock.sleep(RUNTIME_RETRY_SECONDS)
             self.states.pop(name, None)
-        except RuntimeFailure as error:
-            self._note_failure(pod, name, image, PullFailure("ImageInspectError", error.message))
 
     def _note_failure(self, pod: Object, name: str, image: str, failure: PullFailure) -> None:
-        retry_at = self._host.clock.now() + timedelta(seconds=self._backoff.failed(image))
-        problem = Problem(failure.reason, failure.message, retry_at)
+        was_asked_for = failure.reason in PULL_FAILURES
+        delay = self._backoff.failed(image) if was_asked_for else PULL_BACKOFF.base_seconds
+        problem = Problem(failure.reason, failure.message, self._host.clock.now() + timedelta(seconds=delay))
         self.states[name] = ImageState(problem=problem)
-        if failure.reason == ERR_IMAGE_PULL:
+        if was_asked_for:
             self._spawn(self._show_back_off(pod, name, image, problem))
 
     async def _show_back_off(self, pod: Object, name: str, image: str, problem: Problem) -> None:
@@ -81,3 +87,11 @@ class PodImages:
         self._host.record(pod, WARNING, "Failed", f"Error: {IMAGE_PULL_BACK_OFF}", name)
         shown = Problem(IMAGE_PULL_BACK_OFF, f"{text}: {problem.reason}: {problem.message}", problem.retry_at)
         self.states[name] = ImageState(problem=shown)
+
+
+def missing(credentials: Credentials) -> str:
+    """Of the event that tells which secrets could not be had."""
+    names = ", ".join(credentials.missing)
+    return (
+        f"Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+    )

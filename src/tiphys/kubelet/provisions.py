@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
@@ -19,7 +16,7 @@ from tiphys.kubelet.dns import ClusterDNS, hosts_file
 from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.host import Unprovided
-from tiphys.kubelet.images.names import parse
+from tiphys.kubelet.images.keyring import Credentials, lookup
 from tiphys.kubelet.node_volumes import NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.references import NotSynced, References
@@ -28,7 +25,6 @@ from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
     Mount,
-    RegistryAuth,
     Resources,
     Runtime,
     SandboxConfig,
@@ -201,16 +197,19 @@ class NodeProvisions:
 
     # Images
 
-    async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
-        found: list[RegistryAuth] = []
+    async def credentials(self, pod: Object, image: str) -> Credentials:
+        secrets, missing = [], []
         for reference in pod["spec"].get("imagePullSecrets") or ():
+            name = reference.get("name", "")
             try:
-                secret = await self._find(pod, "secret", reference.get("name", ""))
+                secret = await self._find(pod, "secret", name) if name else None
             except NotSynced:
-                continue
+                secret = None
             if secret is not None:
-                found += registry_auths(secret, image)
-        return tuple(found)
+                secrets.append(secret)
+            elif name:
+                missing.append(name)
+        return replace(lookup(secrets, image), missing=tuple(missing))
 
     # The end
 
@@ -245,31 +244,3 @@ class NodeProvisions:
             if directory.exists():
                 found |= {uid_of_logs(path.name) for path in directory.iterdir()}
         return found
-
-
-def registry_auths(secret: Object, image: str) -> list[RegistryAuth]:
-    """The credentials of a docker config secret for the registry of an image."""
-    content = env.content(secret)
-    try:
-        if ".dockerconfigjson" in content:
-            entries = json.loads(content[".dockerconfigjson"]).get("auths") or {}
-        else:
-            entries = json.loads(content.get(".dockercfg", b"{}"))
-        registry = parse(image).registry
-        return [_auth(entry) for server, entry in entries.items() if _is_for(server, registry)]
-    except (ValueError, AttributeError):
-        return []
-
-
-def _is_for(server: str, registry: str) -> bool:
-    host = server.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return host == registry or (
-        registry == "docker.io" and host in ("index.docker.io", "registry-1.docker.io")
-    )
-
-
-def _auth(entry: dict[str, Any]) -> RegistryAuth:
-    username, password = entry.get("username", ""), entry.get("password", "")
-    if entry.get("auth") and not username:
-        username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-    return RegistryAuth(username, password, identity_token=entry.get("identitytoken", ""))

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 from tiphys.kubelet import labels, spec
+from tiphys.kubelet.images.keyring import Credentials
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
-    RegistryAuth,
     Resources,
     SandboxConfig,
     SandboxStatus,
@@ -59,8 +59,8 @@ class SimulatedProvisions:
     async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
         pass
 
-    async def credentials(self, pod: Object, image: str) -> tuple[RegistryAuth, ...]:
-        return ()
+    async def credentials(self, pod: Object, image: str) -> Credentials:
+        return Credentials()
 
     async def clean_up(self, pod: Object, *, logs: bool) -> None:
         directory = self._directory(pod)
