@@ -146,7 +146,12 @@ def assemble(
         provisions=provisions,
         prober=ProbeManager(Handlers(runtime), clock, lambda uid: kubelets[0].wake(uid), unhealthy),
         hooks=Hooks(runtime, clock),
-        meter=NodeMeter(parts.cgroup, DiskMeter(parts.files, runtime, clock), clock),
+        meter=NodeMeter(
+            parts.cgroup,
+            DiskMeter(parts.files, runtime, clock),
+            clock,
+            sandbox_image=parts.sandbox_image,
+        ),
         clock=clock,
         admit=Gate(parts.name, itself.offered, client, lambda: kubelets[0], itself.abilities).admit,
         ledger=Ledger(itself.offered),

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tiphys.kubelet.stats.kernel_files import fields, pressure, read, read_number
-from tiphys.kubelet.stats.usage import CPUUsage, DeviceIO, MemoryUsage, Pressure, Throttling
+from tiphys.kubelet.stats.usage import CPUUsage, DeviceIO, GroupLimits, MemoryUsage, Pressure, Throttling
 
 TOP = Path("/sys/fs/cgroup")
 UNLIMITED_BYTES = 1 << 62
@@ -114,6 +114,27 @@ class CgroupUsage:
             return fields(read(self._file("", path, "memory.events"))).get("max", 0)
         return read_number(self._file("memory", path, "memory.failcnt")) or 0
 
+    def out_of_memory_kills(self, path: str) -> int:
+        name = "memory.events" if self._is_unified else "memory.oom_control"
+        return fields(read(self._file("memory", path, name))).get("oom_kill", 0)
+
+    def limits(self, path: str) -> GroupLimits:
+        if self._is_unified:
+            quota, _, period = (read(self._file("", path, "cpu.max")) or "").strip().partition(" ")
+            weight = read_number(self._file("", path, "cpu.weight"))
+            return GroupLimits(
+                None if weight is None else shares(weight),
+                int(period) if period.isdecimal() else None,
+                int(quota) if quota.isdecimal() else None,
+                read_number(self._file("", path, "memory.max")),
+            )
+        return GroupLimits(
+            read_number(self._file("cpu", path, "cpu.shares")),
+            read_number(self._file("cpu", path, "cpu.cfs_period_us")),
+            read_number(self._file("cpu", path, "cpu.cfs_quota_us")),
+            _limit(read_number(self._file("memory", path, "memory.limit_in_bytes"))),
+        )
+
     # Processes, disks, stalls
 
     def processes(self, path: str) -> list[int]:
@@ -153,6 +174,11 @@ class CgroupUsage:
 
     def _pressure(self, path: str, resource: str) -> Pressure | None:
         return pressure(read(self._file("", path, f"{resource}.pressure")))
+
+
+def shares(weight: int) -> int:
+    """cgroup v1's cpu.shares for v2's cpu.weight."""
+    return 2 + (max(weight, 1) - 1) * 262_142 // 9999
 
 
 def _limit(value: int | None) -> int | None:

@@ -7,6 +7,7 @@ are slower and kept for a minute. Nothing runs in between.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from os import getpid
 from typing import Protocol
@@ -20,12 +21,14 @@ from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.stats.rates import LONGEST_SECONDS, Rates
 from tiphys.kubelet.stats.usage import (
     ContainerUsage,
+    GroupUsage,
     NetworkUsage,
     NodeDisks,
     NodeUsage,
     PodDisks,
     PodUsage,
 )
+from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 
 
@@ -36,6 +39,9 @@ class Meter(Protocol):
 
     def pods(self, pods: Iterable[MeasuredPod]) -> dict[str, PodUsage]:
         """By uid. `cpu_nano_cores` is None where it needs another look, a second later."""
+
+    def groups(self, pods: Iterable[MeasuredPod]) -> Iterable[GroupUsage]:
+        """Every control group in full: of the node, of all pods, of each, of their sandboxes and containers."""
 
     async def node_disks(self) -> NodeDisks: ...
 
@@ -54,9 +60,11 @@ class NodeMeter:
         disks: DiskMeter,
         clock: Clock,
         *,
+        sandbox_image: str = "",
         cgroups: CgroupUsage | None = None,
         machine: MachineUsage | None = None,
     ) -> None:
+        self._sandbox_image = sandbox_image
         self._cgroup = cgroup
         self._disks = disks
         self._clock = clock
@@ -128,6 +136,65 @@ class NodeMeter:
         """As the sandbox's own process sees it."""
         processes = self.cgroups.processes(f"{path}/{pod.sandbox.id}")
         return self._machine.network(now, processes[0]) if processes else None
+
+    # As cAdvisor sees it
+
+    def groups(self, pods: Iterable[MeasuredPod]) -> Iterable[GroupUsage]:
+        now, machine = self._clock.now(), self._machine
+        yield GroupUsage(
+            "/",
+            started_at=machine.started_at(),
+            cpu=machine.cpu(now),
+            memory=machine.memory(now),
+            network=machine.network(now),
+            io_pressure=machine.io_pressure(),
+            io=self.cgroups.io("/"),
+            threads=machine.processes()[0],
+        )
+        kubepods = f"{self._cgroup}/kubepods"
+        for path in (kubepods, f"{kubepods}/besteffort", f"{kubepods}/burstable"):
+            yield self._group(GroupUsage(path), now)
+        for pod in pods:
+            path, sandbox = self.path(pod), pod.sandbox
+            whose = GroupUsage(
+                path,
+                pod=meta.name(pod.pod),
+                namespace=meta.namespace(pod.pod),
+                started_at=sandbox.created_at,
+            )
+            yield self._group(whose, now)
+            network = self._network(pod, path, now)
+            own = replace(whose, path=f"{path}/{sandbox.id}", id=sandbox.id, image=self._sandbox_image)
+            yield replace(self._group(own, now), network=network)
+            for status in pod.containers:
+                of_container = replace(
+                    whose,
+                    path=f"{path}/{status.id}",
+                    container=status.name,
+                    id=status.id,
+                    image=status.image,
+                    started_at=status.started_at,
+                )
+                yield self._group(of_container, now)
+
+    def _group(self, whose: GroupUsage, now: datetime) -> GroupUsage:
+        cgroups, path = self.cgroups, whose.path
+        return replace(
+            whose,
+            cpu=cgroups.cpu(path, now),
+            memory=cgroups.memory(path, now),
+            throttling=cgroups.throttling(path),
+            io=cgroups.io(path),
+            io_pressure=cgroups.io_pressure(path),
+            memory_peak_bytes=cgroups.memory_peak_bytes(path),
+            memory_failures=cgroups.memory_failures(path),
+            out_of_memory_kills=cgroups.out_of_memory_kills(path),
+            processes=len(cgroups.processes(path)),
+            threads=cgroups.threads(path),
+            limits=cgroups.limits(path),
+        )
+
+    # Disks
 
     async def node_disks(self) -> NodeDisks:
         return await self._disks.node()

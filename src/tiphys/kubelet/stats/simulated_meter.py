@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from tiphys.kubelet.stats.usage import (
     ContainerUsage,
     CPUUsage,
     FilesystemUsage,
+    GroupUsage,
     InterfaceUsage,
     MemoryUsage,
     NetworkUsage,
@@ -112,6 +114,35 @@ class SimulatedMeter:
             processes=sum(pod.processes or 0 for pod in pods),
             process_limit=_PROCESS_LIMIT,
         )
+
+    def groups(self, pods: Iterable[MeasuredPod]) -> Iterable[GroupUsage]:
+        pods = list(pods)
+        usages, node = self.pods(pods), self.node()
+        yield GroupUsage(
+            "/", started_at=node.started_at, cpu=node.cpu, memory=node.memory, network=node.network
+        )
+        for pod in pods:
+            usage = usages[pod.uid]
+            whose = GroupUsage(
+                f"/kubepods/pod{pod.uid}",
+                pod=meta.name(pod.pod),
+                namespace=meta.namespace(pod.pod),
+                started_at=pod.sandbox.created_at,
+            )
+            yield replace(whose, cpu=usage.cpu, memory=usage.memory)
+            for status, found in zip(pod.containers, usage.containers, strict=True):
+                yield replace(
+                    whose,
+                    path=f"{whose.path}/{status.id}",
+                    container=status.name,
+                    id=status.id,
+                    image=status.image,
+                    started_at=status.started_at,
+                    cpu=found.cpu,
+                    memory=found.memory,
+                    processes=1,
+                    threads=1,
+                )
 
     async def node_disks(self) -> NodeDisks:
         images = sum(image.size_bytes for image in await self._runtime.list_images())

@@ -143,6 +143,41 @@ class PodUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """What a control group may use; None: as much as there is."""
+
+    cpu_shares: int | None = None
+    cpu_period_microseconds: int | None = None
+    cpu_quota_microseconds: int | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUsage:
+    """One control group in full, as cAdvisor sees it. Whose it is: a container's, a sandbox's (no container name), a pod's (no id)."""
+
+    path: str
+    container: str = ""
+    id: str = ""
+    image: str = ""
+    pod: str = ""
+    namespace: str = ""
+    started_at: datetime | None = None
+    cpu: CPUUsage | None = None
+    memory: MemoryUsage | None = None
+    throttling: Throttling | None = None
+    io: DeviceIO = DeviceIO()
+    io_pressure: Pressure | None = None
+    network: NetworkUsage | None = None
+    memory_peak_bytes: int | None = None
+    memory_failures: int = 0
+    out_of_memory_kills: int = 0
+    processes: int = 0
+    threads: int = 0
+    limits: GroupLimits = GroupLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeUsage:
     started_at: datetime
     cpu: CPUUsage
