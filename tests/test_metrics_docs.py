@@ -12,6 +12,7 @@ from tiphys.apiserver.server import APIServer, Settings
 from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
 from tiphys.cluster.process_metrics import ProcessMetrics
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.machinery.metrics import Family, Registry
 from tiphys.net.client import HTTPClient
 from tiphys.scheduler.run import Scheduler
@@ -42,10 +43,14 @@ async def _families() -> list[Family]:
     informers = Informers(Client(FakeAPI(clock=clock)), clock=clock, metrics=registry)
     Scheduler(informers, clock=clock)
     ProcessMetrics(registry, Path("/proc/self"))
+    kubelets = KubeletMetrics(registry)
     registry.render()
     await server.close()
     await store.close()
-    return sorted((*registry.families, *server.slis.families), key=lambda family: family.name)
+    return sorted(
+        (*registry.families, *server.slis.families, *kubelets.probes.registry.families),
+        key=lambda family: family.name,
+    )
 
 
 async def test_the_page_is_what_is_counted() -> None:

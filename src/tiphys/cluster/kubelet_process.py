@@ -24,6 +24,7 @@ from tiphys.client.kubeconfig import Access
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.cluster.process_metrics import ProcessMetrics
 from tiphys.kubelet.access import KubeletAccess, ServerReviews
 from tiphys.kubelet.certificates import (
     CLIENT_FILE,
@@ -36,8 +37,10 @@ from tiphys.kubelet.certificates import (
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.limited_transport import LimitedTransport
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import KUBELET_VERSION
 from tiphys.kubelet.server import KubeletServer
+from tiphys.kubelet.stats.endpoints import StatsEndpoints
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
 from tiphys.net.server import Server
@@ -61,6 +64,8 @@ class KubeletProcess:
         self._settings = settings
         self._clock: Clock = SystemClock()
         self._kubelets = Dispatcher()
+        self._metrics = KubeletMetrics()
+        ProcessMetrics(self._metrics.registry, Path("/proc/self"))
         self._port = settings.port
         self._watched: list[WatchedFiles] = []
 
@@ -98,7 +103,16 @@ class KubeletProcess:
         configuration = KubeletConfiguration.parse(self._settings.configuration)
         guard = KubeletAccess(ServerReviews(client), self._clock, configuration.access)
         logs = {"pods": Path(self._settings.directory, "kubelet", "logs")}
-        handler = KubeletServer(self._kubelets, self._clock, guard, configuration=configuration, logs=logs)
+        stats = StatsEndpoints(self._kubelets, self._clock, self._metrics)
+        handler = KubeletServer(
+            self._kubelets,
+            self._clock,
+            guard,
+            configuration=configuration,
+            pages=stats.pages,
+            logs=logs,
+            answered=stats.answered,
+        )
         return Server(handler.handle, ssl_context=context)
 
     def _watch_client_files(self, transport: HTTPSTransport) -> None:
@@ -127,7 +141,7 @@ class KubeletProcess:
 
             for manager in certificate_managers(self._settings, client, self._clock):
                 work.append(group.create_task(manager.run(), name="certificate"))
-            services = NodeServices(self._settings, client, self._clock)
+            services = NodeServices(self._settings, client, self._clock, self._metrics)
             work.append(group.create_task(services.run(), name="node services"))
             kubelet = await services.kubelet(pods)
             await pods.wait_synced()
@@ -164,6 +178,7 @@ class KubeletProcess:
                 pods.cache,
                 self._clock,
                 configuration=configuration,
+                metrics=self._metrics,
             )
             for number, name in enumerate(settings.nodes)
         ]

@@ -22,6 +22,7 @@ from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
 from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node_pages import health
 from tiphys.kubelet.registry_mirror import RegistryMirror
 from tiphys.kubelet.runtimes.cri import wire
@@ -42,10 +43,13 @@ SERVICES = find("core", "v1", "services")
 class NodeServices:
     """Of the node in whose namespaces this process runs."""
 
-    def __init__(self, settings: KubeletSettings, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, settings: KubeletSettings, client: Client, clock: Clock, metrics: KubeletMetrics
+    ) -> None:
         self._settings = settings
         self._client = client
         self._clock = clock
+        self._metrics = metrics
         self._services = Reflector(client, SERVICES, clock=clock)
 
     async def run(self) -> None:
@@ -67,7 +71,7 @@ class NodeServices:
         settings = self._settings
         directory = Path(settings.directory, "kubelet")
         directory.mkdir(parents=True, exist_ok=True)
-        runtime = ContainerdRuntime(SOCKET)
+        runtime = ContainerdRuntime(SOCKET, observe=self._metrics.runtime_called)
         await self._wait_for_runtime(runtime)
         await self._provide_images()
         await self._services.wait_synced()
@@ -89,6 +93,7 @@ class NodeServices:
             recorder=recorder,
             clock=self._clock,
             configuration=KubeletConfiguration.parse(settings.configuration),
+            metrics=self._metrics,
         )
 
     async def _wait_for_runtime(self, runtime: ContainerdRuntime) -> None:

@@ -20,6 +20,7 @@ from tiphys.kubelet.images.pull_records import PullRecords
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.log_rotation import LogRotation
 from tiphys.kubelet.machine import Machine, read_machine
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.node_volumes import InThread, NodeVolumes
@@ -102,6 +103,7 @@ def assemble(
     recorder: EventRecorder,
     clock: Clock,
     configuration: KubeletConfiguration | None = None,
+    metrics: KubeletMetrics | None = None,
     cgroups: Cgroups | None = None,
     mounter: Mounter | None = None,
     in_thread: InThread = asyncio.to_thread,
@@ -146,15 +148,11 @@ def assemble(
         provisions=provisions,
         prober=ProbeManager(Handlers(runtime), clock, lambda uid: kubelets[0].wake(uid), unhealthy),
         hooks=Hooks(runtime, clock),
-        meter=NodeMeter(
-            parts.cgroup,
-            DiskMeter(parts.files, runtime, clock),
-            clock,
-            sandbox_image=parts.sandbox_image,
-        ),
+        meter=_meter(parts, runtime, machine, clock),
         clock=clock,
         admit=Gate(parts.name, itself.offered, client, lambda: kubelets[0], itself.abilities).admit,
         ledger=Ledger(itself.offered),
+        metrics=metrics or KubeletMetrics(),
     )
 
     async def enforce_allocatable() -> None:
@@ -164,6 +162,11 @@ def assemble(
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable, rotation.run)))
     return kubelets[0]
+
+
+def _meter(parts: NodeParts, runtime: Runtime, machine: Machine, clock: Clock) -> NodeMeter:
+    disks = DiskMeter(parts.files, runtime, clock)
+    return NodeMeter(parts.cgroup, disks, clock, machine=machine, sandbox_image=parts.sandbox_image)
 
 
 def _puller(parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock) -> ImagePuller:

@@ -20,6 +20,7 @@ from tiphys.kubelet.actions import StopContainer
 from tiphys.kubelet.hooks import HookFailure
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.pod_images import PodImages
+from tiphys.kubelet.pod_metrics import container_started
 from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import Problem, SeenContainer
@@ -85,9 +86,11 @@ class ContainerLives:
             host.record(pod, WARNING, "Failed", f"Error: {error.message}", name)
             reason = error.reason if isinstance(error, Unprovided) else stage
             self._note_problem(name, reason, error.message, self._retry_seconds(name, stage))
+            container_started(host.metrics, pod, name, reason)
             return ""
         else:
             host.record(pod, NORMAL, "Started", "Container started", name)
+            container_started(host.metrics, pod, name)
             self.problems.pop(name, None)
             self._backoff.forget(name)
             hook = (container.get("lifecycle") or {}).get("postStart")

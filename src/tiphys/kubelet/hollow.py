@@ -17,6 +17,7 @@ from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host, Prober
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine, simulated_machine
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.pulling import UNLIMITED, ImagePuller
@@ -67,6 +68,7 @@ def hollow_kubelet(
     recorder: EventRecorder | None = None,
     machine: Machine | None = None,
     configuration: KubeletConfiguration | None = None,
+    metrics: KubeletMetrics | None = None,
     prober: Prober | None = None,
     logs: Path | None = None,
 ) -> Kubelet:
@@ -112,6 +114,7 @@ def hollow_kubelet(
         clock=clock,
         admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities).admit,
         ledger=Ledger(offered),
+        metrics=metrics or KubeletMetrics(),
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
     kubelets.append(Kubelet(host, pods, agent, relist_seconds=0))

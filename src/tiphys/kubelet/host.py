@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tiphys.client.client import Client
@@ -11,6 +11,7 @@ from tiphys.client.events import EventRecorder
 from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.images.keyring import Credentials
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import (
@@ -112,6 +113,7 @@ class Host:
     clock: Clock
     admit: Admit
     ledger: Ledger
+    metrics: KubeletMetrics = field(default_factory=KubeletMetrics)
 
     def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:
         """An event about the pod, or about one of its containers."""
@@ -139,7 +141,7 @@ def reference(pod: Object, container: str = "") -> dict[str, Any]:
 
 
 def _field(pod: Object, container: str) -> str:
-    for field in ("initContainers", "ephemeralContainers"):
-        if any(entry["name"] == container for entry in pod["spec"].get(field) or ()):
-            return f"spec.{field}"
+    for entries in ("initContainers", "ephemeralContainers"):
+        if any(entry["name"] == container for entry in pod["spec"].get(entries) or ()):
+            return f"spec.{entries}"
     return "spec.containers"

@@ -56,6 +56,7 @@ class Kubelet:
         self._relist_seconds = relist_seconds
         self._workers: dict[str, PodWorker] = {}
         self._is_started = False
+        self._relisted_at: float | None = None
 
     @property
     def host(self) -> Host:
@@ -94,6 +95,10 @@ class Kubelet:
 
     def worker(self, uid: str) -> PodWorker | None:
         return self._workers.get(uid)
+
+    @property
+    def workers(self) -> Iterable[PodWorker]:
+        return self._workers.values()
 
     def measured(self) -> list[MeasuredPod]:
         """The pods that there is something to measure of."""
@@ -191,12 +196,17 @@ class Kubelet:
 
     async def _relist(self) -> bool:
         """Lists everything, and wakes the workers whose pods are not as they knew them; False when the runtime does not answer."""
+        clock = self._host.clock
+        began, last = clock.monotonic(), self._relisted_at
         try:
             sandboxes = await self._host.runtime.list_sandboxes()
             containers = await self._host.runtime.list_containers()
         except RuntimeFailure as error:
             log.info("cannot list containers: %s", error.message)
             return False
+        self._relisted_at = began
+        interval = None if last is None else began - last
+        self._host.metrics.relisted(clock.monotonic() - began, interval, clock.now().timestamp())
         boxes, lives = _by_pod(sandboxes), _by_pod(containers)
         for uid in {*boxes, *lives, *self._workers}:
             worker = self._workers.get(uid) or self._adopt_pod(uid, boxes.get(uid, ()))

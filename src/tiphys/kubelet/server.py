@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiphys.api.core.kubelet_requests import NODE_HEADER
 from tiphys.kubelet import node_pages, spec
 from tiphys.kubelet.access import KubeletAccess, Refusal
 from tiphys.kubelet.configuration import KubeletConfiguration
@@ -46,7 +47,8 @@ class _Route:
 class KubeletServer:
     """`handle` is the handler of a tiphys.net server with client certificates.
 
-    `pages`: first word of a path → who answers there, for what others count and measure; `logs`: what is shown below /logs/.
+    `pages`: first word of a path → who answers there, for what others count and measure; `logs`: what is shown below /logs/;
+    `answered(request, seconds)` is told of each answer.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class KubeletServer:
         configuration: KubeletConfiguration | None = None,
         pages: Mapping[str, Page] | None = None,
         logs: Mapping[str, Path] | None = None,
+        answered: Callable[[Request, float], None] | None = None,
     ) -> None:
         self._kubelets = kubelets
         self._clock = clock
@@ -65,6 +68,7 @@ class KubeletServer:
         self._settings = configuration or KubeletConfiguration()
         self._pages = dict(pages or {})
         self._logs = dict(logs or {})
+        self._answered = answered
         any_method = ("GET", "POST")
         self._routes: Mapping[str, _Route] = {
             "healthz": _Route(("GET",), (0, 1), self._health),
@@ -81,12 +85,16 @@ class KubeletServer:
         }
 
     async def handle(self, request: Request) -> Response:
+        began = self._clock.monotonic()
         try:
             first, *rest = request.path.strip("/").split("/")
-            await self._access.check(request, self._node_of(first, rest))
+            await self._access.check(request, self._node_of(request, first, rest))
             return await self._answer(request, first, rest)
         except Refusal as refusal:
             return Response(refusal.code, [*TEXT, *refusal.headers], str(refusal).encode())
+        finally:
+            if self._answered is not None:
+                self._answered(request, self._clock.monotonic() - began)
 
     async def _answer(self, request: Request, first: str, rest: list[str]) -> Response:
         if first in self._pages:
@@ -102,15 +110,19 @@ class KubeletServer:
             raise Refusal(405, "405: Method Not Allowed", (("Allow", ", ".join(route.methods)),))
         return await route.serve(request, *rest)
 
-    def _node_of(self, first: str, rest: list[str]) -> str:
+    def _node_of(self, request: Request, first: str, rest: list[str]) -> str:
         """Whose API it is that is asked; "" when it is that of several nodes."""
-        names = [kubelet.host.node for kubelet in self._kubelets]
-        if len(names) == 1:
-            return names[0]
+        names = [kubelet.host.node for kubelet in self._meant(request)]
         if first in _POD_PATHS and len(rest) > 1:
             found = self._kubelets.holder_of(rest[0], rest[1])
-            return found[0].host.node if found is not None else ""
-        return ""
+            if found is not None:
+                return found[0].host.node
+        return names[0] if len(names) == 1 else ""
+
+    def _meant(self, request: Request) -> list[Kubelet]:
+        """The one that is named, or all."""
+        named = self._kubelets.find(request.headers.get(NODE_HEADER, ""))
+        return [named] if named is not None else list(self._kubelets)
 
     def _find(self, namespace: str, name: str, message: str = "pod does not exist") -> tuple[Kubelet, Object]:
         found = self._kubelets.holder_of(namespace, name)
@@ -124,11 +136,15 @@ class KubeletServer:
         return node_pages.health(request, check)
 
     async def _pods(self, request: Request) -> Response:
-        return node_pages.pod_list([pod for kubelet in self._kubelets for pod in kubelet.pods])
+        return node_pages.pod_list([pod for kubelet in self._meant(request) for pod in kubelet.pods])
 
     async def _running_pods(self, request: Request) -> Response:
         return node_pages.pod_list(
-            [pod for kubelet in self._kubelets for pod in await node_pages.running_pods(kubelet.host.runtime)]
+            [
+                pod
+                for kubelet in self._meant(request)
+                for pod in await node_pages.running_pods(kubelet.host.runtime)
+            ]
         )
 
     async def _configuration(self, request: Request) -> Response:

@@ -36,6 +36,7 @@ from tiphys.kubelet.container_lives import RUNTIME_RETRY_SECONDS, ContainerLives
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.pod_images import PodImages
+from tiphys.kubelet.pod_metrics import PodMetrics
 from tiphys.kubelet.reporter import Reporter
 from tiphys.kubelet.resizing import Resizing
 from tiphys.kubelet.runtime_classes import runtime_handler
@@ -43,7 +44,7 @@ from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import Problem, Seen, Sentence, Waiting
 from tiphys.kubelet.spec import Object
-from tiphys.kubelet.stats.measured import MeasuredPod
+from tiphys.kubelet.stats.measured import MeasuredPod, measured
 from tiphys.kubelet.status import LISTS, Reason, Status, pod_status
 from tiphys.kubelet.volume_care import VolumeCare
 from tiphys.machinery import meta
@@ -81,6 +82,7 @@ class PodWorker:
         self._host = host
         self._on_done = on_done
         self._memory = _Memory()
+        self._metrics = PodMetrics(host.metrics, host.clock, pod)
         self._backoff: ItemBackoff[str] = ItemBackoff(PROVISION_BACKOFF)
         self._images = PodImages(host, self._spawn)
         self._volumes = VolumeCare(host, self.wake)
@@ -162,7 +164,8 @@ class PodWorker:
         try:
             while self._dirty:
                 self._dirty = False
-                await self._look_and_act()
+                with self._metrics.look():
+                    await self._look_and_act()
         except Exception:
             # A mistake of ours must not take the pod out of care for ever.
             log.exception("pod %s", spec.described(self.pod))
@@ -259,18 +262,11 @@ class PodWorker:
         self._tell_of_crash_loops(pod, decided)
         self._status = pod_status(pod, seen, Reason(decided.waiting, decided.ending), self._host.ips, now)
         self._reporter.report(self._status)
+        self._metrics.reported(pod, self._status)
 
     def measured(self) -> MeasuredPod | None:
         """What there is to measure, as last seen; asks nobody."""
-        sandbox = next((box for box in self.view.sandboxes if box.state == "Ready"), None)
-        if sandbox is None:
-            return None
-        running = tuple(
-            life.status
-            for life in self.view.containers
-            if life.status.state == "Running" and life.sandbox_id == sandbox.id
-        )
-        return MeasuredPod(self.pod, sandbox, running)
+        return measured(self.pod, self.view.sandboxes, self.view.containers)
 
     def reported(self, container: str) -> Object | None:
         """The newest status of one container, whether the API has it already or not."""
@@ -344,7 +340,9 @@ class PodWorker:
             message = f"Failed to create pod sandbox: {told}"
             self._host.record(pod, WARNING, "FailedCreatePodSandBox", message)
             memory.sandbox_problem = self._problem("sandbox", "FailedCreatePodSandBox", message)
+            self._metrics.sandbox_started(failed=True)
             return
+        self._metrics.sandbox_started()
         memory.sandbox_problem = None
         self._backoff.forget("sandbox")
         self.view.mark_sandbox(id)

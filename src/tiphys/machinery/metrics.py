@@ -167,6 +167,9 @@ class Histogram(Family):
     def observe(self, value: float, *values: str) -> None:
         self.labels(*values).observe(value)
 
+    def remove(self, *values: str) -> None:
+        self._values.pop(values, None)
+
     def clear(self) -> None:
         self._values.clear()
 

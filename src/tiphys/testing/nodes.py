@@ -15,9 +15,11 @@ from tiphys.client.resources import NODES, PODS
 from tiphys.kubelet.access import KubeletAccess, ServerReviews
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.runtimes.behaviour import Behaviours
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.server import KubeletServer
+from tiphys.kubelet.stats.endpoints import StatsEndpoints
 from tiphys.machinery.clock import Clock
 from tiphys.net.server import Server
 from tiphys.testing.scripted_prober import ScriptedProber
@@ -48,6 +50,7 @@ class Nodes:
         self._numbers: dict[str, int] = {}
         self._powered: dict[str, _Powered] = {}
         self._dispatcher = Dispatcher()
+        self._metrics = KubeletMetrics()
         self._server: Server | None = None
         self._port = 0
         self._pods: Reflector | None = None
@@ -88,7 +91,14 @@ class Nodes:
         node = HollowNode(name, self._numbers[name], (ADDRESS,), self._port)
         client = self._client(name)
         kubelet = hollow_kubelet(
-            node, client, pods.cache, self._clock, runtime=runtime, prober=prober, logs=self._logs / name
+            node,
+            client,
+            pods.cache,
+            self._clock,
+            runtime=runtime,
+            metrics=self._metrics,
+            prober=prober,
+            logs=self._logs / name,
         )
         self._dispatcher.add(kubelet)
         self._powered[name] = _Powered(kubelet, runtime)
@@ -142,7 +152,8 @@ class Nodes:
     async def _start(self) -> Reflector:
         if self._pods is None:
             access = KubeletAccess(ServerReviews(self._client("all")), self._clock)
-            handle = KubeletServer(self._dispatcher, self._clock, access).handle
+            stats = StatsEndpoints(self._dispatcher, self._clock, self._metrics)
+            handle = KubeletServer(self._dispatcher, self._clock, access, pages=stats.pages).handle
             self._server = Server(handle, ssl_context=self._tls)
             self._port = (await self._server.listen(host=ADDRESS, port=0)).port
             self._pods = Reflector(self._client("all"), PODS, clock=self._clock)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tiphys.kubelet.files import Files
+from tiphys.kubelet.machine import simulated_machine
 from tiphys.kubelet.resources import cgroup_path
 from tiphys.kubelet.runtimes.cri.runtime import ContainerdRuntime
 from tiphys.kubelet.runtimes.interface import ContainerConfig, Resources
@@ -66,7 +67,9 @@ async def test_processor_memory_processes_network_and_disk(
     clock = SystemClock()
     directory = real_node.directory / "kubelet"
     directory.mkdir(exist_ok=True)
-    meter = NodeMeter(real_node.cgroup, DiskMeter(Files(directory), runtime, clock), clock)
+    meter = NodeMeter(
+        real_node.cgroup, DiskMeter(Files(directory), runtime, clock), clock, machine=simulated_machine()
+    )
 
     async def until(is_so: Callable[[PodUsage, ContainerUsage], bool]) -> tuple[PodUsage, ContainerUsage]:
         async with asyncio.timeout(PATIENCE_SECONDS):

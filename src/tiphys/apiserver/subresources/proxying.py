@@ -9,10 +9,11 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import quote
 
+from tiphys.api.core.kubelet_requests import NODE_HEADER
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import CONNECT
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.relay import Passage, is_upgrade, passed_on, relay
+from tiphys.apiserver.relay import Headers, Passage, is_upgrade, passed_on, relay
 from tiphys.apiserver.service_dialer import port_name_of, ready_endpoints
 from tiphys.apiserver.subresources.kubelets import client_of, kubelet_address
 from tiphys.apiserver.subresources.links import Links
@@ -116,7 +117,8 @@ async def proxy_node(call: Call) -> Response:
     if asked.port in ("", str(kubelet.port)):
         client = client_of(call, kubelet)
         location = Location("https", kubelet.host, kubelet.port)
-        return await _pass_on(call, location, client=client)
+        # Simulated nodes share an address: their kubelet is told which of them is meant.
+        return await _pass_on(call, location, client=client, added=[(NODE_HEADER, kubelet.node)])
     if not asked.port.isdecimal():
         raise errors.bad_request(f"invalid node request {quoted(call.info.name)}")
     if not _is_proxyable(kubelet.host):
@@ -150,7 +152,9 @@ def _is_proxyable(host: str) -> bool:
     )
 
 
-async def _pass_on(call: Call, location: Location, *, client: HTTPClient | None = None) -> Response:
+async def _pass_on(
+    call: Call, location: Location, *, client: HTTPClient | None = None, added: Headers | None = None
+) -> Response:
     request = call.request
     query = request.target.partition("?")[2]
     behind = _behind(call)
@@ -162,6 +166,7 @@ async def _pass_on(call: Call, location: Location, *, client: HTTPClient | None 
     headers = [(name, value) for name, value in passed_on(request) if name != "accept-encoding"]
     host = request.headers.get("host", "")
     headers += [
+        *(added or ()),
         ("X-Forwarded-Uri", request.path),
         ("X-Forwarded-Proto", "https" if request.connection.tls else "http"),
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
+from tiphys.kubelet.seen import SeenContainer
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
@@ -20,3 +22,16 @@ class MeasuredPod:
     @property
     def uid(self) -> str:
         return meta.uid(self.pod)
+
+
+def measured(
+    pod: Object, sandboxes: Iterable[SandboxStatus], containers: Iterable[SeenContainer]
+) -> MeasuredPod | None:
+    """Of what is seen of a pod; both newest first."""
+    sandbox = next((box for box in sandboxes if box.state == "Ready"), None)
+    if sandbox is None:
+        return None
+    running = (
+        life.status for life in containers if life.status.state == "Running" and life.sandbox_id == sandbox.id
+    )
+    return MeasuredPod(pod, sandbox, tuple(running))

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from os import getpid
 from typing import Protocol
 
+from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.resources import cgroup_path
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.stats.cgroup_usage import CgroupUsage
@@ -34,6 +35,9 @@ from tiphys.machinery.clock import Clock
 
 class Meter(Protocol):
     """Of one node."""
+
+    @property
+    def machine(self) -> Machine: ...
 
     def node(self) -> NodeUsage: ...
 
@@ -60,20 +64,22 @@ class NodeMeter:
         disks: DiskMeter,
         clock: Clock,
         *,
+        machine: Machine,
         sandbox_image: str = "",
         cgroups: CgroupUsage | None = None,
-        machine: MachineUsage | None = None,
+        proc: MachineUsage | None = None,
     ) -> None:
+        self.machine = machine
         self._sandbox_image = sandbox_image
         self._cgroup = cgroup
         self._disks = disks
         self._clock = clock
         self.cgroups = cgroups or CgroupUsage()
-        self._machine = machine or MachineUsage()
+        self._proc = proc or MachineUsage()
         self._rates = Rates()
 
     def node(self) -> NodeUsage:
-        machine, now = self._machine, self._clock.now()
+        machine, now = self._proc, self._clock.now()
         started_at, cpu = machine.started_at(), machine.cpu(now)
         processes, limit = machine.processes()
         return NodeUsage(
@@ -135,12 +141,12 @@ class NodeMeter:
     def _network(self, pod: MeasuredPod, path: str, now: datetime) -> NetworkUsage | None:
         """As the sandbox's own process sees it."""
         processes = self.cgroups.processes(f"{path}/{pod.sandbox.id}")
-        return self._machine.network(now, processes[0]) if processes else None
+        return self._proc.network(now, processes[0]) if processes else None
 
     # As cAdvisor sees it
 
     def groups(self, pods: Iterable[MeasuredPod]) -> Iterable[GroupUsage]:
-        now, machine = self._clock.now(), self._machine
+        now, machine = self._clock.now(), self._proc
         yield GroupUsage(
             "/",
             started_at=machine.started_at(),

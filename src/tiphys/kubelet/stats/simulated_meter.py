@@ -48,7 +48,7 @@ class SimulatedMeter:
 
     def __init__(self, runtime: SimulatedRuntime, machine: Machine, clock: Clock) -> None:
         self._runtime = runtime
-        self._machine = machine
+        self.machine = machine
         self._clock = clock
         self._began_at = self._looked_at = clock.now()
         self._node_used = 0
@@ -104,7 +104,7 @@ class SimulatedMeter:
         self._node_used += round(cores * (now - self._looked_at).total_seconds())
         self._looked_at = now
         memory = NODE_MEMORY_BYTES + sum(pod.memory.working_set_bytes for pod in pods if pod.memory)
-        whole = self._machine.memory_bytes
+        whole = self.machine.memory_bytes
         return NodeUsage(
             self._began_at,
             CPUUsage(now, self._node_used, self._node_used),
@@ -147,7 +147,7 @@ class SimulatedMeter:
     async def node_disks(self) -> NodeDisks:
         images = sum(image.size_bytes for image in await self._runtime.list_images())
         own, of_images = (
-            self._filesystem(self._machine.disk_bytes // 10),
+            self._filesystem(self.machine.disk_bytes // 10),
             self._filesystem(images or IMAGE_BYTES),
         )
         return NodeDisks(own, of_images, of_images)
@@ -163,7 +163,7 @@ class SimulatedMeter:
         return found
 
     def _filesystem(self, used: int) -> FilesystemUsage:
-        whole, inodes = self._machine.disk_bytes, 1 << 26
+        whole, inodes = self.machine.disk_bytes, 1 << 26
         return FilesystemUsage(self._clock.now(), whole, whole * 9 // 10, inodes, inodes - 1000, used, 1)
 
 

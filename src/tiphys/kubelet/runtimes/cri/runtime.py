@@ -49,11 +49,13 @@ PIPES_DIRECTORY = "/run/tiphys/pipes"
 class ContainerdRuntime:
     """One node's containerd. `root` is the node's root directory as this process sees it: "/" or /proc/<its holder>/root."""
 
-    def __init__(self, socket_path: str, *, root: str | Path = "/") -> None:
+    def __init__(
+        self, socket_path: str, *, root: str | Path = "/", observe: wire.Observe | None = None
+    ) -> None:
         self._root = Path(root)
         self._channel = wire.open_channel(socket_path)
-        self._runtime = wire.Service(self._channel, "runtime.v1.RuntimeService")
-        self._images = wire.Service(self._channel, "runtime.v1.ImageService")
+        self._runtime = wire.Service(self._channel, "runtime.v1.RuntimeService", observe=observe)
+        self._images = wire.Service(self._channel, "runtime.v1.ImageService", observe=observe)
         metadata = (("containerd-namespace", NAMESPACE),)
         self._tasks = wire.Service(self._channel, "containerd.services.tasks.v1.Tasks", metadata)
         self._events = wire.Service(self._channel, "containerd.services.events.v1.Events", metadata)

@@ -6,6 +6,8 @@ free of protobuf's check that generated code and library were released together.
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,9 @@ from tiphys.kubelet.runtimes.interface import DeadlineExceeded, NotFound, Runtim
 Message = Any
 """A protobuf message: its class is made at run time, so its fields are unknown to the type checker."""
 Metadata = tuple[tuple[str, str], ...]
+
+Observe = Callable[[str, float, bool], None]
+"""(operation, seconds, whether it failed): told of each call, for metrics."""
 
 CRI = "runtime.v1"
 REQUEST_TIMEOUT_SECONDS = 120.0
@@ -57,6 +62,15 @@ def cri(name: str) -> Callable[..., Message]:
     return message(f"{CRI}.{name}")
 
 
+@cache
+def operation(method: str) -> str:
+    """What a call of CRI is named in metrics: "run_podsandbox" for RunPodSandbox."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", method).lower()
+    return words.replace("pod_sandbox", "podsandbox").replace(
+        "update_container_resources", "update_container"
+    )
+
+
 def failure(error: grpc.aio.AioRpcError) -> RuntimeFailure:
     """What went wrong, in the words of interface.py."""
     text = error.details() or error.code().name
@@ -79,8 +93,16 @@ def open_channel(socket_path: str) -> grpc.aio.Channel:
 class Service:
     """The methods of one gRPC service by their names: `await service.call("Version", request)`."""
 
-    def __init__(self, channel: grpc.aio.Channel, name: str, metadata: Metadata = ()) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        name: str,
+        metadata: Metadata = (),
+        *,
+        observe: Observe | None = None,
+    ) -> None:
         self._metadata = metadata
+        self._observe = observe
         self._unary: dict[str, Callable[..., Awaitable[Message]]] = {}
         self._streams: dict[str, Callable[..., Any]] = {}
         self.requests: dict[str, Callable[..., Message]] = {}
@@ -107,10 +129,16 @@ class Service:
     ) -> Message:
         """One request of these fields, one answer. Raises the errors of interface.py. A timeout of None waits for ever."""
         request = self.requests[method](**fields)
+        began, failed = time.monotonic(), True
         try:
-            return await self._unary[method](request, timeout=timeout_seconds, metadata=self._metadata)
+            answer = await self._unary[method](request, timeout=timeout_seconds, metadata=self._metadata)
+            failed = False
+            return answer
         except grpc.aio.AioRpcError as error:
             raise failure(error) from None
+        finally:
+            if self._observe is not None:
+                self._observe(operation(method), time.monotonic() - began, failed)
 
     async def stream(self, method: str, **fields: Any) -> AsyncIterator[Message]:
         """One request, many answers."""

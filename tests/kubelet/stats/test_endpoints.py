@@ -1,0 +1,164 @@
+"""The kubelet's pages of numbers, over simulated nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from node_world import NODE, NodeWorld
+
+from tiphys.api.core.kubelet_requests import NODE_HEADER
+from tiphys.kubelet.access import KubeletAccess, Question, Reviews, User
+from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
+from tiphys.kubelet.kubelet import Dispatcher
+from tiphys.kubelet.server import KubeletServer
+from tiphys.kubelet.stats.endpoints import StatsEndpoints
+from tiphys.net.http import Connection, Request, Response
+
+ADMINISTRATOR = User("kube-apiserver-kubelet-client", ("system:masters",))
+REQUESTS = {"requests": {"cpu": "500m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}
+
+
+class Everybody(Reviews):
+    async def user_of(self, token: str) -> User | None:
+        return None
+
+    async def is_allowed(self, question: Question) -> bool:
+        return True
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[NodeWorld]:
+    world = NodeWorld()
+    await world.start()
+    world.create({"containers": [{"name": "main", "image": "busybox", "resources": REQUESTS}]})
+    await world.settle(2)
+    yield world
+    await world.stop()
+
+
+@pytest.fixture
+def kubelets(world: NodeWorld) -> Dispatcher:
+    kubelets = Dispatcher()
+    kubelets.add(world.kubelet)
+    return kubelets
+
+
+@pytest.fixture
+def server(world: NodeWorld, kubelets: Dispatcher) -> KubeletServer:
+    stats = StatsEndpoints(kubelets, world.clock, world.kubelet.host.metrics)
+    access = KubeletAccess(Everybody(), world.clock)
+    return KubeletServer(kubelets, world.clock, access, pages=stats.pages, answered=stats.answered)
+
+
+async def ask(server: KubeletServer, target: str, **headers: str) -> Response:
+    connection = Connection(peer_certificate=b"verified")
+    connection.context = ADMINISTRATOR
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await server.handle(Request("GET", target, named, connection=connection))
+
+
+async def told(server: KubeletServer, target: str, **headers: str) -> Any:
+    response = await ask(server, target, **headers)
+    assert response.status == 200
+    assert isinstance(response.body, bytes)
+    return json.loads(response.body)
+
+
+async def series(server: KubeletServer, target: str) -> dict[str, str]:
+    """Each sample's value, by name and labels."""
+    response = await ask(server, target)
+    assert response.status == 200
+    assert isinstance(response.body, bytes)
+    assert response.headers == [
+        ("content-type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
+    ]
+    lines = [line for line in response.body.decode().splitlines() if not line.startswith("#")]
+    return dict(line.rsplit("} ", 1) if "}" in line else line.split(" ", 1) for line in lines)
+
+
+async def test_summary(server: KubeletServer) -> None:
+    found = await told(server, "/stats/summary")
+    assert found["node"]["nodeName"] == NODE
+    assert found["node"]["fs"]["capacityBytes"] > 0
+    [pod] = found["pods"]
+    assert pod["podRef"]["name"] == "web"
+    [container] = pod["containers"]
+    assert container["cpu"]["usageNanoCores"] == 250_000_000
+    assert container["memory"]["workingSetBytes"] == 64 << 20
+    assert container["memory"]["availableBytes"] == 192 << 20
+    assert container["rootfs"]["usedBytes"] > 0
+
+
+@pytest.mark.parametrize("value", ["true", "1", "T"])
+async def test_summary_of_cpu_and_memory(server: KubeletServer, value: str) -> None:
+    found = await told(server, f"/stats/summary?only_cpu_and_memory={value}")
+    assert "fs" not in found["node"]
+    assert "rootfs" not in found["pods"][0]["containers"][0]
+
+
+async def test_resource_metrics_have_the_times_of_their_measurements(
+    server: KubeletServer, world: NodeWorld
+) -> None:
+    found = await series(server, "/metrics/resource")
+    labels = 'container="main",namespace="default",pod="web"'
+    now = round(world.clock.now().timestamp() * 1000)
+    assert found[f"container_memory_working_set_bytes{{{labels}"] == f"6.7108864e+07 {now}"
+    assert found['pod_memory_working_set_bytes{namespace="default",pod="web"'] == f"6.7108864e+07 {now}"
+    assert f"container_cpu_usage_seconds_total{{{labels}" in found
+    assert f"container_start_time_seconds{{{labels}" in found
+    assert {"node_cpu_usage_seconds_total", "node_memory_working_set_bytes"} <= set(found)
+    assert found["resource_scrape_error"] == "0"
+
+
+async def test_cadvisor_metrics_have_cadvisors_labels(server: KubeletServer, world: NodeWorld) -> None:
+    found = await series(server, "/metrics/cadvisor")
+    [id] = world.runtime.running_containers("default", "web")
+    uid = world.pod()["metadata"]["uid"]
+    labels = (
+        f'container="main",id="/kubepods/pod{uid}/{id}",image="docker.io/library/busybox:latest",name="{id}",'
+        'namespace="default",pod="web"'
+    )
+    assert found[f"container_memory_rss{{{labels}"].startswith("6.7108864e+07 ")
+    assert (
+        f'container_cpu_usage_seconds_total{{container="main",cpu="total",{labels.partition(",")[2]}' in found
+    )
+    of_node = 'container="",id="/",image="",name="",namespace="",pod=""'
+    assert f"container_memory_working_set_bytes{{{of_node}" in found
+    assert any(name.startswith("machine_memory_bytes") for name in found)
+    assert found["container_scrape_error"] == "0"
+
+
+async def test_what_the_kubelet_counts(server: KubeletServer) -> None:
+    await ask(server, "/pods")
+    found = await series(server, "/metrics")
+    assert found[f'kubelet_node_name{{node="{NODE}"'] == "1"
+    assert found["kubelet_running_pods"] == "1"
+    assert found['kubelet_running_containers{container_state="running"'] == "1"
+    assert found["kubelet_started_pods_total"] == "1"
+    assert found['kubelet_started_containers_total{container_type="container"'] == "1"
+    assert found["kubelet_pod_start_duration_seconds_count"] == "1"
+    request = 'long_running="false",method="GET",path="pods",server_type="readwrite"'
+    assert found[f"kubelet_http_requests_total{{{request}"] == "1"
+
+
+async def test_one_address_of_many_nodes(
+    server: KubeletServer, world: NodeWorld, kubelets: Dispatcher
+) -> None:
+    other = hollow_kubelet(
+        HollowNode("node-2", 1, ("127.90.0.11",), 10250), world.client, world.kubelet._pods, world.clock
+    )
+    kubelets.add(other)
+    assert (await ask(server, "/stats/summary")).status == 400
+    header = {NODE_HEADER.replace("-", "_"): "node-2"}
+    found = await told(server, "/stats/summary", **header)
+    assert found["node"]["nodeName"] == "node-2"
+    assert found["pods"] == []
+    assert (await told(server, "/pods", **header))["items"] == []
+
+
+async def test_nothing_else_is_there(server: KubeletServer) -> None:
+    assert (await ask(server, "/stats/everything")).status == 404
+    assert (await ask(server, "/metrics/else")).status == 404
