@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from copy import copy
 from pathlib import Path
 from random import Random
 from socket import socket
@@ -84,9 +85,16 @@ class HTTPSTransport:
         """What is loaded into it holds for connections made from then on."""
         self.http = HTTPClient(access.server, ssl_context=self.ssl_context, dial=dial)
         """The client itself, for what is not JSON: logs, exec, port-forward (with `headers()`)."""
+        self._acting: dict[str, str] = {}
+
+    def acting_as(self, user: str, group: str) -> HTTPSTransport:
+        """The same connections in somebody else's name (impersonation): who has the certificate must be allowed to."""
+        other = copy(self)
+        other._acting = {"Impersonate-User": user, "Impersonate-Group": group}
+        return other
 
     def headers(self, content_type: str = "") -> dict[str, str]:
-        headers = {"Accept": JSON, "User-Agent": self._user_agent}
+        headers = {"Accept": JSON, "User-Agent": self._user_agent, **self._acting}
         if content_type:
             headers["Content-Type"] = content_type
         token = self._access.token

@@ -38,7 +38,7 @@ def leaves(config: ClusterConfig) -> list[Leaf]:
 
 
 HOLLOW_KUBELET = "tiphys:hollow-kubelet"
-"""The user that the kubelet of all simulated nodes is."""
+"""The user that the kubelet of all simulated nodes is, where it acts as none of them."""
 FRONT_PROXY = "front-proxy-client"
 
 
@@ -56,9 +56,9 @@ def _kubelet_leaves(config: ClusterConfig, number: int) -> list[Leaf]:
     """The first ones that a node has; it renews them itself, through the API."""
     name, address = config.node_name(number), config.node_address(number)
     if config.runtime == "simulated":
-        # One kubelet is all nodes: it acts as none of them in particular.
+        # One kubelet is all nodes: it may act as each of them (`grants.py`), and has one certificate to show.
         names = (name, address, "127.0.0.1")
-        return [Leaf(kubelet_file(name), HOLLOW_KUBELET, ("system:masters",), names)]
+        return [Leaf(kubelet_file(name), HOLLOW_KUBELET, (), names)]
     user = f"system:node:{name}"
     return [
         Leaf(kubelet_file(name), user, (NODES,)),
@@ -70,6 +70,10 @@ def serving_file(config: ClusterConfig, number: int) -> str:
     """What a kubelet's HTTPS server shows."""
     file = kubelet_file(config.node_name(number))
     return file if config.runtime == "simulated" else f"{file}-serving"
+
+
+def simulated_nodes(config: ClusterConfig) -> list[str]:
+    return config.node_names if config.runtime == "simulated" else []
 
 
 def own_nodes(config: ClusterConfig) -> dict[str, str]:

@@ -157,7 +157,7 @@ class ControlPlane:
         apiserver.start()
         apiserver.spawn(certificates.follow())
         await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
-        await reconcile(apiserver, grants())
+        await reconcile(apiserver, grants(settings.simulated_nodes))
         components = self._components(apiserver)
         components.start()
         _publish_port(Path(settings.port_file), port)

@@ -28,6 +28,7 @@ class ControlPlaneSettings:
     controllers: str = "*"
     nodes: dict[str, str] = field(default_factory=dict)
     """The nodes that the cluster made itself, and their addresses; simulated ones are not among them."""
+    simulated_nodes: list[str] = field(default_factory=list)
     apiserver_args: list[str] = field(default_factory=list)
 
     def text(self) -> str:

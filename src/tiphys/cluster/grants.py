@@ -4,7 +4,11 @@ what our own nodes need. Made at every start, and mended as the default roles ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from tiphys.cluster.blueprint import HOLLOW_KUBELET
+from tiphys.cluster.pki import NODES
 
 Object = dict[str, Any]
 
@@ -13,24 +17,49 @@ _REQUESTS = "system:certificates.k8s.io:certificatesigningrequests"
 RBAC = "rbac.authorization.k8s.io"
 
 
-def grants() -> dict[str, list[Object]]:
+def grants(simulated_nodes: Sequence[str] = ()) -> dict[str, list[Object]]:
     """Objects by plural."""
-    group = {"apiGroup": RBAC, "kind": "Group"}
-    joining, nodes = {**group, "name": JOINING}, {**group, "name": "system:nodes"}
-    signer = {"kind": "ServiceAccount", "namespace": "kube-system", "name": "certificate-controller"}
+    bindings, roles = _of_nodes(), []
+    if simulated_nodes:
+        roles.append(_hollow_role(simulated_nodes))
+        user = {"apiGroup": RBAC, "kind": "User", "name": HOLLOW_KUBELET}
+        bindings.append(_binding(HOLLOW_KUBELET, HOLLOW_KUBELET, user))
+    return {"clusterroles": roles, "clusterrolebindings": bindings}
+
+
+def _hollow_role(nodes: Sequence[str]) -> Object:
+    """One process is many nodes. It sees the pods of all of them; everything else it does as one of them, by impersonation, so that the
+    node authorizer and NodeRestriction hold for each."""
     return {
-        "clusterrolebindings": [
-            _binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", joining),
-            _binding("kubeadm:node-autoapprove-bootstrap", f"{_REQUESTS}:nodeclient", joining),
-            _binding("kubeadm:node-autoapprove-certificate-rotation", f"{_REQUESTS}:selfnodeclient", nodes),
-            # For the nodes that the cluster made itself: decision 0030.
-            _binding(
-                "tiphys:kubelet-serving-approver",
-                "system:certificates.k8s.io:kubelet-serving-approver",
-                signer,
-            ),
+        "metadata": {"name": HOLLOW_KUBELET},
+        "rules": [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {
+                "apiGroups": [""],
+                "resources": ["users"],
+                "verbs": ["impersonate"],
+                "resourceNames": [f"system:node:{node}" for node in nodes],
+            },
+            {"apiGroups": [""], "resources": ["groups"], "verbs": ["impersonate"], "resourceNames": [NODES]},
         ],
     }
+
+
+def _of_nodes() -> list[Object]:
+    group = {"apiGroup": RBAC, "kind": "Group"}
+    joining, nodes = {**group, "name": JOINING}, {**group, "name": NODES}
+    signer = {"kind": "ServiceAccount", "namespace": "kube-system", "name": "certificate-controller"}
+    return [
+        _binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", joining),
+        _binding("kubeadm:node-autoapprove-bootstrap", f"{_REQUESTS}:nodeclient", joining),
+        _binding("kubeadm:node-autoapprove-certificate-rotation", f"{_REQUESTS}:selfnodeclient", nodes),
+        # For the nodes that the cluster made itself: decision 0030.
+        _binding(
+            "tiphys:kubelet-serving-approver",
+            "system:certificates.k8s.io:kubelet-serving-approver",
+            signer,
+        ),
+    ]
 
 
 def _binding(name: str, role: str, subject: Object) -> Object:

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
@@ -24,6 +24,7 @@ from tiphys.client.kubeconfig import Access
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import PODS
 from tiphys.cluster.kubelet_settings import KubeletSettings
+from tiphys.cluster.pki import NODES
 from tiphys.cluster.process_metrics import ProcessMetrics
 from tiphys.kubelet.access import KubeletAccess, ServerReviews
 from tiphys.kubelet.certificates import (
@@ -72,16 +73,24 @@ class KubeletProcess:
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
         transport = HTTPSTransport(access(settings), user_agent=f"kubelet/{KUBELET_VERSION}")
-        client = Client(LimitedTransport(transport))
+        limited = LimitedTransport(transport)
+        client = Client(limited)
+
+        def client_of(node: str) -> Client:
+            """Simulated nodes act each as itself, on the connections of all."""
+            if settings.runtime != "simulated":
+                return client
+            return Client(limited.sharing(transport.acting_as(f"system:node:{node}", NODES)))
+
         pods = self._pods_of(client)
-        server = self._server(client)
+        server = self._server(client_of(settings.node))
         try:
             self._port = await listen(server, settings)
             async with asyncio.TaskGroup() as group:
                 work: list[asyncio.Task[None]] = []
                 self._watch_client_files(transport)
                 work.append(group.create_task(self._follow_certificates(), name="certificates"))
-                work.append(group.create_task(self._start(client, pods, group, work)))
+                work.append(group.create_task(self._start(client_of, pods, group, work)))
                 await stop.wait()
                 for task in work:
                     task.cancel()
@@ -129,13 +138,18 @@ class KubeletProcess:
                 files.look()
 
     async def _start(
-        self, client: Client, pods: Reflector, group: asyncio.TaskGroup, work: list[asyncio.Task[None]]
+        self,
+        client_of: Callable[[str], Client],
+        pods: Reflector,
+        group: asyncio.TaskGroup,
+        work: list[asyncio.Task[None]],
     ) -> None:
+        client = client_of(self._settings.node)
         await self._wait_for_server(client)
         work.append(group.create_task(pods.run(), name="pods"))
         if self._settings.runtime == "simulated":
             await pods.wait_synced()
-            self._launch(self._hollow(client, pods), group, work)
+            self._launch(self._hollow(client_of, pods), group, work)
         else:
             from tiphys.cluster.node_services import NodeServices
 
@@ -151,7 +165,10 @@ class KubeletProcess:
         gc.set_threshold(5_000, 10, 20)
 
     async def _wait_for_server(self, client: Client) -> None:
-        """We are started together with it: a reflector's first delay would be most of the time that a cluster needs to come up."""
+        """We are started together with it: a reflector's first delay would be most of the time that a cluster needs to come up.
+
+        And until simulated nodes may act as themselves: in a new cluster that is granted after the server answers.
+        """
         while True:
             try:
                 await client.transport.request("GET", "/version")
@@ -166,7 +183,7 @@ class KubeletProcess:
             self._kubelets.add(kubelet)
             work.append(group.create_task(kubelet.run(), name=f"kubelet {kubelet.host.node}"))
 
-    def _hollow(self, client: Client, pods: Reflector) -> list[Kubelet]:
+    def _hollow(self, client_of: Callable[[str], Client], pods: Reflector) -> list[Kubelet]:
         from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 
         settings = self._settings
@@ -174,7 +191,7 @@ class KubeletProcess:
         return [
             hollow_kubelet(
                 HollowNode(name, number, (settings.address,), self._port),
-                client,
+                client_of(name),
                 pods.cache,
                 self._clock,
                 configuration=configuration,

@@ -176,6 +176,7 @@ def _control_plane(layout: Layout, config: ClusterConfig, machines: _Machines) -
         service_cidr=blueprint.SERVICE_CIDR,
         cluster_cidr=blueprint.cluster_cidr(config),
         nodes=blueprint.own_nodes(config),
+        simulated_nodes=blueprint.simulated_nodes(config),
         apiserver_args=config.apiserver_args,
     )
 

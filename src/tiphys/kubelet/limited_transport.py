@@ -19,6 +19,12 @@ class LimitedTransport:
         self._transport = transport
         self._slots = asyncio.Semaphore(limit)
 
+    def sharing(self, transport: Transport) -> LimitedTransport:
+        """Another transport within the same bound."""
+        other = LimitedTransport(transport)
+        other._slots = self._slots
+        return other
+
     async def request(
         self,
         method: str,

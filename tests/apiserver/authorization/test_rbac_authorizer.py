@@ -207,3 +207,15 @@ async def test_a_namespace_is_in_itself(client: Client) -> None:
     await bind(client, [rule("get", "namespaces")])
     assert (await eve(client).call("GET", "/api/v1/namespaces/default")).status == 200
     assert (await eve(client).call("GET", "/api/v1/namespaces/kube-system")).status == 403
+
+
+async def test_rules_with_and_without_names_beside_each_other(client: Client) -> None:
+    rules = [rule("get", "pods", "a"), rule("get", "pods", "b", "c"), rule("get", "secrets")]
+    await bind(client, [*rules, rule("get", "secrets", "a"), rule("get delete", "pods", "d")])
+    status = {
+        name: (await eve(client).call("GET", f"{PODS}/{name}")).status for name in ("a", "b", "c", "d", "e")
+    }
+    assert status == {"a": 404, "b": 404, "c": 404, "d": 404, "e": 403}
+    assert (await eve(client).call("DELETE", f"{PODS}/a")).status == 403
+    assert (await eve(client).call("DELETE", f"{PODS}/d")).status == 404
+    assert (await eve(client).call("GET", "/api/v1/namespaces/default/secrets/x")).status == 404

@@ -425,3 +425,24 @@ async def test_a_turn_that_comes_before_the_wait_has_begun(small: APIServer) -> 
     assert (await asyncio.wait_for(second.task, 5)).status == 201
     await first.task
     assert queues.idle
+
+
+async def test_of_two_of_the_same_groups_one_is_spoken_of_by_name(small: APIServer) -> None:
+    """A schema that names a user is found for that user, whoever of the same groups asked the same before."""
+    admin = Client(small)
+    named = schema("named", "exempt")
+    named["spec"]["matchingPrecedence"] = 40
+    named["spec"]["rules"][0]["subjects"] = [{"kind": "User", "user": {"name": "ann"}}]
+    await admin.create(SCHEMAS, named)
+    await settle()
+    uids = {name: (await admin.get(f"{SCHEMAS}/{name}"))["metadata"]["uid"] for name in ("tenants", "named")}
+    for name, expected in (("bob", "tenants"), ("ann", "named"), ("cid", "tenants"), ("ann", "named")):
+        answer = await admin.as_user(name, "tenants", "system:authenticated").call("GET", "/api/v1/pods")
+        assert answer.headers["x-kubernetes-pf-flowschema-uid"] == uids[expected], name
+    account = {"kind": "ServiceAccount", "serviceAccount": {"namespace": "default", "name": "default"}}
+    named["spec"]["rules"][0]["subjects"] = [account]
+    await admin.put(f"{SCHEMAS}/named", named)
+    await settle()
+    for name, expected in (("ann", "tenants"), ("system:serviceaccount:default:default", "named")):
+        answer = await admin.as_user(name, "tenants", "system:authenticated").call("GET", "/api/v1/pods")
+        assert answer.headers["x-kubernetes-pf-flowschema-uid"] == uids[expected], name

@@ -32,10 +32,6 @@ def impersonate(call: Call) -> Awaitable[None] | None:
     headers = call.request.headers
     if not any(map(_IS_OURS, headers)):
         return None
-    return _impersonate(call, headers)
-
-
-async def _impersonate(call: Call, headers: dict[str, str]) -> None:
     name, groups = headers.get(_USER, ""), _values(headers, _GROUP)
     uid = headers.get(_UID, "")
     extra = {
@@ -48,17 +44,40 @@ async def _impersonate(call: Call, headers: dict[str, str]) -> None:
             raise errors.internal_error(
                 f"requested {sorted(headers.keys() & _NAMES)} without impersonating a user"
             )
-        return
-    for wanted in _requests(name, groups, uid, extra):
-        decision = call.server.authorizer.authorize(call.user, wanted)
+        return None
+    wanted = User(name, _completed(name, groups), uid, extra)
+    return _ask(call, _requests(name, groups, uid, extra), wanted)
+
+
+def _ask(call: Call, asked: Iterator[RequestInfo], wanted: User) -> Awaitable[None] | None:
+    """At once, as long as nobody must ask elsewhere."""
+    for info in asked:
+        decision = call.server.authorizer.authorize(call.user, info)
         if not isinstance(decision, Decision):
-            decision = await decision
+            return _ask_later(call, info, decision, asked, wanted)
         if not decision.allowed:
-            raise refusal(call.user, wanted, decision.reason)
+            raise refusal(call.user, info, decision.reason)
+    _become(call, wanted)
+    return None
+
+
+async def _ask_later(
+    call: Call, info: RequestInfo, waiting: Awaitable[Decision], asked: Iterator[RequestInfo], wanted: User
+) -> None:
+    decision = await waiting
+    if not decision.allowed:
+        raise refusal(call.user, info, decision.reason)
+    rest = _ask(call, asked, wanted)
+    if rest is not None:
+        await rest
+
+
+def _become(call: Call, wanted: User) -> None:
+    headers = call.request.headers
     for header in [header for header in headers if header.startswith("impersonate-")]:
         del headers[header]  # whoever the request is passed on to must not act on them again
     call.impersonator = call.user
-    call.user = User(name, _completed(name, groups), uid, extra)
+    call.user = wanted
 
 
 _NAMES = frozenset({_GROUP, _UID})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from tiphys.apiserver.authorization.interface import NO_OPINION, Decision, Lookup, Rule, Rules, Verdict
 from tiphys.apiserver.authorization.rules import quoted, url_matches
@@ -25,11 +24,8 @@ Subject = tuple[str, str]
 """("User", name), ("Group", name) or ("ServiceAccount", "namespace/name")."""
 
 
-class _Grant(NamedTuple):
-    """`names` None: any."""
-
-    names: frozenset[str] | None
-    reason: str
+_Grant = str | dict[str, str]
+"""Why it is allowed: for any name, or for those that are named, each with its reason."""
 
 
 class _Table:
@@ -43,11 +39,15 @@ class _Table:
     def add(self, rule: Rule, reason: str) -> None:
         self.rules.append(rule)
         verbs = rule.get("verbs") or ()
-        grant = _Grant(frozenset(rule["resourceNames"]) if rule.get("resourceNames") else None, reason)
+        names = rule.get("resourceNames")
         for group in rule.get("apiGroups") or ():
             for resource in rule.get("resources") or ():
                 for verb in verbs:
-                    self._resources.setdefault((verb, group, resource), []).append(grant)
+                    found = self._resources.setdefault((verb, group, resource), [])
+                    if names:
+                        _add_names(found, names, reason)
+                    else:
+                        found.append(reason)
         for url in rule.get("nonResourceURLs") or ():
             self._paths.append((frozenset(verbs), url, reason))
 
@@ -60,8 +60,9 @@ class _Table:
             for group in (info.group, "*"):
                 for verb in (info.verb, "*"):
                     for grant in found.get((verb, group, resource), ()):
-                        if grant.names is None or info.name in grant.names:
-                            return grant.reason
+                        reason = grant if isinstance(grant, str) else grant.get(info.name)
+                        if reason is not None:
+                            return reason
         return None
 
     def _allow_path(self, info: RequestInfo) -> str | None:
@@ -69,6 +70,16 @@ class _Table:
             if (info.verb in verbs or "*" in verbs) and url_matches(url, info.path):
                 return reason
         return None
+
+
+def _add_names(found: list[_Grant], names: Iterable[str], reason: str) -> None:
+    """Neighbours that name names are looked up as one: a thousand rules of a name each cost no more than one of a thousand names."""
+    last = found[-1] if found else None
+    if not isinstance(last, dict):
+        last = {}
+        found.append(last)
+    for name in names:
+        last.setdefault(name, reason)
 
 
 def _spellings(info: RequestInfo) -> tuple[str, ...]:

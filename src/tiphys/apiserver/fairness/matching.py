@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +14,7 @@ Object = dict[str, Any]
 Test = Callable[[User, RequestInfo], bool]
 BY_USER, BY_NAMESPACE = "ByUser", "ByNamespace"
 _ALL = "*"
+_ACCOUNT = "system:serviceaccount:"
 
 
 @frozen
@@ -26,6 +27,8 @@ class Schema:
     precedence: int
     distinguisher: str
     matches: Test
+    users: frozenset[str]
+    """Those of whom it speaks by name, where these are not service accounts."""
 
     def flow(self, user: User, info: RequestInfo) -> str:
         """What tells flows of this schema apart."""
@@ -45,6 +48,12 @@ def schema(obj: Object) -> Schema:
         spec["matchingPrecedence"],
         (spec.get("distinguisherMethod") or {}).get("type", ""),
         lambda user, info: any(rule(user, info) for rule in rules),
+        frozenset(
+            subject["user"]["name"]
+            for rule in spec.get("rules") or ()
+            for subject in rule.get("subjects") or ()
+            if subject["kind"] == "User"
+        ),
     )
 
 
@@ -59,6 +68,11 @@ def match(schemas: Sequence[Schema], user: User, info: RequestInfo) -> Schema:
         if one.matches(user, info):
             return one
     return schemas[-1]
+
+
+def is_spoken_of(user: User, named: Container[str]) -> bool:
+    """Whether what a user is called may decide which schema is theirs. `named`: the users of all schemas."""
+    return user.name in named or user.name.startswith(_ACCOUNT)
 
 
 def hash_of(schema_name: str, flow: str) -> int:
@@ -88,7 +102,7 @@ def _subject(subject: Object) -> Callable[[User], bool]:
         group = subject["group"]["name"]
         return lambda user: group == _ALL or group in user.groups
     account = subject["serviceAccount"]
-    prefix = f"system:serviceaccount:{account['namespace']}:"
+    prefix = f"{_ACCOUNT}{account['namespace']}:"
     if account["name"] == _ALL:
         return lambda user: user.name.startswith(prefix)
     return lambda user: user.name == prefix + account["name"]
