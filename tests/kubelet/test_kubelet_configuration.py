@@ -116,6 +116,11 @@ def test_what_nothing_here_looks_at_may_say_what_is_so_anyway() -> None:
     parsed(cgroupDriver="cgroupfs", authentication={"anonymous": {"enabled": False}}, featureGates={})
 
 
+def test_zero_is_no_wish_where_upstream_cannot_tell_it_from_nothing() -> None:
+    found = parsed(maxPods=0, evictionPressureTransitionPeriod="0s", imageMinimumGCAge="0s")
+    assert found == KubeletConfiguration()
+
+
 def test_another_kind_of_file_is_refused() -> None:
     with pytest.raises(BadConfiguration, match="it is Pod of v1, not a KubeletConfiguration of kubelet"):
         KubeletConfiguration.parse({"apiVersion": "v1", "kind": "Pod"})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -206,7 +207,15 @@ class EventRecorder:
         self._task: asyncio.Task[None] | None = None
         self._last_name = ""
 
-    def record(self, regarding: Object, type: str, reason: str, message: str) -> None:
+    def record(
+        self,
+        regarding: Object,
+        type: str,
+        reason: str,
+        message: str,
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         """`regarding`: an object with apiVersion, kind and metadata, or an ObjectReference. `type`: Normal or Warning."""
         event = make_event(
             regarding,
@@ -217,6 +226,8 @@ class EventRecorder:
             host=self._host,
             now=self._clock.now(),
         )
+        if annotations:
+            event["metadata"]["annotations"] = dict(annotations)
         self._name_apart(event)
         if self._waiting.full():
             log.warning("dropped an event about %s: %s", meta.name(event), message)

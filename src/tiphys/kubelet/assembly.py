@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
@@ -12,19 +13,20 @@ from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.eviction.evictor import MONITORING_SECONDS
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
+from tiphys.kubelet.housekeeping import Housekeeping, Needs
 from tiphys.kubelet.images.pull_records import PullRecords
-from tiphys.kubelet.kubelet import Kubelet
-from tiphys.kubelet.log_rotation import LogRotation
+from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.node_volumes import InThread, NodeVolumes
-from tiphys.kubelet.pod_cgroups import PodCgroups
+from tiphys.kubelet.pod_cgroups import PodCgroups, Tell
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
 from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
@@ -53,6 +55,7 @@ class NodeParts:
     cgroup: str
     files: Files
     sandbox_image: str = ""
+    """Never collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class _Itself:
     machine: Machine
     settings: KubeletConfiguration
     health: RuntimeHealth
+    needs: Needs = field(default_factory=Needs)
 
     async def look(self) -> NodeFacts:
         report = await self.health.look()
@@ -78,6 +82,7 @@ class _Itself:
             runtime_handlers=report.handlers,
             supplemental_groups_policy=report.supplemental_groups_policy,
             configuration=self.settings,
+            pressure=self.needs.conditions,
         )
 
     async def abilities(self) -> Abilities:
@@ -87,6 +92,24 @@ class _Itself:
             bool(report.supplemental_groups_policy),
             self.settings.allowed_unsafe_sysctls,
         )
+
+    def gate(self, client: Client, inhabitants: Callable[[], Kubelet]) -> Gate:
+        return Gate(
+            self.parts.name,
+            self.offered,
+            client,
+            inhabitants,
+            self.abilities,
+            lambda: self.needs.conditions,
+        )
+
+    def enforcement(self, groups: PodCgroups, tell: Tell) -> Chore:
+        """All pods together get what is allotted to them."""
+
+        async def enforce() -> None:
+            groups.enforce_allocatable(capacity(self.machine, self.settings), self.settings, tell)
+
+        return enforce
 
     @property
     def offered(self) -> dict[str, Quantity]:
@@ -107,6 +130,7 @@ def assemble(
     cgroups: Cgroups | None = None,
     mounter: Mounter | None = None,
     in_thread: InThread = asyncio.to_thread,
+    monitoring_seconds: float = MONITORING_SECONDS,
 ) -> Kubelet:
     """A kubelet that is not started yet."""
     settings = configuration or KubeletConfiguration()
@@ -150,17 +174,16 @@ def assemble(
         hooks=Hooks(runtime, clock),
         meter=_meter(parts, runtime, machine, clock),
         clock=clock,
-        admit=Gate(parts.name, itself.offered, client, lambda: kubelets[0], itself.abilities).admit,
+        admit=itself.gate(client, lambda: kubelets[0]).admit,
         ledger=Ledger(itself.offered),
         metrics=metrics or KubeletMetrics(),
     )
 
-    async def enforce_allocatable() -> None:
-        pod_groups.enforce_allocatable(capacity(machine, settings), settings, host.record_node)
-
-    rotation = LogRotation(runtime, lambda: kubelets[0].running(), clock, settings.rotation)
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
-    kubelets.append(Kubelet(host, pods, agent, chores=(enforce_allocatable, rotation.run)))
+    kubelets.append(Kubelet(host, pods, agent))
+    house = Housekeeping(kubelets[0], agent, settings, itself.needs, (parts.sandbox_image,))
+    kubelets[0].chores += house.chores(monitoring_seconds)
+    kubelets[0].chores.append(itself.enforcement(pod_groups, host.record_node))
     return kubelets[0]
 
 

@@ -88,8 +88,10 @@ def _size(value: Any) -> int:
         raise _Wrong('a quantity such as "10Mi"') from None
 
 
-def _setting(name: str, default: Any, read: Callable[[Any], Any]) -> Any:
-    return field(default=default, metadata={"name": name, "read": read})
+def _setting(name: str, default: Any, read: Callable[[Any], Any], *, zero_is_unset: bool = False) -> Any:
+    """`zero_is_unset`: upstream cannot tell zero from a field that is missing, and takes the default."""
+    metadata = {"name": name, "read": read, "zero_is_unset": zero_is_unset}
+    return field(default=default, metadata=metadata)
 
 
 def _map(name: str, read: Callable[[Any], Any], default: Mapping[str, str] | None = None) -> Any:
@@ -151,7 +153,7 @@ class KubeletConfiguration:
     rotate_certificates: bool = _setting("rotateCertificates", True, _boolean)
     server_tls_bootstrap: bool = _setting("serverTLSBootstrap", True, _boolean)
     # What the node offers
-    max_pods: int = _setting("maxPods", 110, _integer)
+    max_pods: int = _setting("maxPods", 110, _integer, zero_is_unset=True)
     pods_per_core: int = _setting("podsPerCore", 0, _integer)
     kube_reserved: Mapping[str, Quantity] = _map("kubeReserved", _quantities)
     system_reserved: Mapping[str, Quantity] = _map("systemReserved", _quantities)
@@ -168,7 +170,7 @@ class KubeletConfiguration:
     eviction_soft_grace_period: Mapping[str, str] = _map("evictionSoftGracePeriod", _texts)
     eviction_minimum_reclaim: Mapping[str, str] = _map("evictionMinimumReclaim", _texts)
     eviction_pressure_transition_period_seconds: float = _setting(
-        "evictionPressureTransitionPeriod", 300.0, _seconds
+        "evictionPressureTransitionPeriod", 300.0, _seconds, zero_is_unset=True
     )
     eviction_max_pod_grace_period_seconds: int = _setting("evictionMaxPodGracePeriod", 0, _integer)
     merge_default_eviction_settings: bool = _setting("mergeDefaultEvictionSettings", False, _boolean)
@@ -194,7 +196,7 @@ class KubeletConfiguration:
     # When images must go
     image_gc_high_threshold_percent: int = _setting("imageGCHighThresholdPercent", 85, _integer)
     image_gc_low_threshold_percent: int = _setting("imageGCLowThresholdPercent", 80, _integer)
-    image_minimum_gc_age_seconds: float = _setting("imageMinimumGCAge", 120.0, _seconds)
+    image_minimum_gc_age_seconds: float = _setting("imageMinimumGCAge", 120.0, _seconds, zero_is_unset=True)
     image_maximum_gc_age_seconds: float = _setting("imageMaximumGCAge", 0.0, _seconds)
 
     @classmethod
@@ -307,10 +309,14 @@ def _read(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if name in ("apiVersion", "kind") or value is None:
             continue
         if name in rows:
+            metadata = rows[name].metadata
             try:
-                values[rows[name].name] = rows[name].metadata["read"](value)
+                found = metadata["read"](value)
             except _Wrong as error:
                 problems.append(f"{name} must be {error}, not {format_value(value)}")
+                continue
+            if found or not metadata.get("zero_is_unset"):
+                values[rows[name].name] = found
         elif name not in _FIXED:
             problems.append(f"strict decoding error: unknown field {quote(name)}")
         elif not _is_that(value, _FIXED[name]):

@@ -6,9 +6,11 @@ whether it fits. A critical pod that does not fit has others thrown out.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from tiphys.api.core.pod_resources import qos_class
+from tiphys.api.core.taints import toleration_of
 from tiphys.client.client import Client
 from tiphys.client.resources import NODES
 from tiphys.kubelet import allocatable, fit, spec
@@ -35,7 +37,12 @@ class Inhabitants(Protocol):
     def active_pods(self) -> Iterable[Object]:
         """Those that were let in and have not come to their end."""
 
-    async def throw_out(self, pods: Iterable[Object], sentence: Sentence) -> None:
+    async def throw_out(
+        self,
+        pods: Iterable[Object],
+        sentence: Sentence,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         """Until nothing of them runs any more."""
 
 
@@ -49,16 +56,18 @@ class Gate:
         client: Client,
         inhabitants: Callable[[], Inhabitants],
         abilities: Callable[[], Awaitable[Abilities]],
+        pressure: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._name = name
         self._own = own
         self._client = client
         self._inhabitants = inhabitants
         self._abilities = abilities
+        self._pressure = pressure
         self._requests: dict[str, tuple[int, Amounts]] = {}
 
     async def admit(self, pod: Object) -> Rejection | None:
-        found = rejection(pod, await self._abilities())
+        found = in_need(pod, self._pressure()) or rejection(pod, await self._abilities())
         if found is not None:
             return found
         inhabitants = self._inhabitants()
@@ -112,3 +121,16 @@ class Gate:
         uids = {meta.uid(pod) for pod in pods}
         self._requests = {uid: known for uid, known in self._requests.items() if uid in uids}
         return [self._requested(pod) for pod in pods]
+
+
+def in_need(pod: Object, pressure: Sequence[str]) -> Rejection | None:
+    """A node that is short of memory takes nobody who requests none; one that is short of anything else nobody but critical pods."""
+    if not pressure or spec.is_critical(pod):
+        return None
+    if tuple(pressure) == ("MemoryPressure",):
+        if qos_class(pod["spec"]) != "BestEffort":
+            return None
+        taint = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+        if toleration_of(pod["spec"].get("tolerations") or (), taint) is not None:
+            return None
+    return Rejection("Evicted", f"The node had condition: [{' '.join(pressure)}]. ")

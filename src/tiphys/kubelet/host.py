@@ -115,9 +115,18 @@ class Host:
     ledger: Ledger
     metrics: KubeletMetrics = field(default_factory=KubeletMetrics)
 
-    def record(self, pod: Object, type: str, reason: str, message: str, container: str = "") -> None:
+    def record(
+        self,
+        pod: Object,
+        type: str,
+        reason: str,
+        message: str,
+        container: str = "",
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         """An event about the pod, or about one of its containers."""
-        self.recorder.record(reference(pod, container), type, reason, message)
+        self.recorder.record(reference(pod, container), type, reason, message, annotations=annotations)
 
     def record_node(self, type: str, reason: str, message: str) -> None:
         """An event about the node itself. Upstream's kubelet takes the name for the uid; kubectl looks for both."""

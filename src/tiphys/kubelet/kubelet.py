@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from tiphys.client.cache import BY_NODE, Cache
@@ -46,13 +46,13 @@ class Kubelet:
         pods: Cache,
         agent: NodeAgent,
         *,
-        chores: Sequence[Chore] = (),
         relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self._host = host
         self._pods = pods
         self._agent = agent
-        self._chores = chores
+        self.chores: list[Chore] = []
+        """To be filled before it runs."""
         self._relist_seconds = relist_seconds
         self._workers: dict[str, PodWorker] = {}
         self._is_started = False
@@ -77,11 +77,16 @@ class Kubelet:
         """As the API last had it; empty before it is registered."""
         return self._agent.node
 
-    async def throw_out(self, pods: Iterable[Object], sentence: Sentence) -> None:
-        """Ends these pods, and returns when they have given back what they had, or will not for long."""
+    async def throw_out(
+        self,
+        pods: Iterable[Object],
+        sentence: Sentence,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        """Ends these pods, and returns when they have given back what they had, or will not for long. `annotations`: of the event."""
         workers = [worker for pod in pods if (worker := self._workers.get(meta.uid(pod))) is not None]
         for worker in workers:
-            self._host.record(worker.pod, WARNING, sentence.reason, sentence.message)
+            self._host.record(worker.pod, WARNING, sentence.reason, sentence.message, annotations=annotations)
             worker.condemn(sentence)
         grace = max((spec.grace_seconds(worker.pod) for worker in workers), default=0.0)
         patience = PATIENCE_SECONDS + (grace if sentence.grace_seconds is None else sentence.grace_seconds)
@@ -119,7 +124,7 @@ class Kubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_runtime())
                 group.create_task(self._serve_node())
-                for chore in self._chores:
+                for chore in self.chores:
                     group.create_task(chore())
                 if self._relist_seconds:
                     group.create_task(self._relist_for_ever())

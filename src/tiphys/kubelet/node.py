@@ -38,6 +38,8 @@ class NodeFacts:
     """Why its conditions are not known, if so."""
     images: Sequence[Image] = ()
     configuration: KubeletConfiguration = field(default_factory=KubeletConfiguration)
+    pressure: Sequence[str] = ()
+    """Conditions that are true because the node is in need: MemoryPressure, …"""
 
 
 def labels(facts: NodeFacts) -> dict[str, str]:
@@ -147,14 +149,31 @@ def _images(images: Sequence[Image]) -> list[Object]:
 
 # Conditions
 
+_PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
+_PRESSURE = {
+    ("MemoryPressure", False): (
+        "False",
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+    ),
+    ("MemoryPressure", True): (
+        "True",
+        "KubeletHasInsufficientMemory",
+        "kubelet has insufficient memory available",
+    ),
+    ("DiskPressure", False): ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("DiskPressure", True): ("True", "KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ("PIDPressure", False): ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("PIDPressure", True): ("True", "KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
+"""(condition, whether it is true) → status, reason, message."""
+
 
 def conditions(old: Sequence[Mapping[str, Any]], facts: NodeFacts, now: datetime) -> list[Object]:
     """Ours, in upstream's order and words, and those of others."""
     problems = runtime_problems(facts)
     wanted = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        *((type, *_PRESSURE[type, type in facts.pressure]) for type in _PRESSURES),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ]
     if problems:

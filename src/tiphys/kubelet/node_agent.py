@@ -50,6 +50,7 @@ class NodeAgent:
         self._check_seconds = check_seconds
         self._lease_seconds = lease_seconds
         self._recorder = recorder
+        self._is_due = asyncio.Event()
         self.node: dict[str, Any] = {}
         """As the API last had it."""
 
@@ -111,7 +112,7 @@ class NodeAgent:
     async def _keep_status(self) -> None:
         reported = self._clock.monotonic()
         while True:
-            await self._clock.sleep(self._check_seconds or REPORT_SECONDS)
+            await self._wait()
             try:
                 facts = await self._look()
                 # Others write there, too: the control plane says Unknown of a node that it has lost.
@@ -129,6 +130,18 @@ class NodeAgent:
                     log.warning("cannot report the node's status: %s", error)
             except FAILURES as error:
                 log.warning("cannot report the node's status: %s", error)
+
+    def check_now(self) -> None:
+        """Something of the node is not as it was."""
+        self._is_due.set()
+
+    async def _wait(self) -> None:
+        timer = self._clock.call_later(self._check_seconds or REPORT_SECONDS, self._is_due.set)
+        try:
+            await self._is_due.wait()
+        finally:
+            timer.cancel()
+            self._is_due.clear()
 
     async def _report(self, facts: NodeFacts) -> None:
         old = self.node.get("status") or {}

@@ -138,6 +138,10 @@ class PodWorker:
         status = self._status or self.pod.get("status") or {}
         return self._memory.is_admitted and status.get("phase") not in ("Succeeded", "Failed")
 
+    async def remove_container(self, id: str) -> None:
+        """One that is dead. Raises RuntimeFailure."""
+        await self._lives.remove(id)
+
     @property
     def is_over(self) -> bool:
         """Nothing of it runs, and it has given back what it had."""
