@@ -13,7 +13,7 @@ from node_world import NODE, StrategicAPI
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Reflector
-from tiphys.client.resources import PODS, find
+from tiphys.client.resources import EVENTS, NODES, PODS, find
 from tiphys.client.transport import Object
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.cgroups import Cgroups
@@ -41,6 +41,7 @@ class RealWorld:
         files: Files,
         cgroup: str,
         configuration: KubeletConfiguration | None = None,
+        monitoring_seconds: float = 10.0,
     ) -> None:
         self.clock = SystemClock()
         self.api = StrategicAPI(clock=self.clock)
@@ -49,6 +50,7 @@ class RealWorld:
         self.files = files
         self._cgroup = cgroup
         self._configuration = configuration
+        self._monitoring_seconds = monitoring_seconds
         self.kubelet: Kubelet = None  # type: ignore[assignment]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,6 +68,7 @@ class RealWorld:
             recorder=EventRecorder(self.client, "kubelet", clock=self.clock, host=NODE),
             clock=self.clock,
             configuration=self._configuration,
+            monitoring_seconds=self._monitoring_seconds,
             cgroups=Cgroups(),
             mounter=NoMounter(),
         )
@@ -114,6 +117,20 @@ class RealWorld:
                 pod = self.find(name)
                 if pod is not None and is_so(pod):
                     return pod
+                await asyncio.sleep(0.01)
+
+    async def event(self, name: str, reason: str) -> Object:
+        """About a pod, once it is there."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                for event in self.api.objects(EVENTS):
+                    if (event["involvedObject"]["name"], event["reason"]) == (name, reason):
+                        return event
+                await asyncio.sleep(0.01)
+
+    async def until_node(self, is_so: Callable[[Object], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not any(is_so(node) for node in self.api.objects(NODES)):
                 await asyncio.sleep(0.01)
 
     async def delete(self, name: str, grace_seconds: int | None = None) -> None:

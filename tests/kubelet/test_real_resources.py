@@ -23,9 +23,23 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
 PIDS = 40
-CONFIGURATION = KubeletConfiguration.parse(
-    {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "podPidsLimit": PIDS}
-)
+FOR_PODS_MIB = 500
+"""All memory that pods get together: so little that one of them can use it up."""
+LOOK_SECONDS = 0.5
+
+
+def configuration() -> KubeletConfiguration:
+    words = Path("/proc/meminfo").read_text().split()
+    reserved = int(words[words.index("MemTotal:") + 1]) // 1024 - FOR_PODS_MIB
+    return KubeletConfiguration.parse(
+        {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "podPidsLimit": PIDS,
+            "systemReserved": {"memory": f"{reserved}Mi"},
+            "evictionHard": {"allocatableMemory.available": "200Mi"},
+        }
+    )
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -33,7 +47,7 @@ async def world(real_node: RealNode) -> AsyncIterator[RealWorld]:
     directory = real_node.directory / "kubelet"
     directory.mkdir(exist_ok=True)
     runtime = real_node.containerd.runtime()
-    world = RealWorld(runtime, Files(directory), real_node.cgroup, CONFIGURATION)
+    world = RealWorld(runtime, Files(directory), real_node.cgroup, configuration(), LOOK_SECONDS)
     await world.start()
     yield world
     for pod in world.api.objects(PODS):
@@ -118,3 +132,57 @@ async def test_a_fork_bomb_stays_within_its_pod(world: RealWorld) -> None:
 def has_begun(pod: Object) -> bool:
     entries = pod["status"].get("containerStatuses") or [{"state": {"waiting": {}}}]
     return "waiting" not in entries[0]["state"]
+
+
+EVICTED = "Evicted"
+
+
+def eviction(pod: Object) -> str:
+    status = pod["status"]
+    return str(status.get("message")) if status.get("reason") == EVICTED else ""
+
+
+async def test_of_pods_that_use_up_the_memory_the_greedy_one_goes(world: RealWorld) -> None:
+    eat = "(head -c 350m /dev/zero; sleep 1000) | tail"
+    world.create("greedy", eat, {"resources": {"requests": {"memory": "20Mi"}}})
+    world.create("modest", FOREVER, resources(cpu="100m", memory="100Mi"))
+    pod = await world.until("greedy", lambda pod: bool(eviction(pod)))
+    assert pod["status"]["phase"] == "Failed"
+    assert eviction(pod).startswith(
+        "The node was low on resource: memory. Threshold quantity: 200Mi, available: "
+    )
+    assert "request is 20Mi, has larger consumption of memory. " in eviction(pod)
+    target = meta.find_condition(meta.conditions(pod), "DisruptionTarget")
+    assert target is not None
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    assert target["message"] == eviction(pod)
+    event = await world.event("greedy", EVICTED)
+    assert event["message"] == eviction(pod)
+    assert event["metadata"]["annotations"]["offending_containers"] == "main"
+    await world.until_node(lambda node: has_condition(node, "MemoryPressure"))
+    assert is_ready(await world.until("modest", is_ready))
+    world.create("late", FOREVER)
+    late = await world.until("late", lambda pod: bool(eviction(pod)))
+    assert eviction(late) == "Pod was rejected: The node had condition: [MemoryPressure]. "
+
+
+def has_condition(node: Object, type: str) -> bool:
+    return meta.is_condition_true(meta.conditions(node), type)
+
+
+async def test_pods_over_their_limits_on_the_disk_go(world: RealWorld) -> None:
+    write = "head -c 20m /dev/zero > {}/file; sleep 1000"
+    # Best-effort pods are not taken while the node is short of memory.
+    little = {"resources": {"requests": {"cpu": "1m"}}}
+    world.create(
+        "volume",
+        write.format("/data"),
+        {**little, "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+        volumes=[{"name": "data", "emptyDir": {"sizeLimit": "10Mi"}}],
+    )
+    world.create("layer", write.format("/tmp"), resources(**{"ephemeral-storage": "10Mi", "cpu": "1m"}))
+    volume = await world.until("volume", lambda pod: bool(eviction(pod)))
+    assert eviction(volume) == 'Usage of EmptyDir volume "data" exceeds the limit "10Mi". '
+    layer = await world.until("layer", lambda pod: bool(eviction(pod)))
+    assert eviction(layer) == "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "
+    assert meta.find_condition(meta.conditions(layer), "DisruptionTarget") is None
