@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from tiphys.kubelet import labels
-from tiphys.kubelet.container_config import Gathered, container_config, sandbox_config
-from tiphys.kubelet.dns import ClusterDNS, dns_config, hostname, hosts_file, uts_name
+from tiphys.kubelet.container_config import Gathered, Names, container_config, sandbox_config
+from tiphys.kubelet.dns import (
+    ClusterDNS,
+    NameTooLong,
+    hostname,
+    hosts_file,
+    parse_resolver,
+    pod_dns,
+    uts_name,
+)
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.resources import Enforcement
 from tiphys.kubelet.runtimes.interface import (
@@ -83,16 +91,74 @@ def pod(**spec: Any) -> dict[str, Any]:
     ],
 )
 def test_dns(spec: dict[str, Any], config: DNSConfig | None) -> None:
-    assert dns_config(pod(**spec), CLUSTER) == config
+    assert pod_dns(pod(**spec), CLUSTER, DNSConfig()).config == config
 
 
 def test_dns_of_the_cluster_in_the_nodes_network() -> None:
-    found = dns_config(pod(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"), CLUSTER)
+    wanted = pod(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet")
+    found = pod_dns(wanted, CLUSTER, DNSConfig()).config
     assert found is not None
     assert found.servers == ("10.96.0.10",)
 
 
+def test_what_the_node_uses_is_the_base_of_its_policy_and_searched_last_in_the_clusters() -> None:
+    text = """# made by hand
+nameserver 192.0.2.1
+nameserver 192.0.2.2 # second
+search example.com. corp.example
+options timeout:2 rotate
+"""
+    node = parse_resolver(text)
+    assert node == DNSConfig(
+        ("192.0.2.1", "192.0.2.2"), ("example.com", "corp.example"), ("timeout:2", "rotate")
+    )
+    cluster = pod_dns(pod(), CLUSTER, node).config
+    assert cluster is not None
+    assert cluster.servers == ("10.96.0.10",)
+    assert cluster.searches[-2:] == ("example.com", "corp.example")
+    assert cluster.options == ("ndots:5",)
+    own = {"nameservers": ["1.1.1.1"], "options": [{"name": "timeout", "value": "5"}]}
+    assert pod_dns(pod(dnsPolicy="Default", dnsConfig=own), CLUSTER, node).config == DNSConfig(
+        ("192.0.2.1", "192.0.2.2", "1.1.1.1"), ("example.com", "corp.example"), ("timeout:5", "rotate")
+    )
+    assert pod_dns(pod(dnsPolicy="None", dnsConfig=own), CLUSTER, node).config == DNSConfig(
+        ("1.1.1.1",), (), ("timeout:5",)
+    )
+
+
+def test_what_no_resolver_takes_is_left_out_and_told() -> None:
+    many = [f"zone-{number}.example" for number in range(40)]
+    config = {"nameservers": [f"192.0.2.{number}" for number in range(5)], "searches": many}
+    found = pod_dns(pod(dnsPolicy="None", dnsConfig=config), CLUSTER, DNSConfig())
+    assert found.config is not None
+    assert found.config.servers == ("192.0.2.0", "192.0.2.1", "192.0.2.2")
+    assert found.config.searches == tuple(many[:32])
+    assert found.warnings == (
+        "Search Line limits were exceeded, some search paths have been omitted, "
+        f"the applied search line is: {' '.join(many[:32])}",
+        "Nameserver limits were exceeded, some nameservers have been omitted, "
+        "the applied nameserver line is: 192.0.2.0 192.0.2.1 192.0.2.2",
+    )
+
+
+def test_a_search_line_has_an_end() -> None:
+    long = [f"{number:02}{'a' * 198}" for number in range(12)]
+    found = pod_dns(pod(dnsPolicy="None", dnsConfig={"searches": ["b" * 254, *long]}), CLUSTER, DNSConfig())
+    assert found.config is not None
+    assert found.config.searches == tuple(long[:10])
+
+
 def test_names() -> None:
+    override = pod(hostnameOverride="any.name.example", subdomain="sub", setHostnameAsFQDN=False)
+    assert uts_name(override, CLUSTER) == "any.name.example"
+    assert "10.1.0.2\tany.name.example\n" in hosts_file(override, ["10.1.0.2"], CLUSTER)
+    with pytest.raises(NameTooLong) as refused:
+        uts_name(pod(hostname="h" * 40, subdomain="sub", setHostnameAsFQDN=True), CLUSTER)
+    assert str(refused.value) == (
+        "failed to construct FQDN from pod hostname and cluster domain, "
+        f"FQDN {'h' * 40}.sub.shop.svc.cluster.local is too long"
+        " (64 characters is the max, 67 characters requested)"
+    )
     assert hostname(pod()) == "web"
     assert hostname(pod(hostname="own")) == "own"
     assert hostname({**pod(), "metadata": {"name": "a" * 62 + ".-b"}}) == "a" * 62
@@ -132,7 +198,7 @@ def test_a_sandbox() -> None:
         securityContext={"sysctls": [{"name": "net.x", "value": "1"}], "runAsUser": 7},
         shareProcessNamespace=True,
     )
-    config = sandbox_config(given, 2, "/logs", "/cg", CLUSTER)
+    config = sandbox_config(given, 2, "/logs", "/cg", Names(CLUSTER, DNSConfig(("10.96.0.10",))))
     assert (config.name, config.namespace, config.uid, config.attempt, config.hostname) == (
         "web",
         "shop",
@@ -156,7 +222,7 @@ def test_a_sandbox_in_the_nodes_network_has_no_name_and_no_ports_of_its_own() ->
     given = pod(
         hostNetwork=True, containers=[{"name": "a", "ports": [{"containerPort": 80, "hostPort": 80}]}]
     )
-    config = sandbox_config(given, 0, "/logs", "/cg", CLUSTER)
+    config = sandbox_config(given, 0, "/logs", "/cg", Names(CLUSTER, None))
     assert (config.hostname, config.port_mappings, config.host_network) == ("", (), True)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiphys.kubelet.downward import Surroundings, UnknownField, field_value, resource_value
-from tiphys.kubelet.env import BadEnvironment, EnvironmentInput, environment, needs, service_variables
+from tiphys.kubelet.env import (
+    BadEnvironment,
+    EnvironmentInput,
+    environment,
+    file_needs,
+    needs,
+    service_variables,
+)
+from tiphys.kubelet.env_files import BadEnvFile, read, value_of
 from tiphys.kubelet.expansion import expand
 from tiphys.machinery.quantity import parse
 
@@ -25,7 +35,16 @@ POD: dict[str, Any] = {
         "labels": {"b": "2", "a": 'x"y'},
         "annotations": {"note": "hi\nthere"},
     },
-    "spec": {"containers": [{"name": "web"}], "serviceAccountName": "robot"},
+    "spec": {
+        "containers": [{"name": "web"}],
+        "serviceAccountName": "robot",
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    },
+}
+FILES = {
+    ("data", "config.env"): "DB='address'\nEMPTY=''\n",
+    ("data", "missing"): None,
+    ("data", "bad"): "X=y\n",
 }
 CONFIG = {"kind": "ConfigMap", "data": {"key": "value", "other": "o"}, "binaryData": {"raw": "AAE="}}
 SECRET = {"kind": "Secret", "data": {"password": base64.b64encode(b"hunter2").decode()}}
@@ -37,7 +56,7 @@ def env_of(
     found = {("configmap", "cfg"): CONFIG, ("secret", "sec"): SECRET}
     found |= {("configmap", name): obj for name, obj in objects.items()}
     return environment(
-        EnvironmentInput(POD, {"name": "web", **container}, found, services or {}, AROUND)  # type: ignore[arg-type]
+        EnvironmentInput(POD, {"name": "web", **container}, found, FILES, services or {}, AROUND)  # type: ignore[arg-type]
     )
 
 
@@ -103,10 +122,12 @@ def test_env_wins_over_env_from_and_env_from_over_services() -> None:
     assert found["HOST"] == "10.96.0.1"
 
 
-def test_env_from_with_prefix_and_binary_data() -> None:
-    found = env_of({"envFrom": [{"prefix": "P_", "configMapRef": {"name": "cfg"}}]})
-    assert found["P_key"] == "value"
-    assert found["P_raw"] == "\x00\x01"
+def test_env_from_with_a_prefix_of_any_characters_and_without_binary_data() -> None:
+    found = env_of({"envFrom": [{"prefix": "1-.p:", "configMapRef": {"name": "cfg"}}]})
+    assert found == {"1-.p:key": "value", "1-.p:other": "o"}
+    reference = {"configMapKeyRef": {"name": "cfg", "key": "raw"}}
+    with pytest.raises(BadEnvironment, match="couldn't find key raw in ConfigMap default/cfg"):
+        env_of({"env": [{"name": "RAW", "valueFrom": reference}]})
 
 
 def test_a_value_refers_to_earlier_ones_and_to_services() -> None:
@@ -263,3 +284,90 @@ def test_the_api_servers_service_is_always_there() -> None:
     assert {name.partition("_")[0] for name in found} == {"KUBERNETES"}
     here = service_variables(POD, services)
     assert {name.partition("_")[0] for name in here} == {"KUBERNETES", "WEB"}
+
+
+# Files
+
+
+def from_file(key: str, path: str = "config.env", volume: str = "data", **more: Any) -> dict[str, Any]:
+    reference = {"volumeName": volume, "path": path, "key": key, **more}
+    return {"env": [{"name": "FOUND", "valueFrom": {"fileKeyRef": reference}}]}
+
+
+def test_a_value_from_a_file() -> None:
+    assert list(file_needs(from_file("DB"))) == [("data", "config.env")]
+    assert env_of(from_file("DB")) == {"FOUND": "address"}
+    assert env_of(from_file("ABSENT", optional=True)) == {}
+    assert env_of(from_file("EMPTY", optional=True)) == {}
+
+
+@pytest.mark.parametrize(
+    ("container", "message"),
+    [
+        (from_file("ABSENT"), 'environment variable key "ABSENT" not found in file "config.env"'),
+        (from_file("DB", "missing", optional=True), "couldn't parse env file"),
+        (from_file("X", "bad"), "couldn't parse env file"),
+        (from_file("X", volume="other"), 'cannot find the volume "other" referenced by FileKeyRef'),
+    ],
+)
+def test_a_value_that_no_file_has(container: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadEnvironment) as refused:
+        env_of(container)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("   A='1'\n\t\tB='2'\nC='3'", "B", "2"),
+        ("# comment\n\n  # another\nB='bar'\n", "B", "bar"),
+        ("A='x # no comment = $HOME \\n' # comment\n", "A", "x # no comment = $HOME \\n"),
+        ("A='one\n\n  three'\nB='2'", "A", "one\n\n  three"),
+        ("A='one\n\n  three'\nB='2'", "B", "2"),
+        ("A='1'\nA='2'\n", "A", "1"),
+        ("A='1'\r\nB='2'\r\n", "B", "2"),
+        ("A='1'\nB=\n", "A", "1"),
+        ("A='1'\n", "B", ""),
+        ("", "A", ""),
+    ],
+)
+def test_what_a_file_says(text: str, key: str, value: str) -> None:
+    assert value_of(text, key) == value
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "A = '1'",
+        "A=1",
+        'A="1"',
+        "A= '1'",
+        "='1'",
+        "A",
+        "A='1''2'",
+        "A='1'2",
+        "A='1",
+        "A='it\\'s'",
+        "export A='1'",
+    ],
+)
+def test_what_is_more_than_a_file_may_say(line: str) -> None:
+    with pytest.raises(BadEnvFile, match="at line 2"):
+        value_of(f"FIRST='1'\n{line}\nB='2'\n", "B")
+
+
+def test_no_file_leads_out_of_its_volume(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "below").mkdir(parents=True)
+    (volume / "below" / "a.env").write_text("A='1'")
+    (volume / "inner").symlink_to("below/a.env")
+    assert read(volume, "below/a.env") == read(volume, "inner") == "A='1'"
+    (tmp_path / "secret").write_text("A='2'")
+    (volume / "outer").symlink_to("../secret")
+    (volume / "absolute").symlink_to(tmp_path / "secret")
+    (volume / "circle").symlink_to("circle")
+    os.mkfifo(volume / "pipe")
+    (volume / "large").write_bytes(b"#" * ((1 << 20) + 1))
+    for path in ("outer", "absolute", "circle", "pipe", "large", "below", "missing", "../secret", "/", "\0"):
+        with pytest.raises(BadEnvFile):
+            read(volume, path)

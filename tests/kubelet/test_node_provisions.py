@@ -347,3 +347,51 @@ async def test_objects_that_no_pod_refers_to_are_not_watched(node: DiskNode) -> 
     await node.client.delete(PODS, "web", "default")
     await node.settle()
     assert watching[0].done()
+
+
+async def test_what_a_resolver_does_not_take_is_told_once(node: DiskNode) -> None:
+    servers = [f"192.0.2.{number}" for number in range(4)]
+    node.create(dnsPolicy="None", dnsConfig={"nameservers": servers})
+    await node.settle()
+    [sandbox] = node.runtime.sandboxes
+    assert sandbox.dns is not None
+    assert sandbox.dns.servers == tuple(servers[:3])
+    assert node.events("DNSConfigForming") == [
+        "Nameserver limits were exceeded, some nameservers have been omitted, "
+        "the applied nameserver line is: 192.0.2.0 192.0.2.1 192.0.2.2"
+    ]
+
+
+async def test_a_name_that_the_kernel_does_not_take(node: DiskNode) -> None:
+    node.create(hostname="h" * 60, subdomain="sub", setHostnameAsFQDN=True)
+    await node.settle()
+    assert node.runtime.sandboxes == []
+    assert node.waiting == {"reason": "ContainerCreating"}
+    [message] = set(node.events("FailedCreatePodSandBox"))
+    assert message.startswith("Failed to create pod sandbox: failed to construct FQDN from pod hostname")
+
+
+async def test_an_ephemeral_container_whose_target_is_nowhere(node: DiskNode) -> None:
+    node.create()
+    await node.settle()
+    wanted = {"name": "debugger", "image": "busybox", "targetContainerName": "other"}
+    node.api.put(PODS, {**node.pod, "spec": {**node.pod["spec"], "ephemeralContainers": [wanted]}})
+    await node.settle()
+    [entry] = node.pod["status"]["ephemeralContainerStatuses"]
+    message = "unable to find target container other"
+    assert entry["state"]["waiting"] == {"reason": "CreateContainerConfigError", "message": message}
+    assert f"Error: {message}" in node.events("Failed")
+
+
+async def test_variables_from_a_file_that_is_not_there_yet(node: DiskNode) -> None:
+    reference = {"volumeName": "v", "path": "config.env", "key": "DB"}
+    env = [{"name": "DB", "valueFrom": {"fileKeyRef": reference}}]
+    init = {"name": "init", "image": "busybox", "command": ["true"], **MOUNTED}
+    node.create({"env": env}, volumes=[{"name": "v", "emptyDir": {}}], initContainers=[init])
+    await node.settle()
+    message = "couldn't parse env file"
+    assert node.waiting == {"reason": "CreateContainerConfigError", "message": message}
+    (node.volume("emptyDir", "v") / "config.env").write_text("DB='address'\n")
+    await node.settle(2)
+    _, config = node.runtime.configs
+    assert dict(config.env)["DB"] == "address"

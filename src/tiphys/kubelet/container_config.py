@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tiphys.kubelet import labels, spec
-from tiphys.kubelet.dns import ClusterDNS, dns_config, uts_name
+from tiphys.kubelet.dns import ClusterDNS, uts_name
 from tiphys.kubelet.expansion import expand
 from tiphys.kubelet.files import log_path
 from tiphys.kubelet.resources import Enforcement, container_resources
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     Device,
+    DNSConfig,
     Image,
     Mount,
     PortMapping,
@@ -38,9 +39,16 @@ class Gathered:
     devices: Sequence[Device] = ()
 
 
-def sandbox_config(
-    pod: Object, attempt: int, log_directory: str, cgroup: str, cluster: ClusterDNS
-) -> SandboxConfig:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Whom the pod asks for names, and the cluster that gives it its own."""
+
+    cluster: ClusterDNS
+    dns: DNSConfig | None
+
+
+def sandbox_config(pod: Object, attempt: int, log_directory: str, cgroup: str, names: Names) -> SandboxConfig:
+    """Raises NameTooLong."""
     of_spec = pod["spec"]
     grace = of_spec.get("terminationGracePeriodSeconds")
     return SandboxConfig(
@@ -48,10 +56,10 @@ def sandbox_config(
         namespace=meta.namespace(pod),
         uid=meta.uid(pod),
         attempt=attempt,
-        hostname="" if spec.uses_host_network(pod) else uts_name(pod, cluster),
+        hostname="" if spec.uses_host_network(pod) else uts_name(pod, names.cluster),
         log_directory=log_directory,
         cgroup_parent=cgroup,
-        dns=dns_config(pod, cluster),
+        dns=names.dns,
         port_mappings=() if spec.uses_host_network(pod) else tuple(_port_mappings(pod)),
         labels=labels.of_pod(pod),
         annotations={

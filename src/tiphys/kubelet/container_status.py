@@ -161,9 +161,12 @@ def _reported_last(reported: Object | None, newest: SeenContainer | None) -> Ent
     """A last state that the runtime has forgotten meanwhile."""
     if reported is None:
         return {}
+    state: Entry = reported.get("state") or {}
+    is_same_life = newest is None or reported.get("containerID") == container_id(newest.status.id)
+    if not is_same_life and "terminated" in state:
+        return state
     last: Entry = reported.get("lastState") or {}
-    is_same_life = newest is not None and reported.get("containerID") == container_id(newest.status.id)
-    return last if newest is None or is_same_life else {}
+    return last
 
 
 def _health(newest: SeenContainer | None, kind: Kind, container: Object, seen: Seen) -> tuple[bool, bool]:

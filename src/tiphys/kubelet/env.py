@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tiphys.kubelet.downward import Surroundings, UnknownField, field_value, resource_value
+from tiphys.kubelet.env_files import BadEnvFile, value_of
 from tiphys.kubelet.expansion import expand
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.quoting import quote
 
 Kind = Literal["configmap", "secret"]
 Found = Mapping[tuple[Kind, str], Object | None]
@@ -34,6 +36,8 @@ class EnvironmentInput:
     container: Object
     objects: Found
     """Every (kind, name) that `needs` asked for; None: there is none."""
+    files: Mapping[tuple[str, str], str | None]
+    """Every (volume, path) that `file_needs` asked for; None: it could not be read."""
     services: Mapping[str, str]
     around: Surroundings
 
@@ -49,6 +53,14 @@ def needs(container: Object) -> Iterator[tuple[Kind, str]]:
             reference = (entry.get("valueFrom") or {}).get(field)
             if reference:
                 yield kind, reference.get("name", "")
+
+
+def file_needs(container: Object) -> Iterator[tuple[str, str]]:
+    """Files that the environment is made of: volume and path."""
+    for entry in container.get("env") or ():
+        reference = (entry.get("valueFrom") or {}).get("fileKeyRef")
+        if reference:
+            yield reference["volumeName"], reference["path"]
 
 
 def environment(given: EnvironmentInput) -> dict[str, str]:
@@ -77,8 +89,15 @@ def _all_of(source: Object, objects: Found) -> dict[str, str]:
             if reference.get("optional"):
                 return {}
             raise BadEnvironment(f'{kind} "{reference.get("name", "")}" not found')
-        return {f"{prefix}{key}": _text(value) for key, value in content(obj).items()}
+        return {f"{prefix}{key}": value for key, value in _texts(obj).items()}
     return {}
+
+
+def _texts(obj: Object) -> dict[str, str]:
+    """Binary data of a ConfigMap are no variables."""
+    if obj.get("kind") == "Secret":
+        return {key: _text(value) for key, value in content(obj).items()}
+    return dict(obj.get("data") or {})
 
 
 def content(obj: Object) -> dict[str, bytes]:
@@ -105,7 +124,29 @@ def _value(entry: Mapping[str, Any], given: EnvironmentInput, known: Mapping[str
             return resource_value(given.pod, given.container, source["resourceFieldRef"], given.around)
     except UnknownField as error:
         raise BadEnvironment(str(error)) from None
+    if "fileKeyRef" in source:
+        return _from_file(source["fileKeyRef"], given)
     return _referenced(source, given)
+
+
+def _from_file(reference: Mapping[str, Any], given: EnvironmentInput) -> str | None:
+    """A value that is empty is one that is not there (upstream's)."""
+    volume, path, key = reference["volumeName"], reference["path"], reference["key"]
+    if all(each["name"] != volume for each in given.pod["spec"].get("volumes") or ()):
+        raise BadEnvironment(f"cannot find the volume {quote(volume)} referenced by FileKeyRef")
+    text = given.files.get((volume, path))
+    try:
+        value = value_of(text, key) if text is not None else None
+    except BadEnvFile:
+        value = None
+    if value is None:
+        # No more than that: the file may be somebody's secret.
+        raise BadEnvironment("couldn't parse env file")
+    if value:
+        return value
+    if reference.get("optional"):
+        return None
+    raise BadEnvironment(f"environment variable key {quote(key)} not found in file {quote(path)}")
 
 
 def _referenced(source: Mapping[str, Any], given: EnvironmentInput) -> str | None:
@@ -115,8 +156,8 @@ def _referenced(source: Mapping[str, Any], given: EnvironmentInput) -> str | Non
             continue
         name, is_optional = reference.get("name", ""), reference.get("optional", False)
         obj = given.objects.get((kind, name))
-        if obj is not None and reference["key"] in (values := content(obj)):
-            return _text(values[reference["key"]])
+        if obj is not None and reference["key"] in (values := _texts(obj)):
+            return values[reference["key"]]
         if is_optional:
             return None
         if obj is None:

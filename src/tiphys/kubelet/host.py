@@ -52,6 +52,9 @@ class Provisions(Protocol):
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
         """Makes log directory and cgroup, too."""
 
+    def warnings(self, pod: Object) -> list[tuple[str, str]]:
+        """(reason, message) of what the pod asks for and its sandbox does not get."""
+
     async def prepare_volumes(self, pod: Object) -> float | None:
         """Makes them, or brings them up to date; in how many seconds they must be looked at again."""
 

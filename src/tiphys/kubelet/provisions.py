@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
 from tiphys.client.resources import CONFIGMAPS, find
-from tiphys.kubelet import env, spec
-from tiphys.kubelet.container_config import Gathered, container_config, sandbox_config
+from tiphys.kubelet import env, env_files, spec
+from tiphys.kubelet.container_config import Gathered, Names, container_config, sandbox_config
 from tiphys.kubelet.container_mounts import BadMount, devices, mounts_path
-from tiphys.kubelet.dns import ClusterDNS, hosts_file
+from tiphys.kubelet.dns import ClusterDNS, NameTooLong, PodDNS, hosts_file, parse_resolver, pod_dns
 from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.host import Unprovided
@@ -37,8 +38,11 @@ from tiphys.kubelet.termination import termination_message
 from tiphys.machinery import meta
 from tiphys.machinery.quantity import Quantity
 
+log = logging.getLogger(__name__)
+
 SECRETS = find("core", "v1", "secrets")
 _RESOURCES: dict[env.Kind, Resource] = {"configmap": CONFIGMAPS, "secret": SECRETS}
+RESOLVER, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 CONFIG_ERROR = "CreateContainerConfigError"
 
 
@@ -91,10 +95,18 @@ class NodeProvisions:
         except OSError as error:
             raise Unprovided("FailedCreatePodContainer", str(error)) from error
         details = self._details
-        return replace(
-            sandbox_config(pod, attempt, str(logs), cgroup, details.dns),
-            resources=pod_resources(pod, details.enforced),
-        )
+        names = Names(details.dns, self._dns(pod).config)
+        try:
+            config = sandbox_config(pod, attempt, str(logs), cgroup, names)
+        except NameTooLong as error:
+            raise Unprovided("FailedCreatePodSandBox", str(error)) from error
+        return replace(config, resources=pod_resources(pod, details.enforced))
+
+    def warnings(self, pod: Object) -> list[tuple[str, str]]:
+        return [("DNSConfigForming", message) for message in self._dns(pod).warnings]
+
+    def _dns(self, pod: Object) -> PodDNS:
+        return pod_dns(pod, self._details.dns, parse_resolver(_text_of(RESOLVER)))
 
     def container_resources(self, pod: Object, container: Object) -> Resources:
         return container_resources(pod, container, self._details.enforced)
@@ -153,10 +165,19 @@ class NodeProvisions:
             raise Unprovided(CONFIG_ERROR, str(error)) from error
         services = env.service_variables(pod, self._services)
         around = self._around(pod, sandbox.ips)
+        files = {need: self._read_file(pod, *need) for need in set(env.file_needs(container))}
         try:
-            return env.environment(env.EnvironmentInput(pod, container, objects, services, around))
+            return env.environment(env.EnvironmentInput(pod, container, objects, files, services, around))
         except env.BadEnvironment as error:
             raise Unprovided(CONFIG_ERROR, str(error)) from error
+
+    def _read_file(self, pod: Object, volume: str, path: str) -> str | None:
+        made = self._volumes.of(pod).get(volume)
+        try:
+            return env_files.read(made.path, path) if made is not None else None
+        except env_files.BadEnvFile as error:
+            log.info("pod %s: cannot read %s of volume %s: %s", spec.described(pod), path, volume, error)
+            return None
 
     def _mounts(
         self,
@@ -181,7 +202,7 @@ class NodeProvisions:
 
     def _write_hosts(self, pod: Object, sandbox: SandboxStatus) -> Path:
         path = self._files.hosts(meta.uid(pod))
-        nodes_own = Path("/etc/hosts").read_text() if spec.uses_host_network(pod) else ""
+        nodes_own = _text_of(HOSTS) if spec.uses_host_network(pod) else ""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(hosts_file(pod, sandbox.ips, self._details.dns, nodes_own))
         path.chmod(0o644)
@@ -192,8 +213,10 @@ class NodeProvisions:
         name = container.get("targetContainerName")
         if not name:
             return ""
-        listed = await self._runtime.list_containers(sandbox.id)
-        return next((entry.id for entry in listed if entry.name == name and entry.state == "Running"), "")
+        for entry in await self._runtime.list_containers(sandbox.id):
+            if entry.name == name and entry.state == "Running":
+                return entry.id
+        raise Unprovided(CONFIG_ERROR, f"unable to find target container {name}")
 
     # Images
 
@@ -244,3 +267,11 @@ class NodeProvisions:
             if directory.exists():
                 found |= {uid_of_logs(path.name) for path in directory.iterdir()}
         return found
+
+
+def _text_of(file: Path) -> str:
+    """Of a file of the node that may be missing."""
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

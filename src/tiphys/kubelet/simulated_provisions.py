@@ -36,6 +36,9 @@ class SimulatedProvisions:
             host_network=spec.uses_host_network(pod),
         )
 
+    def warnings(self, pod: Object) -> list[tuple[str, str]]:
+        return []
+
     async def prepare_volumes(self, pod: Object) -> float | None:
         return None
 

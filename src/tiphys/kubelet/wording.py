@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tiphys.kubelet.spec import described
-from tiphys.machinery.quoting import format_duration
+from tiphys.machinery.quoting import format_duration, quote
 
 
 def crash_loop(pod: Mapping[str, Any], container: str, delay_seconds: float) -> str:
@@ -36,3 +36,7 @@ def failed_probe(container: str, probe: str) -> str:
 
 def stopping(container: str) -> str:
     return f"Stopping container {container}"
+
+
+def sandbox_not_killed(uid: str, why: str) -> str:
+    return f"failed to {quote('KillPodSandbox')} for {quote(uid)} with KillPodSandboxError: {quote(why)}"

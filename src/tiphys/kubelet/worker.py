@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tiphys.client.client import Client
-from tiphys.client.events import WARNING
+from tiphys.client.events import NORMAL, WARNING
 from tiphys.client.resources import PODS
 from tiphys.kubelet import allocation, spec, wording
 from tiphys.kubelet.actions import (
@@ -33,6 +33,7 @@ from tiphys.kubelet.actions import (
 )
 from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.container_lives import RUNTIME_RETRY_SECONDS, ContainerLives
+from tiphys.kubelet.ending import DEADLINE_EXCEEDED
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.pod_images import PodImages
@@ -97,6 +98,7 @@ class PodWorker:
         self._dirty = False
         self._timer: Timer | None = None
         self._is_leaving = False
+        self._is_late = False
         self._is_closed = False
 
     # Being told
@@ -264,6 +266,9 @@ class PodWorker:
             self._is_leaving = True
             return
         self._tell_of_crash_loops(pod, decided)
+        if decided.ending is not None and decided.ending.reason == DEADLINE_EXCEEDED and not self._is_late:
+            self._is_late = True
+            self._host.record(pod, NORMAL, DEADLINE_EXCEEDED, decided.ending.message)
         self._status = pod_status(pod, seen, Reason(decided.waiting, decided.ending), self._host.ips, now)
         self._reporter.report(self._status)
         self._metrics.reported(pod, self._status)
@@ -304,9 +309,7 @@ class PodWorker:
                 case RunSandbox(attempt):
                     await self._run_sandbox(pod, attempt)
                 case StopSandbox(id):
-                    await self._host.runtime.stop_sandbox(id)
-                    self._memory.stopped_sandboxes.add(id)
-                    self.view.mark_sandbox(id)
+                    await self._stop_sandbox(pod, id)
                 case RemoveSandbox(id):
                     await self._host.runtime.remove_sandbox(id)
                     self.view.mark_sandbox(id)
@@ -347,8 +350,20 @@ class PodWorker:
             self._metrics.sandbox_started(failed=True)
             return
         self._metrics.sandbox_started()
+        for reason, message in self._host.provisions.warnings(pod):
+            self._host.record(pod, WARNING, reason, message)
         memory.sandbox_problem = None
         self._backoff.forget("sandbox")
+        self.view.mark_sandbox(id)
+
+    async def _stop_sandbox(self, pod: Object, id: str) -> None:
+        try:
+            await self._host.runtime.stop_sandbox(id)
+        except RuntimeFailure as error:
+            told = wording.sandbox_not_killed(self.uid, error.described)
+            self._host.record(pod, WARNING, "FailedKillPod", f"error killing pod: {told}")
+            raise
+        self._memory.stopped_sandboxes.add(id)
         self.view.mark_sandbox(id)
 
     def _problem(self, what: str, reason: str, message: str) -> Problem:
