@@ -16,27 +16,63 @@ def find(group: str, version: str, plural: str) -> Resource:
     raise LookupError(f"there is no built-in resource {plural} in {group}/{version}")
 
 
-CONFIGMAPS = find("core", "v1", "configmaps")
-EVENTS = find("core", "v1", "events")
-NAMESPACES = find("core", "v1", "namespaces")
-NODES = find("core", "v1", "nodes")
-PERSISTENTVOLUMECLAIMS = find("core", "v1", "persistentvolumeclaims")
-PERSISTENTVOLUMES = find("core", "v1", "persistentvolumes")
-PODS = find("core", "v1", "pods")
-REPLICATIONCONTROLLERS = find("core", "v1", "replicationcontrollers")
-RESOURCEQUOTAS = find("core", "v1", "resourcequotas")
-SERVICEACCOUNTS = find("core", "v1", "serviceaccounts")
-DEPLOYMENTS = find("apps", "v1", "deployments")
-REPLICASETS = find("apps", "v1", "replicasets")
-STATEFULSETS = find("apps", "v1", "statefulsets")
-IPADDRESSES = find("networking", "v1", "ipaddresses")
-SERVICECIDRS = find("networking", "v1", "servicecidrs")
-PODDISRUPTIONBUDGETS = find("policy", "v1", "poddisruptionbudgets")
-CUSTOMRESOURCEDEFINITIONS = find("apiextensions", "v1", "customresourcedefinitions")
-VALIDATINGADMISSIONPOLICIES = find("admissionregistration", "v1", "validatingadmissionpolicies")
-CERTIFICATESIGNINGREQUESTS = find("certificates", "v1", "certificatesigningrequests")
-SUBJECTACCESSREVIEWS = find("authorization", "v1", "subjectaccessreviews")
-TOKENREVIEWS = find("authentication", "v1", "tokenreviews")
-CLUSTERROLES = find("rbac", "v1", "clusterroles")
-VOLUMEATTRIBUTESCLASSES = find("storage", "v1", "volumeattributesclasses")
-LEASES = find("coordination", "v1", "leases")
+_NAMED = {
+    "CONFIGMAPS": ("core", "v1", "configmaps"),
+    "EVENTS": ("core", "v1", "events"),
+    "NAMESPACES": ("core", "v1", "namespaces"),
+    "NODES": ("core", "v1", "nodes"),
+    "PERSISTENTVOLUMECLAIMS": ("core", "v1", "persistentvolumeclaims"),
+    "PERSISTENTVOLUMES": ("core", "v1", "persistentvolumes"),
+    "PODS": ("core", "v1", "pods"),
+    "REPLICATIONCONTROLLERS": ("core", "v1", "replicationcontrollers"),
+    "RESOURCEQUOTAS": ("core", "v1", "resourcequotas"),
+    "SERVICEACCOUNTS": ("core", "v1", "serviceaccounts"),
+    "DEPLOYMENTS": ("apps", "v1", "deployments"),
+    "REPLICASETS": ("apps", "v1", "replicasets"),
+    "STATEFULSETS": ("apps", "v1", "statefulsets"),
+    "IPADDRESSES": ("networking", "v1", "ipaddresses"),
+    "SERVICECIDRS": ("networking", "v1", "servicecidrs"),
+    "PODDISRUPTIONBUDGETS": ("policy", "v1", "poddisruptionbudgets"),
+    "CUSTOMRESOURCEDEFINITIONS": ("apiextensions", "v1", "customresourcedefinitions"),
+    "VALIDATINGADMISSIONPOLICIES": ("admissionregistration", "v1", "validatingadmissionpolicies"),
+    "CERTIFICATESIGNINGREQUESTS": ("certificates", "v1", "certificatesigningrequests"),
+    "SUBJECTACCESSREVIEWS": ("authorization", "v1", "subjectaccessreviews"),
+    "TOKENREVIEWS": ("authentication", "v1", "tokenreviews"),
+    "CLUSTERROLES": ("rbac", "v1", "clusterroles"),
+    "VOLUMEATTRIBUTESCLASSES": ("storage", "v1", "volumeattributesclasses"),
+    "LEASES": ("coordination", "v1", "leases"),
+}
+
+CONFIGMAPS: Resource
+EVENTS: Resource
+NAMESPACES: Resource
+NODES: Resource
+PERSISTENTVOLUMECLAIMS: Resource
+PERSISTENTVOLUMES: Resource
+PODS: Resource
+REPLICATIONCONTROLLERS: Resource
+RESOURCEQUOTAS: Resource
+SERVICEACCOUNTS: Resource
+DEPLOYMENTS: Resource
+REPLICASETS: Resource
+STATEFULSETS: Resource
+IPADDRESSES: Resource
+SERVICECIDRS: Resource
+PODDISRUPTIONBUDGETS: Resource
+CUSTOMRESOURCEDEFINITIONS: Resource
+VALIDATINGADMISSIONPOLICIES: Resource
+CERTIFICATESIGNINGREQUESTS: Resource
+SUBJECTACCESSREVIEWS: Resource
+TOKENREVIEWS: Resource
+CLUSTERROLES: Resource
+VOLUMEATTRIBUTESCLASSES: Resource
+LEASES: Resource
+
+
+def __getattr__(name: str) -> Resource:
+    """A row, with the rules of its group, when it is first asked for: a component has its own few groups."""
+    named = _NAMED.get(name)
+    if named is None:
+        raise AttributeError(name)
+    row = globals()[name] = find(*named)
+    return row
