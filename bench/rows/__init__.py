@@ -3,6 +3,7 @@
 from bench.rows import (
     authorization,
     control_plane,
+    copies,
     custom_resources,
     nodes,
     pods,
@@ -17,6 +18,7 @@ ROWS = [
     *control_plane.ROWS,
     *nodes.ROWS,
     *pods.ROWS,
+    *copies.ROWS,
     *requests.ROWS,
     *authorization.ROWS,
     *custom_resources.ROWS,

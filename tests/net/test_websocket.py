@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiphys.net.masking import apply_mask, masked_as_integer, masked_by_table, native_mask
 from tiphys.net.stream import TransportStream
 from tiphys.net.websocket import (
     ClientHandshake,
@@ -20,7 +21,7 @@ from tiphys.net.websocket import (
     choose_subprotocol,
     server_handshake,
 )
-from tiphys.net.websocket_frames import Frame, FrameDecoder, apply_mask, encode_frame
+from tiphys.net.websocket_frames import Frame, FrameDecoder, encode_frame
 
 Connect = Callable[[], Awaitable[tuple[TransportStream, TransportStream]]]
 
@@ -106,7 +107,11 @@ def test_frames_survive_the_wire_in_any_pieces(sent: list[Frame], masked: bool, 
     st.binary(min_size=4, max_size=4),
 )
 def test_masking_is_the_xor_of_the_rfc(data: bytes, mask: bytes) -> None:
-    assert apply_mask(data, mask) == bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+    wanted = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+    native = native_mask() or masked_by_table
+    for way in (apply_mask, masked_as_integer, masked_by_table, native):
+        assert way(data, mask) == wanted
+    assert apply_mask(memoryview(bytearray(data)), mask) == wanted
 
 
 def test_unmasking_is_fast_enough_to_never_matter() -> None:

@@ -6,13 +6,16 @@ import asyncio
 
 from tiphys.net.http import ByteStream
 
+READ_BYTES = 1 << 20
+"""Whatever came at once is carried as it came, without being looked at or copied."""
+
 
 async def splice(left: ByteStream, right: ByteStream) -> None:
     """Carries bytes both ways until `right`, the server that was dialled, has ended."""
 
     async def carry(source: ByteStream, target: ByteStream) -> None:
         try:
-            while data := await source.read(1 << 16):
+            while data := await source.read(READ_BYTES):
                 await target.write(data)
             await target.write_eof()
         except (ConnectionError, OSError):

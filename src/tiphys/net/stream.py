@@ -6,12 +6,18 @@ Reading is bounded: while the reader is behind, the transport is paused, so that
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from typing import cast
 
 from tiphys.net.http import ByteStream
 
-READ_BUFFER_BYTES = 256 * 1024
+READ_BUFFER_BYTES = 512 * 1024
+RESUME_BELOW_BYTES = 128 * 1024
+"""Before the last byte is taken: the peer's next ones come while the reader works on these."""
+PIECES_LIMIT = 256
+"""However small they are: each has its price."""
+JOIN_BELOW_BYTES = 32 * 1024
 
 
 class TransportStream(ByteStream, asyncio.Protocol):
@@ -19,7 +25,8 @@ class TransportStream(ByteStream, asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._chunks: deque[bytes | memoryview] = deque()
+        self._received_bytes = 0
         self._ended = False
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -35,22 +42,42 @@ class TransportStream(ByteStream, asyncio.Protocol):
         transport.set_protocol(self)
         self._transport = transport
         self._writing_paused = writing_paused
-        self._received += received
+        if received:
+            self._chunks.append(received)
+            self._received_bytes += len(received)
 
     async def read(self, n: int = 65536) -> bytes:
-        while not self._received:
+        while not self._chunks:
             if self._error is not None:
                 raise ConnectionResetError(str(self._error)) from self._error
             if self._ended:
                 return b""
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        data = bytes(self._received[:n])
-        del self._received[:n]
-        if self._reading_paused and not self._received and self._transport is not None:
+        return self._take(n)
+
+    def _take(self, n: int) -> bytes:
+        """Large pieces are given on as they came, without a copy; small ones that came one after the other in one."""
+        chunk = self._chunks.popleft()
+        if len(chunk) > n:
+            view = memoryview(chunk)
+            self._chunks.appendleft(view[n:])
+            chunk = view[:n]
+        elif len(chunk) < JOIN_BELOW_BYTES and self._chunks:
+            parts, size = [chunk], len(chunk)
+            while self._chunks and size + len(self._chunks[0]) <= n:
+                parts.append(self._chunks.popleft())
+                size += len(parts[-1])
+            chunk = b"".join(parts)
+        self._received_bytes -= len(chunk)
+        if self._reading_paused and self._received_bytes <= RESUME_BELOW_BYTES:
+            self._resume_reading()
+        return bytes(chunk)
+
+    def _resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
             self._reading_paused = False
             self._transport.resume_reading()
-        return data
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -81,9 +108,10 @@ class TransportStream(ByteStream, asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
+        self._chunks.append(data)
+        self._received_bytes += len(data)
         if (
-            len(self._received) >= READ_BUFFER_BYTES
+            (self._received_bytes >= READ_BUFFER_BYTES or len(self._chunks) >= PIECES_LIMIT)
             and not self._reading_paused
             and self._transport is not None
         ):

@@ -253,9 +253,12 @@ class WebSocket:
             self._decoder.feed(data)
         return frame
 
-    async def send(self, data: bytes, opcode: Opcode = Opcode.BINARY) -> None:
-        """Sends one message in one frame, waiting while the peer is slow. Raises ConnectionError once closed."""
-        await self._send_frame(Frame(opcode, data))
+    async def send(self, data: bytes, opcode: Opcode = Opcode.BINARY, *, prefix: bytes = b"") -> None:
+        """Sends one message in one frame, waiting while the peer is slow. Raises ConnectionError once closed.
+
+        `prefix` goes before the data: whoever has both apart need not join them.
+        """
+        await self._send_frame(Frame(opcode, data), prefix)
 
     async def ping(self, data: bytes = b"") -> None:
         """Sends a ping; the peer's pong is swallowed by `receive`. At most 125 bytes."""
@@ -293,11 +296,11 @@ class WebSocket:
         self._end(CloseCode.ABNORMAL, "aborted here")
         self._stream.close()
 
-    async def _send_frame(self, frame: Frame) -> None:
+    async def _send_frame(self, frame: Frame, prefix: bytes = b"") -> None:
         async with self._writing:
             if self._close_sent or self._ended.is_set():
                 raise ConnectionError("the websocket is closed")
-            await self._write(frame)
+            await self._write(frame, prefix)
 
     async def _send_close(self, code: int, reason: str) -> None:
         async with self._writing:
@@ -310,9 +313,9 @@ class WebSocket:
             except ConnectionError:
                 self._end(CloseCode.ABNORMAL, "the connection is lost")
 
-    async def _write(self, frame: Frame) -> None:
+    async def _write(self, frame: Frame, prefix: bytes = b"") -> None:
         mask = self._random(4) if self._random is not None else None
-        await self._stream.write(encode_frame(frame, mask))
+        await self._stream.write(encode_frame(frame, mask, prefix=prefix))
 
     def _answer_ping(self, payload: bytes) -> None:
         # Not sent from here: a peer that does not read would stop us from reading, and with that both sides for good.

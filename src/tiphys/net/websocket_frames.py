@@ -3,13 +3,9 @@
 from enum import IntEnum
 
 from tiphys.machinery.frozen import frozen
+from tiphys.net.masking import apply_mask
 
-__all__ = ["CloseCode", "Frame", "FrameDecoder", "Opcode", "WebSocketError", "apply_mask", "encode_frame"]
-
-# Above this size, four byte-wise table look-ups over every fourth byte beat one XOR of two long integers: measured
-# 640 against 410 MB/s at 32 KiB, the other way round (200 against 280) at 1 KB.
-LANES_FROM_BYTES = 16 * 1024
-XOR_TABLES = tuple(bytes(value ^ key for value in range(256)) for key in range(256))
+__all__ = ["CloseCode", "Frame", "FrameDecoder", "Opcode", "WebSocketError", "encode_frame"]
 
 CONTROL_PAYLOAD_LIMIT_BYTES = 125
 
@@ -54,22 +50,12 @@ class Frame:
     final: bool = True
 
 
-def apply_mask(data: bytes | bytearray | memoryview, mask: bytes) -> bytes:
-    """XORs data with the repeated four-byte mask (section 5.3); the same call masks and unmasks."""
-    size = len(data)
-    if size < LANES_FROM_BYTES:
-        key = (mask * ((size + 3) // 4))[:size]
-        return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
-    source = bytes(data)
-    result = bytearray(size)
-    for lane in range(4):
-        result[lane::4] = source[lane::4].translate(XOR_TABLES[mask[lane]])
-    return bytes(result)
+def encode_frame(frame: Frame, mask: bytes | None = None, *, prefix: bytes = b"") -> bytes:
+    """The frame on the wire. A client gives a fresh unpredictable four-byte mask; a server gives none.
 
-
-def encode_frame(frame: Frame, mask: bytes | None = None) -> bytes:
-    """The frame on the wire. A client gives a fresh unpredictable four-byte mask; a server gives none."""
-    size = len(frame.payload)
+    `prefix` goes before the payload: who has both apart need not join them first.
+    """
+    size = len(prefix) + len(frame.payload)
     first = frame.opcode | (0x80 if frame.final else 0)
     masked = 0x80 if mask is not None else 0
     if size < 126:
@@ -79,8 +65,8 @@ def encode_frame(frame: Frame, mask: bytes | None = None) -> bytes:
     else:
         head = bytes((first, masked | 127)) + size.to_bytes(8, "big")
     if mask is None:
-        return head + frame.payload
-    return head + mask + apply_mask(frame.payload, mask)
+        return b"".join((head, prefix, frame.payload))
+    return b"".join((head, mask, apply_mask(prefix + frame.payload, mask)))
 
 
 @frozen

@@ -29,7 +29,7 @@ class ChannelSocket:
             if self._in_base64:
                 await self._websocket.send(b"%d" % channel + base64.b64encode(part), Opcode.TEXT)
             else:
-                await self._websocket.send(bytes((channel,)) + part)
+                await self._websocket.send(part, prefix=bytes((channel,)))
 
     async def receive(self) -> tuple[int, bytes] | None:
         """Channel and data of the next message that has both; None when the client has closed or broken the protocol."""

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
+from contextlib import suppress
 from typing import Literal
 
-CHUNK_BYTES = 65536
+CHUNK_BYTES = 256 * 1024
 CONNECT_SECONDS = 0.001
+WIDE_BYTES = 512 * 1024
+WIDEN_AFTER_BYTES = 1 << 20
+"""A pipe holds 64 KiB. One that carries much is made wider, so that each side finds more to do whenever it looks.
+
+Not every one from the start: all of a user's pipes together may hold 64 MiB, and beyond that new ones hold next to nothing.
+"""
 
 
 class _PipeEnd:
@@ -21,6 +29,7 @@ class _PipeEnd:
     def __init__(self, path: str | None, flags: int, readiness: Literal["reader", "writer"]) -> None:
         self._readiness = readiness
         self._waiter: asyncio.Future[None] | None = None
+        self._carried_bytes = 0
         self._descriptor = None if path is None else os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
     async def _ready(self, descriptor: int) -> None:
@@ -29,6 +38,12 @@ class _PipeEnd:
             getattr(self._waiter.get_loop(), f"add_{self._readiness}")(descriptor, self._wake, descriptor)
         # Not awaited itself: the cancellation of one task must not reach the others.
         await asyncio.wait([self._waiter])
+
+    def _carried(self, descriptor: int, size: int) -> None:
+        before, self._carried_bytes = self._carried_bytes, self._carried_bytes + size
+        if before < WIDEN_AFTER_BYTES <= self._carried_bytes:
+            with suppress(OSError):  # there is no more room for wide ones: this one stays as it is
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
 
     def _wake(self, descriptor: int) -> None:
         waiter, self._waiter = self._waiter, None
@@ -61,6 +76,7 @@ class PipeReader(_PipeEnd):
                 await self._ready(self._descriptor)
                 continue
             if data:
+                self._carried(self._descriptor, len(data))
                 return data
             self.close()
         raise StopAsyncIteration
@@ -94,7 +110,9 @@ class PipeWriter(_PipeEnd):
         rest = memoryview(data)
         while rest and self._descriptor is not None:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                written = os.write(self._descriptor, rest)
+                self._carried(self._descriptor, written)
+                rest = rest[written:]
             except BlockingIOError:
                 await self._ready(self._descriptor)
             except BrokenPipeError:
