@@ -75,3 +75,23 @@ async def test_bytes_received_before_the_hand_over_come_first() -> None:
     right.close()
     assert await read_all(stream) == b"early late"
     stream.close()
+
+
+async def test_small_pieces_that_came_one_after_the_other_are_read_in_one() -> None:
+    stream = TransportStream()
+    for piece in (b"a", b"bc", b"def"):
+        stream.data_received(piece)
+    assert await stream.read(5) == b"abc"
+    assert await stream.read() == b"def"
+
+
+async def test_a_peer_that_sends_single_bytes_is_held_back_too(connect: Connect) -> None:
+    here, there = await connect()
+    for _ in range(10_000):
+        there.data_received(b"x")
+    # What its socket brings now waits there.
+    await here.write(b"y" * 1000)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(await there.read(1 << 20)) == 10_000
+    assert await there.read() == b"y" * 1000

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from tiphys.kubelet.runtimes.cri.pipes import PipeReader, PipeWriter
+from tiphys.kubelet.runtimes.cri.pipes import WIDE_BYTES, PipeReader, PipeWriter
 
 
 @pytest.fixture
@@ -87,3 +88,20 @@ async def test_cancelling_one_who_waits_leaves_the_other(fifo: str) -> None:
     await writer.write(b"late")
     writer.close()
     assert await second == b"late"
+
+
+async def test_a_pipe_that_carries_much_is_made_wider(fifo: str) -> None:
+    reader, writer = PipeReader(fifo), PipeWriter(fifo)
+    await writer.connect()
+    probe = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    before = fcntl.fcntl(probe, fcntl.F_GETPIPE_SZ)
+    reading = asyncio.create_task(collect(reader))
+    data = os.urandom(3 << 20)
+    for start in range(0, len(data), 1000):
+        await writer.write(data[start : start + 1000])
+    after = fcntl.fcntl(probe, fcntl.F_GETPIPE_SZ)
+    writer.close()
+    assert await reading == data
+    os.close(probe)
+    assert before <= after
+    assert after >= min(WIDE_BYTES, int(Path("/proc/sys/fs/pipe-max-size").read_text()))
