@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
-from entries import API_MACHINERY, CLI, NODE, waits  # noqa: E402
+from entries import API_MACHINERY, CLI, NODE, STORAGE, waits  # noqa: E402
 
 KUBECTL = "Kubectl client "
 """What walks leave out of a codename."""
@@ -49,7 +49,12 @@ def held() -> dict[str, list[str]]:
 
 def main() -> None:
     places = held()
-    for group, entries in (("sig-api-machinery", API_MACHINERY), ("sig-cli", CLI), ("sig-node", NODE)):
+    for group, entries in (
+        ("sig-api-machinery", API_MACHINERY),
+        ("sig-cli", CLI),
+        ("sig-node", NODE),
+        ("sig-storage", STORAGE),
+    ):
         print(f"{group}: {sum(name in places for name in entries)} of {len(entries)}")
         for name, words in entries.items():
             print(f"  {name}\n    {words}: {', '.join(places.get(name, ())) or 'OPEN, ' + waits(name)}")

@@ -1,10 +1,10 @@
 """The table of entries and the marks of the tests agree."""
 
-from entries import API_MACHINERY, CLI, NODE, OPEN, waits
+from entries import API_MACHINERY, CLI, NODE, OPEN, STORAGE, waits
 from report import held
 
 WHOLE = API_MACHINERY | CLI
-ENTRIES = WHOLE | NODE
+ENTRIES = WHOLE | NODE | STORAGE
 
 
 def test_every_mark_names_an_entry() -> None:

@@ -271,6 +271,22 @@ async def test_an_environment_that_cannot_be_made_is_tried_again(node: DiskNode)
     assert dict(node.runtime.configs[0].env)["A"] == "1"
 
 
+async def test_an_annotation_that_was_missing_is_seen_at_once(node: DiskNode) -> None:
+    field = {"fieldRef": {"fieldPath": "metadata.annotations['part']"}}
+    node.create(
+        {
+            "env": [{"name": "PART", "valueFrom": field}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v", "subPathExpr": "$(PART)"}],
+        },
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )
+    await node.settle(20)
+    assert node.waiting == {"reason": "CreateContainerConfigError", "message": "missing value for PART"}
+    await node.client.patch(PODS, "web", {"metadata": {"annotations": {"part": "x"}}}, "default")
+    await node.settle()
+    assert (node.volume("emptyDir", "v") / "x").is_dir()
+
+
 async def test_a_token_is_renewed_after_four_fifths_of_its_life(node: DiskNode) -> None:
     source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
     node.create(MOUNTED, volumes=[{"name": "v", "projected": {"sources": [source]}}])

@@ -149,6 +149,7 @@ def assemble(
         parts.files,
         references,
         Tokens(client, clock),
+        runtime=runtime,
         mounter=mounter or SystemMounter(),
         clock=clock,
         in_thread=in_thread,

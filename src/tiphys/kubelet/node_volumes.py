@@ -10,7 +10,9 @@ from tiphys.kubelet.container_mounts import MountMaker
 from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.host import Unprovided
+from tiphys.kubelet.image_volumes import ImageVolumes
 from tiphys.kubelet.references import References
+from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.lookups import PodLookups
 from tiphys.kubelet.volumes.mounting import Mounter
@@ -34,6 +36,7 @@ class NodeVolumes:
         references: References,
         tokens: Tokens,
         *,
+        runtime: Runtime,
         mounter: Mounter,
         clock: Clock,
         in_thread: InThread = asyncio.to_thread,
@@ -43,6 +46,7 @@ class NodeVolumes:
         self._references = references
         self._tokens = tokens
         self._mounter = mounter
+        self._images = ImageVolumes(files, runtime, mounter)
         self._clock = clock
         self._in_thread = in_thread
         self._prepared: dict[str, dict[str, Volume]] = {}
@@ -62,16 +66,21 @@ class NodeVolumes:
         return min((seconds for seconds in times if seconds is not None), default=None)
 
     def of(self, pod: Object) -> Mapping[str, Volume]:
-        """Those that are there."""
+        """Those that are there, by name; without images."""
         return self._prepared.get(meta.uid(pod), {})
+
+    async def for_container(self, pod: Object, container: Object) -> Mapping[str, Volume]:
+        """And the images that the container mounts. Raises RuntimeFailure, OSError."""
+        return {**self.of(pod), **await self._images.mount(pod, container)}
 
     def forget(self, uid: str) -> None:
         """The pod is gone."""
         self._tokens.forget(uid)
 
     async def remove(self, uid: str) -> None:
-        """Raises OSError."""
+        """Raises OSError, RuntimeFailure."""
         self._prepared.pop(uid, None)
+        await self._images.remove(uid)
         await self._in_thread(remove_volumes, uid, self._files, self._mounter)
 
 

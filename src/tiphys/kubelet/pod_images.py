@@ -10,11 +10,13 @@ from typing import Any
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.host import Host
+from tiphys.kubelet.image_volumes import image_volumes
 from tiphys.kubelet.images.keyring import Credentials
-from tiphys.kubelet.pulling import IMAGE_PULL_BACK_OFF, PULL_FAILURES, PullFailure, Wanted
+from tiphys.kubelet.pulling import IMAGE_PULL_BACK_OFF, PULL_FAILURES, PullFailure, Record, Wanted
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import ImageState, Problem
 from tiphys.kubelet.spec import Object
+from tiphys.machinery.quoting import quote
 from tiphys.machinery.retry import Backoff, ItemBackoff
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,10 @@ class PodImages:
             self._host.record(pod, type, reason, message, name)
 
         try:
-            credentials = await self._host.provisions.credentials(pod, image)
-            if credentials.missing:
-                self._host.record(pod, WARNING, "FailedToRetrieveImagePullSecret", missing(credentials))
-            wanted = Wanted(image, container.get("imagePullPolicy") or "IfNotPresent", credentials)
-            self.states[name] = ImageState(await self._host.images.ensure(wanted, record))
+            for volume in image_volumes(pod, container):
+                await self._ensure_volume(pod, volume["image"])
+            policy = container.get("imagePullPolicy")
+            self.states[name] = ImageState(await self._ensure_image(pod, image, policy, record))
             self._backoff.forget(image)
         except PullFailure as failure:
             self._note_failure(pod, name, image, failure)
@@ -68,6 +69,25 @@ class PodImages:
             log.info("image %s: the runtime does not answer: %s", image, error.message)
             await self._host.clock.sleep(RUNTIME_RETRY_SECONDS)
             self.states.pop(name, None)
+
+    async def _ensure_image(self, pod: Object, image: str, policy: str | None, record: Record) -> str:
+        credentials = await self._host.provisions.credentials(pod, image)
+        if credentials.missing:
+            self._host.record(pod, WARNING, "FailedToRetrieveImagePullSecret", missing(credentials))
+        return await self._host.images.ensure(Wanted(image, policy or "IfNotPresent", credentials), record)
+
+    async def _ensure_volume(self, pod: Object, source: Object) -> None:
+        """The image of a volume; it is the pod's, not the container's."""
+        image = source.get("reference") or ""
+
+        def record(type: str, reason: str, message: str) -> None:
+            self._host.record(pod, type, reason, message)
+
+        try:
+            await self._ensure_image(pod, image, source.get("pullPolicy"), record)
+        except PullFailure as failure:
+            text = f"error pulling image {quote(image)}: {failure.message}"
+            raise PullFailure(failure.reason, text) from failure
 
     def _note_failure(self, pod: Object, name: str, image: str, failure: PullFailure) -> None:
         was_asked_for = failure.reason in PULL_FAILURES

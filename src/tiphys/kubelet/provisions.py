@@ -28,6 +28,7 @@ from tiphys.kubelet.runtimes.interface import (
     Mount,
     Resources,
     Runtime,
+    RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
 )
@@ -141,10 +142,14 @@ class NodeProvisions:
             raise Unprovided(CONFIG_ERROR, problem)
         environment = await self._environment(pod, container, sandbox)
         try:
-            mounts = self._mounts(pod, container, attempt, sandbox, environment)
-            of_devices = devices(container, self._volumes.of(pod))
+            volumes = await self._volumes.for_container(pod, container)
+            mounts = self._volumes.maker.mounts(pod, container, volumes, environment)
+            mounts += self._own_mounts(pod, container, attempt, sandbox)
+            of_devices = devices(container, volumes)
         except (BadSubPath, BadMount, OSError) as error:
             raise Unprovided(CONFIG_ERROR, str(error)) from error
+        except RuntimeFailure as error:
+            raise Unprovided("CreateContainerError", error.message) from error
         gathered = Gathered(
             image,
             attempt,
@@ -179,15 +184,11 @@ class NodeProvisions:
             log.info("pod %s: cannot read %s of volume %s: %s", spec.described(pod), path, volume, error)
             return None
 
-    def _mounts(
-        self,
-        pod: Object,
-        container: Object,
-        attempt: int,
-        sandbox: SandboxStatus,
-        environment: dict[str, str],
+    def _own_mounts(
+        self, pod: Object, container: Object, attempt: int, sandbox: SandboxStatus
     ) -> list[Mount]:
-        found = self._volumes.maker.mounts(pod, container, self._volumes.of(pod), environment)
+        """What every container gets from us: /etc/hosts, and a file for its last words."""
+        found = []
         if not mounts_path(container, "/etc/hosts"):
             found.append(Mount("/etc/hosts", str(self._write_hosts(pod, sandbox))))
         message_path = container.get("terminationMessagePath")
@@ -244,7 +245,7 @@ class NodeProvisions:
                 shutil.rmtree(self._files.pod(uid), ignore_errors=True)
                 for directory in self._files.logs.glob(f"*_{uid}"):
                     shutil.rmtree(directory, ignore_errors=True)
-        except OSError as error:
+        except (OSError, RuntimeFailure) as error:
             raise Unprovided("FailedKillPod", str(error)) from error
         self._cgroups.remove(uid)
 

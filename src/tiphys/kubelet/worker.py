@@ -105,7 +105,9 @@ class PodWorker:
 
     def set_pod(self, pod: Object) -> None:
         if _describes_itself(self.pod) != _describes_itself(pod):
+            # Volumes show them, and an environment or a subPathExpr may be made of them.
             self._volumes.outdate()
+            self._lives.retry_now()
         self.pod = pod
         self._reporter.saw(pod)
         self.wake()

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from tiphys.kubelet.runtimes.image_views import ImageViews
+
 ContainerState = Literal["Created", "Running", "Exited", "Unknown"]
 SandboxState = Literal["Ready", "NotReady"]
 EventKind = Literal["started", "exited", "oom", "deleted", "relist"]
@@ -467,6 +469,10 @@ class Runtime(Protocol):
         """With all its names. Harmless when gone."""
 
     async def image_fs_info(self) -> list[FilesystemUsage]: ...
+
+    @property
+    def image_views(self) -> ImageViews:
+        """For image volumes."""
 
     async def writable_layers(self) -> dict[str, FilesystemUsage]:
         """What containers have written to their root filesystems, by container id. Slow: seldom to be asked for."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from tiphys.kubelet.images.names import normalized, parse
 from tiphys.kubelet.log_lines import format_line
 from tiphys.kubelet.runtimes.behaviour import Behaviour, Behaviours
+from tiphys.kubelet.runtimes.image_views import NoImageViews
 from tiphys.kubelet.runtimes.interface import (
     Container,
     ContainerConfig,
@@ -85,6 +86,7 @@ class SimulatedRuntime:
         self._sandboxes: dict[str, _Sandbox] = {}
         self._containers: dict[str, _Container] = {}
         self._images: dict[str, Image] = {}
+        self.image_views = NoImageViews()
         self._listeners: set[asyncio.Queue[ContainerEvent]] = set()
         self._ids = count(1)
         self._addresses = count(2)

@@ -67,7 +67,7 @@ class ContentStore:
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.ALREADY_EXISTS:
                 raise wire.failure(error) from None
-            await self._add_labels(descriptor.digest, labels)
+            await self.add_labels(descriptor.digest, labels)
 
     async def _send(
         self,
@@ -93,7 +93,8 @@ class ContentStore:
         while await call.read() is not grpc.aio.EOF:
             pass
 
-    async def _add_labels(self, digest: str, labels: Mapping[str, str]) -> None:
+    async def add_labels(self, digest: str, labels: Mapping[str, str]) -> None:
+        """To those of a blob that is here."""
         if not labels:
             return
         info = (await self._content.call("Info", digest=digest)).info

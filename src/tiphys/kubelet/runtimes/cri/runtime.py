@@ -8,6 +8,7 @@ import math
 import socket
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tiphys.kubelet.runtimes.cri import answers, requests, wire
 from tiphys.kubelet.runtimes.cri.attachment import Attachment
 from tiphys.kubelet.runtimes.cri.events import EventStream
 from tiphys.kubelet.runtimes.cri.execution import Execution, PipeDirectory, Streams, process_spec
+from tiphys.kubelet.runtimes.cri.snapshots import SnapshotViews
 from tiphys.kubelet.runtimes.interface import (
     Container,
     ContainerConfig,
@@ -60,6 +62,7 @@ class ContainerdRuntime:
         self._tasks = wire.Service(self._channel, "containerd.services.tasks.v1.Tasks", metadata)
         self._events = wire.Service(self._channel, "containerd.services.events.v1.Events", metadata)
         self._pipes = PipeDirectory(self._root / PIPES_DIRECTORY.lstrip("/"), PIPES_DIRECTORY)
+        self.image_views = SnapshotViews(self._channel, NAMESPACE, lambda: datetime.now(UTC))
         self._starts = asyncio.Semaphore(PARALLEL_STARTS)
         self._exec_limits: dict[str, asyncio.Semaphore] = {}
         self._sandbox_of: dict[str, str] = {}
