@@ -17,6 +17,7 @@ from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.runtimes.behaviour import Behaviours
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
+from tiphys.kubelet.static_pods.sources import Source
 from tiphys.machinery import meta
 from tiphys.machinery.patches.strategic import apply_strategic_patch
 from tiphys.machinery.schema import patch_schema
@@ -56,8 +57,9 @@ class StrategicAPI(FakeAPI):
 class NodeWorld:
     """`start` brings the node up; `settle` lets it work until nothing is left to do at this moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, *sources: Source) -> None:
         self.clock = FakeClock()
+        self._sources = sources
         self.api = StrategicAPI(clock=self.clock)
         self.client = Client(self.api)
         self.behaviours = Behaviours()
@@ -71,12 +73,20 @@ class NodeWorld:
         dispatcher = Dispatcher()
         node = HollowNode(NODE, 0, ("127.90.0.11",), 10250)
         self.kubelet = hollow_kubelet(
-            node, self.client, reflector.cache, self.clock, runtime=self.runtime, recorder=recorder
+            node,
+            self.client,
+            reflector.cache,
+            self.clock,
+            runtime=self.runtime,
+            recorder=recorder,
+            sources=self._sources,
+            until_known=reflector.wait_synced if self._sources else None,
         )
         dispatcher.add(self.kubelet)
         reflector.cache.add_handler(dispatcher.changed)
         self._tasks.append(asyncio.create_task(reflector.run()))
-        await reflector.wait_synced()
+        if not self._sources:
+            await reflector.wait_synced()
         self._tasks.append(asyncio.create_task(self.kubelet.run()))
         await self.settle()
 

@@ -145,24 +145,30 @@ class KubeletProcess:
         work: list[asyncio.Task[None]],
     ) -> None:
         client = client_of(self._settings.node)
-        await self._wait_for_server(client)
-        work.append(group.create_task(pods.run(), name="pods"))
         if self._settings.runtime == "simulated":
+            await self._wait_for_server(client)
+            work.append(group.create_task(pods.run(), name="pods"))
             await pods.wait_synced()
             self._launch(self._hollow(client_of, pods), group, work)
         else:
             from tiphys.cluster.node_services import NodeServices
 
-            for manager in certificate_managers(self._settings, client, self._clock):
-                work.append(group.create_task(manager.run(), name="certificate"))
+            # Static pods run without an API server.
+            served = asyncio.Event()
             services = NodeServices(self._settings, client, self._clock, self._metrics)
-            work.append(group.create_task(services.run(), name="node services"))
-            kubelet = await services.kubelet(pods)
-            await pods.wait_synced()
-            self._launch([kubelet], group, work)
+            work.append(group.create_task(services.run(served.wait), name="node services"))
+            work.append(group.create_task(self._use_server(client, pods, served), name="pods"))
+            for manager in certificate_managers(self._settings, client, self._clock):
+                work.append(group.create_task(_renew(manager, served), name="certificate"))
+            self._launch([await services.kubelet(pods)], group, work)
         gc.collect()
         gc.freeze()
         gc.set_threshold(5_000, 10, 20)
+
+    async def _use_server(self, client: Client, pods: Reflector, served: asyncio.Event) -> None:
+        await self._wait_for_server(client)
+        served.set()
+        await pods.run()
 
     async def _wait_for_server(self, client: Client) -> None:
         """We are started together with it: a reflector's first delay would be most of the time that a cluster needs to come up.
@@ -199,6 +205,11 @@ class KubeletProcess:
             )
             for number, name in enumerate(settings.nodes)
         ]
+
+
+async def _renew(manager: CertificateManager, served: asyncio.Event) -> None:
+    await served.wait()
+    await manager.run()
 
 
 def client_pair(settings: KubeletSettings) -> Pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,14 +53,15 @@ class NodeServices:
         self._metrics = metrics
         self._services = Reflector(client, SERVICES, clock=clock)
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, until_served: Callable[[], Awaitable[object]]) -> None:
+        """Until cancelled. `until_served()`: the API server answers."""
         channel = wire.open_channel(SOCKET)
         mirror, healthz = Server(RegistryMirror(channel).handle), Server(_healthz)
         where = urlsplit(MIRROR_URL)
         try:
             await mirror.listen(host=where.hostname, port=where.port)
             await healthz.listen(host=HEALTHZ_HOST, port=HEALTHZ_PORT)
+            await until_served()
             await self._services.run()
         finally:
             await mirror.shutdown(grace_seconds=0.5)
@@ -67,14 +69,15 @@ class NodeServices:
             await channel.close()
 
     async def kubelet(self, pods: Reflector) -> Kubelet:
-        """Once containerd answers and has the built-in images."""
+        """Once containerd answers and has the built-in images; the API server may be away."""
         settings = self._settings
         directory = Path(settings.directory, "kubelet")
         directory.mkdir(parents=True, exist_ok=True)
+        manifests = Path(settings.directory, "manifests")
+        manifests.mkdir(exist_ok=True)
         runtime = ContainerdRuntime(SOCKET, observe=self._metrics.runtime_called)
         await self._wait_for_runtime(runtime)
         await self._provide_images()
-        await self._services.wait_synced()
         parts = NodeParts(
             name=settings.node,
             addresses=(settings.address,),
@@ -82,7 +85,13 @@ class NodeServices:
             cgroup=settings.cgroup,
             files=Files(directory),
             sandbox_image=PAUSE_IMAGE,
+            manifests=manifests,
         )
+
+        async def until_known() -> None:
+            await self._services.wait_synced()
+            await pods.wait_synced()
+
         recorder = EventRecorder(self._client, "kubelet", clock=self._clock, host=settings.node)
         return assemble(
             parts,
@@ -94,6 +103,7 @@ class NodeServices:
             clock=self._clock,
             configuration=KubeletConfiguration.parse(settings.configuration),
             metrics=self._metrics,
+            until_known=until_known,
         )
 
     async def _wait_for_runtime(self, runtime: ContainerdRuntime) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
@@ -37,12 +39,16 @@ from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.static_pods.sources import FileSource, Source, URLSource
+from tiphys.kubelet.static_pods.static_pods import StaticPods
 from tiphys.kubelet.stats.disk_usage import DiskMeter
 from tiphys.kubelet.stats.meter import NodeMeter
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.quantity import Quantity, parse
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class NodeParts:
     files: Files
     sandbox_image: str = ""
     """Never collected."""
+    manifests: Path | None = None
+    """Where the manifests of static pods are, unless the configuration says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +139,12 @@ def assemble(
     mounter: Mounter | None = None,
     in_thread: InThread = asyncio.to_thread,
     monitoring_seconds: float = MONITORING_SECONDS,
+    until_known: Callable[[], Awaitable[None]] | None = None,
 ) -> Kubelet:
     """A kubelet that is not started yet."""
     settings = configuration or KubeletConfiguration()
     machine = read_machine(parts.files.directory)
     kubelets: list[Kubelet] = []
-
-    def unhealthy(pod: Object, container: str, message: str) -> None:
-        kubelets[0].host.record(pod, WARNING, "Unhealthy", message, container)
-
     groups = cgroups or Cgroups()
     enforced = _enforcement(machine, settings, groups)
     pod_groups = PodCgroups(groups, parts.cgroup, enforced, lambda: kubelets[0].pods)
@@ -171,7 +176,7 @@ def assemble(
         recorder=recorder,
         images=_puller(parts, runtime, settings, clock),
         provisions=provisions,
-        prober=ProbeManager(Handlers(runtime), clock, lambda uid: kubelets[0].wake(uid), unhealthy),
+        prober=_prober(runtime, clock, lambda: kubelets[0]),
         hooks=Hooks(runtime, clock),
         meter=_meter(parts, runtime, machine, clock),
         clock=clock,
@@ -179,18 +184,53 @@ def assemble(
         ledger=Ledger(itself.offered),
         metrics=metrics or KubeletMetrics(),
     )
-
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
-    kubelets.append(Kubelet(host, pods, agent))
+    static = StaticPods(host, _sources(parts, host, settings), lambda: kubelets[0])
+    kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known))
     house = Housekeeping(kubelets[0], agent, settings, itself.needs, (parts.sandbox_image,))
     kubelets[0].chores += house.chores(monitoring_seconds)
     kubelets[0].chores.append(itself.enforcement(pod_groups, host.record_node))
     return kubelets[0]
 
 
+def _prober(runtime: Runtime, clock: Clock, kubelet: Callable[[], Kubelet]) -> ProbeManager:
+    def wake(uid: str) -> None:
+        kubelet().wake(uid)
+
+    def unhealthy(pod: Object, container: str, message: str) -> None:
+        kubelet().host.record(pod, WARNING, "Unhealthy", message, container)
+
+    return ProbeManager(Handlers(runtime), clock, wake, unhealthy)
+
+
 def _meter(parts: NodeParts, runtime: Runtime, machine: Machine, clock: Clock) -> NodeMeter:
     disks = DiskMeter(parts.files, runtime, clock)
     return NodeMeter(parts.cgroup, disks, clock, machine=machine, sandbox_image=parts.sandbox_image)
+
+
+def _sources(parts: NodeParts, host: Host, settings: KubeletConfiguration) -> list[Source]:
+    """Where the node is told of static pods."""
+
+    def complain(problem: str) -> None:
+        log.error("static pod: %s", problem)
+        host.record_node(WARNING, "InvalidStaticPod", problem)
+
+    found: list[Source] = []
+    path = Path(settings.static_pod_path) if settings.static_pod_path else parts.manifests
+    if path is not None:
+        seconds = settings.file_check_frequency_seconds
+        found.append(FileSource(path, parts.name, host.clock, complain, check_seconds=seconds))
+    if settings.static_pod_url:
+        found.append(
+            URLSource(
+                settings.static_pod_url,
+                parts.name,
+                host.clock,
+                headers=settings.static_pod_url_header,
+                check_seconds=settings.http_check_frequency_seconds,
+            )
+        )
+    return found
 
 
 def _puller(parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock) -> ImagePuller:

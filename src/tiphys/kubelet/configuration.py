@@ -8,7 +8,7 @@ switched that is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,12 @@ def _texts(value: Any) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise _Wrong("a map of strings")
     return value
+
+
+def _headers(value: Any) -> Mapping[str, Sequence[str]]:
+    if not isinstance(value, dict):
+        raise _Wrong("a map of lists of strings")
+    return {name: _words(values) for name, values in value.items()}
 
 
 def _quantities(value: Any) -> Mapping[str, Quantity]:
@@ -182,6 +188,12 @@ class KubeletConfiguration:
     # Who may use its API
     authentication: Mapping[str, Any] = _map("authentication", _authentication)
     authorization: Mapping[str, Any] = _map("authorization", _authorization)
+    # Pods that the API server did not order
+    static_pod_path: str = _setting("staticPodPath", "", _word)
+    static_pod_url: str = _setting("staticPodURL", "", _word)
+    static_pod_url_header: Mapping[str, Sequence[str]] = _map("staticPodURLHeader", _headers)
+    file_check_frequency_seconds: float = _setting("fileCheckFrequency", 20.0, _seconds)
+    http_check_frequency_seconds: float = _setting("httpCheckFrequency", 20.0, _seconds)
     # How images come
     serialize_image_pulls: bool | None = _setting("serializeImagePulls", None, _boolean)
     max_parallel_image_pulls: int | None = _setting("maxParallelImagePulls", None, _integer)
@@ -268,6 +280,11 @@ class KubeletConfiguration:
         for name, whole in (("authentication", AUTHENTICATION), ("authorization", AUTHORIZATION)):
             values[name] = _merged(whole, values[name])
         said = {name: value for name, value in values.items() if value is not None}
+        # Whoever may read the page need not learn what gives access elsewhere.
+        if said["staticPodURLHeader"]:
+            said["staticPodURLHeader"] = {name: ["<masked>"] for name in self.static_pod_url_header}
+        else:
+            del said["staticPodURLHeader"]
         return dict(sorted({**_FIXED, **said}.items()))
 
 
@@ -440,11 +457,9 @@ _FIXED: Mapping[str, Any] = {
     "failCgroupV1": False,
     "failSwapOn": True,
     "featureGates": {},
-    "fileCheckFrequency": "20s",
     "healthzBindAddress": "127.0.0.1",
     "healthzPort": 10248,
     "hairpinMode": "promiscuous-bridge",
-    "httpCheckFrequency": "20s",
     "kubeAPIBurst": 100,
     "kubeAPIQPS": 50,
     "maxOpenFiles": 1_000_000,
@@ -465,8 +480,6 @@ _FIXED: Mapping[str, Any] = {
     "runtimeRequestTimeout": "2m0s",
     "shutdownGracePeriod": "0s",
     "shutdownGracePeriodCriticalPods": "0s",
-    "staticPodPath": "",
-    "staticPodURL": "",
     "streamingConnectionIdleTimeout": "4h0m0s",
     "syncFrequency": "1m0s",
     "topologyManagerPolicy": "none",

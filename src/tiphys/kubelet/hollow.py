@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import Health
 from tiphys.kubelet.simulated_provisions import SimulatedProvisions
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.static_pods.sources import Source
+from tiphys.kubelet.static_pods.static_pods import StaticPods
 from tiphys.kubelet.stats.simulated_meter import SimulatedMeter
 from tiphys.machinery.clock import Clock
 
@@ -71,8 +73,10 @@ def hollow_kubelet(
     metrics: KubeletMetrics | None = None,
     prober: Prober | None = None,
     logs: Path | None = None,
+    sources: Sequence[Source] = (),
+    until_known: Callable[[], Awaitable[None]] | None = None,
 ) -> Kubelet:
-    """A kubelet that is not started yet. `logs`: where its pods' logs are, if they have any."""
+    """A kubelet that is not started yet. `logs`: where its pods' logs are, if they have any; `sources`: of static pods."""
     runtime = runtime or SimulatedRuntime(clock, number=node.number, start_delay_seconds=START_DELAY_SECONDS)
     machine = machine or simulated_machine()
     settings = configuration or KubeletConfiguration()
@@ -117,5 +121,6 @@ def hollow_kubelet(
         metrics=metrics or KubeletMetrics(),
     )
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
-    kubelets.append(Kubelet(host, pods, agent, relist_seconds=0))
+    static = StaticPods(host, sources, lambda: kubelets[0]) if sources else None
+    kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known, relist_seconds=0))
     return kubelets[0]

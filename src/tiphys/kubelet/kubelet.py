@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from tiphys.client.cache import BY_NODE, Cache
@@ -21,6 +21,8 @@ from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.runtimes.interface import Container, ContainerStatus, RuntimeFailure, Sandbox
 from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.static_pods.mirrors import is_mirror
+from tiphys.kubelet.static_pods.static_pods import StaticPods
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.worker import PodWorker
 from tiphys.machinery import meta
@@ -38,7 +40,11 @@ Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Kubelet:
-    """`run` until cancelled; the containers go on. `relist_seconds` 0: the runtime's events are the whole truth."""
+    """`run` until cancelled; the containers go on. `relist_seconds` 0: the runtime's events are the whole truth.
+
+    Pods come from the API, and from the manifests of `static`, which run while the API is not there. `until_known()` is through
+    when the cache has all pods of the API; without it, it has them when the kubelet is started.
+    """
 
     def __init__(
         self,
@@ -46,6 +52,8 @@ class Kubelet:
         pods: Cache,
         agent: NodeAgent,
         *,
+        static: StaticPods | None = None,
+        until_known: Callable[[], Awaitable[None]] | None = None,
         relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self._host = host
@@ -53,6 +61,9 @@ class Kubelet:
         self._agent = agent
         self.chores: list[Chore] = []
         """To be filled before it runs."""
+        self._static = static
+        self._until_known = until_known
+        self._knows_all = False
         self._relist_seconds = relist_seconds
         self._workers: dict[str, PodWorker] = {}
         self._is_started = False
@@ -64,7 +75,14 @@ class Kubelet:
 
     @property
     def pods(self) -> list[Object]:
-        """The pods of this node that the API knows."""
+        """The pods of this node, from wherever it was told of them."""
+        if self._static is None:
+            return self.api_pods
+        return [*self._static.pods, *(pod for pod in self.api_pods if not is_mirror(pod))]
+
+    @property
+    def api_pods(self) -> list[Object]:
+        """The pods of this node that the API knows, mirrors too."""
         return list(self._pods.by(BY_NODE, self._host.node))
 
     @property
@@ -95,6 +113,8 @@ class Kubelet:
             await self._host.clock.sleep(RETRY_SECONDS)
 
     def find_pod(self, namespace: str, name: str) -> Object | None:
+        if self._static is not None and (found := self._static.find(f"{namespace}/{name}")) is not None:
+            return found
         pod = self._pods.get(f"{namespace}/{name}")
         return pod if pod is not None and _node_of(pod) == self._host.node else None
 
@@ -118,12 +138,18 @@ class Kubelet:
                     yield life.status
 
     async def run(self) -> None:
-        """The cache of pods must be synced, and be told about by `changed`."""
+        """`changed` must be told of what the cache of pods learns."""
         try:
+            if self._until_known is None:
+                self._knows_all = True
             await self._adopt()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_runtime())
                 group.create_task(self._serve_node())
+                if self._until_known is not None:
+                    group.create_task(self._adopt_when_known(self._until_known))
+                if self._static is not None:
+                    group.create_task(self._static.run())
                 for chore in self.chores:
                     group.create_task(chore())
                 if self._relist_seconds:
@@ -132,6 +158,8 @@ class Kubelet:
             await asyncio.gather(*(worker.close() for worker in self._workers.values()))
 
     async def _serve_node(self) -> None:
+        if self._until_known is not None:
+            await self._until_known()
         await self._agent.register()
         await self._agent.run()
 
@@ -142,13 +170,15 @@ class Kubelet:
         pod = old if new is None else new
         if pod is None or not self._is_started:
             return
-        if type == DELETED:
+        if self._static is not None and is_mirror(pod):
+            self._static.mirror_changed(pod)
+        elif type == DELETED:
             worker = self._workers.get(meta.uid(pod))
             if worker is not None:
                 worker.pod = pod
                 worker.set_gone()
-            return
-        self._care_for(pod)
+        else:
+            self.care_for(pod)
 
     def wake(self, uid: str) -> None:
         worker = self._workers.get(uid)
@@ -166,28 +196,58 @@ class Kubelet:
             if worker is not None:
                 worker.retry_now()
 
-    def _care_for(self, pod: Object) -> None:
+    def care_for(self, pod: Object) -> None:
+        """There is such a pod, or it is another one now."""
         worker = self._workers.get(meta.uid(pod))
         if worker is None:
             worker = self._add(pod)
         worker.set_pod(pod)
 
+    def let_go(self, uid: str) -> None:
+        """It shall end: who told us of it does so no more."""
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.set_gone()
+
     def _add(self, pod: Object) -> PodWorker:
-        worker = self._workers[meta.uid(pod)] = PodWorker(self._host, pod, self._drop)
+        is_static = self._static is not None and self._static.owns(meta.uid(pod))
+        host = self._static.host if self._static is not None and is_static else self._host
+        worker = self._workers[meta.uid(pod)] = PodWorker(host, pod, self._drop)
         return worker
 
     def _drop(self, uid: str) -> None:
         self._workers.pop(uid, None)
+        if self._static is not None:
+            self._static.dropped(uid)
 
     # The runtime
 
     async def _adopt(self) -> None:
-        """Once, at the start: what runs already, and what the API says; a runtime that is not up yet is waited for."""
+        """Once, at the start: what runs already, and what is known of it; a runtime that is not up yet is waited for."""
+        if self._static is not None:
+            self._static.look()
         while not await self._relist():
             await self._host.clock.sleep(RETRY_SECONDS)
+        if self._static is not None:
+            self._static.begin()
+        if self._knows_all:
+            await self._adopt_api_pods()
+
+    async def _adopt_when_known(self, until_known: Callable[[], Awaitable[None]]) -> None:
+        """Until then what belongs to pods of the API is left alone."""
+        await until_known()
+        self._knows_all = True
+        while not await self._relist():
+            await self._host.clock.sleep(RETRY_SECONDS)
+        await self._adopt_api_pods()
+
+    async def _adopt_api_pods(self) -> None:
         self._is_started = True
-        for pod in self.pods:
-            self._care_for(pod)
+        for pod in self.api_pods:
+            if self._static is None or not is_mirror(pod):
+                self.care_for(pod)
+        if self._static is not None:
+            self._static.api_is_known()
         await self._clean_up_after_the_gone()
 
     async def _clean_up_after_the_gone(self) -> None:
@@ -225,9 +285,15 @@ class Kubelet:
         if known is not None:
             return self._add(known)
         remains = next(iter(sandboxes), None)
-        if remains is None:
+        was_static = remains is not None and spec.is_static(
+            {"metadata": {"annotations": remains.annotations}}
+        )
+        if remains is None or not (self._knows_all or was_static):
             return None
-        worker = self._add(_orphan(uid, remains))
+        orphan = _orphan(uid, remains)
+        if was_static and self._static is not None:
+            self._static.note_remains(orphan)
+        worker = self._add(orphan)
         worker.set_gone()
         return worker
 

@@ -27,14 +27,16 @@ class DirectoryWatch:
                 return
             asyncio.get_running_loop().add_reader(self._descriptor, self._read)
 
-    async def changed(self, at_most_seconds: float) -> None:
-        """Until something has changed since the last call, or so long."""
+    async def changed(self, at_most_seconds: float) -> bool:
+        """Until something has changed since the last call, or so long (False)."""
         try:
             async with asyncio.timeout(at_most_seconds):
                 await self._event.wait()
         except TimeoutError:
-            pass
-        self._event.clear()
+            return False
+        finally:
+            self._event.clear()
+        return True
 
     def close(self) -> None:
         if self._descriptor >= 0:
