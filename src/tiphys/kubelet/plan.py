@@ -281,6 +281,9 @@ class _Draft:
         """Ends a running container that failed its probe, whose definition is another one by now, or that must end to be resized."""
         seen, now, grace = self.seen, self.now, spec.grace_seconds(self.pod)
         name, made_as = container["name"], current.status.annotations.get(CONTAINER_HASH)
+        if current.status.state == "Unknown":
+            # It may run or not (the runtime was killed while it was started): two of it must not.
+            return _stop(current, seen, now, grace, wording.IN_UNKNOWN_STATE, is_replaced=True)
         if made_as and made_as != container_hash(container):
             return _stop(current, seen, now, grace, wording.definition_changed(name), is_replaced=True)
         health = seen.health.get(current.status.id)

@@ -34,6 +34,9 @@ def failed_probe(container: str, probe: str) -> str:
     return f"Container {container} failed {probe} probe"
 
 
+IN_UNKNOWN_STATE = 'Container is in "unknown" state, try killing it before restart'
+
+
 def stopping(container: str) -> str:
     return f"Stopping container {container}"
 

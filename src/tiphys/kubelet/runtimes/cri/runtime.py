@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import socket
 import uuid
@@ -38,6 +39,8 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxStatus,
     Version,
 )
+
+log = logging.getLogger(__name__)
 
 NAMESPACE = "k8s.io"
 """containerd's namespace for everything that came by CRI."""
@@ -91,6 +94,15 @@ class ContainerdRuntime:
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         await self._unless_gone("StopPodSandbox", pod_sandbox_id=sandbox_id)
+        await self._end_leaked_shim(sandbox_id)
+
+    async def _end_leaked_shim(self, sandbox_id: str) -> None:
+        """containerd that was killed between a shim's start and the sandbox's leaves the shim to itself: CRI knows of no task there."""
+        try:
+            await self._tasks.call("Delete", container_id=sandbox_id)
+        except RuntimeFailure as error:
+            if not isinstance(error, NotFound):
+                log.info("sandbox %s: %s", sandbox_id, error.message)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self._unless_gone("RemovePodSandbox", pod_sandbox_id=sandbox_id)
