@@ -131,6 +131,7 @@ NODE = {
     "Containers should be able to override the image's default command (container entrypoint) [NodeConformance]": "a command of a pod comes in place of the image's",
     "Containers should be able to override the image's default command and arguments [NodeConformance]": "command and arguments of a pod come in place of the image's",
     "Containers should use the image defaults if command and args are blank [NodeConformance]": "a pod that names no command runs the image's",
+    "ImageVolume should succeed with pod and pull policy of Always [LinuxOnly] [MinimumKubeletVersion:1.35]": "an image is mounted as a volume",
     "Kubelet when scheduling a read only busybox container should not write to root filesystem [LinuxOnly] [NodeConformance]": "a root that is read-only is not written",
     "KubeletManagedEtcHosts should test kubelet managed /etc/hosts file [NodeConformance]": "/etc/hosts is the kubelet's, unless the container mounts its own or uses the node's network",
     "RuntimeClass should reject a Pod requesting a deleted RuntimeClass [NodeConformance]": "a pod that names a deleted class is refused",

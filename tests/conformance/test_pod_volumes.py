@@ -618,6 +618,18 @@ CASES = [
             "Variable Expansion should allow substituting values in a volume subpath"
         ),
     ),
+    pytest.param(
+        Case(
+            "image",
+            [{"image": {"reference": "docker.io/library/busybox:latest", "pullPolicy": "Always"}}],
+            "/v0/bin/busybox echo from the volume",
+            "from the volume",
+        ),
+        id="image",
+        marks=pytest.mark.conformance(
+            "ImageVolume should succeed with pod and pull policy of Always [LinuxOnly] [MinimumKubeletVersion:1.35]"
+        ),
+    ),
 ]
 CHANGES = {
     "configmap": [config_map(name=name, optional=True) for name in ("deleted", "updated", "created")],
@@ -850,7 +862,7 @@ def test_many_volumes_at_once(world: World) -> None:
 
 
 def test_nothing_is_left_of_pods_that_are_gone(world: World) -> None:
-    world.cluster.kubectl("delete", "rc", "race", "--cascade=background")
+    world.cluster.kubectl("delete", "rc", "race", "--cascade=background", "--ignore-not-found")
     world.cluster.kubectl("delete", "pods", "--all", "--wait", timeout=PATIENCE_SECONDS)
     name = world.cluster.name
     pods = Path(world.cluster.home, "tiphys", name, "nodes", f"{name}-node-1", "kubelet", "pods")

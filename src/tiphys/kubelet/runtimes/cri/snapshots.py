@@ -100,14 +100,23 @@ class SnapshotViews:
         return True
 
     async def _layers(self, image_id: str) -> list[Descriptor]:
-        """From the image's record, which CRI keeps under its id, too."""
-        record = await self._store.record(image_id)
-        if record is None:
-            raise ImageNotFound(f"image {image_id} has no record")
-        manifest = await self._json(record.target.digest)
-        if record.target.media_type in INDEXES or "manifests" in manifest:
-            manifest = await self._json(_of_this_machine(manifest["manifests"])["digest"])
-        return [Descriptor.of(layer) for layer in manifest["layers"]]
+        """By the record of the image's id, or (of one that was imported) by whichever name leads to it."""
+        named = await self._store.record(image_id)
+        for record in [named] if named is not None else await self._store.records():
+            manifest = await self._manifest(record.target)
+            if manifest is not None and manifest["config"]["digest"] == image_id:
+                return [Descriptor.of(layer) for layer in manifest["layers"]]
+        raise ImageNotFound(f"no manifest of image {image_id} is here")
+
+    async def _manifest(self, target: Descriptor) -> Any:
+        """None when not all of it is here."""
+        try:
+            manifest = await self._json(target.digest)
+            if target.media_type in INDEXES or "manifests" in manifest:
+                manifest = await self._json(_of_this_machine(manifest["manifests"])["digest"])
+        except NotFound:
+            return None
+        return manifest
 
     async def _json(self, digest: str) -> Any:
         data = b"".join([chunk async for chunk in self._store.read(digest)])
