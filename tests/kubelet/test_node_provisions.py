@@ -29,6 +29,7 @@ from tiphys.kubelet.runtimes.interface import (
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.volumes.mounting import NoMounter
 from tiphys.machinery import meta
+from tiphys.machinery.errors import StatusError
 from tiphys.testing.clock import FakeClock
 
 SERVICES, SECRETS = find("core", "v1", "services"), find("core", "v1", "secrets")
@@ -38,10 +39,13 @@ class TokenAPI(StrategicAPI):
     """Gives out numbered tokens that are good for an hour."""
 
     tokens = 0
+    are_refused = False
 
     def _post_subresource(self, where: Any, content: Object) -> Object:
         if where[3] != "token":
             return super()._post_subresource(where, content)
+        if self.are_refused:
+            raise StatusError(500, "InternalError", "no tokens today")
         self.tokens += 1
         expiry = self._clock.now() + timedelta(seconds=content["spec"]["expirationSeconds"])
         status = {"token": f"token {self.tokens}", "expirationTimestamp": meta.format_time(expiry)}
@@ -298,6 +302,22 @@ async def test_a_token_is_renewed_after_four_fifths_of_its_life(node: DiskNode) 
     await node.settle(15)
     assert token.read_text() == "token 2"
     assert node.api.tokens == 2
+
+
+async def test_an_old_token_is_better_than_none(node: DiskNode) -> None:
+    source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    node.create(MOUNTED, volumes=[{"name": "v", "projected": {"sources": [source]}}])
+    await node.settle()
+    node.api.are_refused = True
+    await node.settle(3000)
+    assert node.events("FailedMount") == []
+    await node.settle(700)
+    assert node.events("FailedMount") == [
+        'MountVolume.SetUp failed for volume "v" : failed to fetch token: no tokens today'
+    ]
+    node.api.are_refused = False
+    await node.settle(60)
+    assert (node.volume("projected", "v") / "token").read_text() == "token 2"
 
 
 async def test_a_root_user_where_none_may_be(node: DiskNode) -> None:

@@ -231,6 +231,18 @@ async def test_memory_is_no_more_than_the_pod_may_use(node: Node) -> None:
     assert node.mounter.mounted.pop(path)[2] == [f"size={1 << 30}"]
 
 
+@needs_root
+async def test_memory_is_given_to_the_group_again_after_a_restart_of_the_machine(node: Node) -> None:
+    given = pod({"emptyDir": {"medium": "Memory"}}, securityContext={"fsGroup": 2000})
+    path = await node.prepare(given)
+    assert path.stat().st_gid == 2000
+    for change in (lambda: None, node.mounter.mounted.clear):
+        change()
+        os.chown(path, 0, 0)
+        await node.prepare(given)
+    assert path.stat().st_gid == 2000
+
+
 async def test_huge_pages_of_the_size_that_containers_ask_for(node: Node) -> None:
     given = pod({"emptyDir": {"medium": "HugePages-2Mi"}})
     requests = {"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi"}

@@ -24,8 +24,11 @@ class FakeMounter:
 
     mounted: dict[Path, tuple[str, str, list[str]]] = field(default_factory=dict)
 
-    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
-        self.mounted.setdefault(directory, (kind, source, list(options)))
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> bool:
+        if directory in self.mounted:
+            return False
+        self.mounted[directory] = (kind, source, list(options))
+        return True
 
     def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
         raise AssertionError("only containers' mounts are bound")

@@ -19,10 +19,11 @@ async def prepare(request: VolumeRequest) -> Prepared:
     is_new = not request.ready.exists()
     make_directory(directory)
     if medium == "Memory":
-        mount_memory(request, request.source.get("sizeLimit"))
+        # After a restart of the machine it is a new one.
+        is_new |= mount_memory(request, request.source.get("sizeLimit"))
     elif medium.startswith(HUGE_PAGES):
         option = f"pagesize={_page_size(medium, request.pod)}"
-        request.services.mounter.mount("hugetlbfs", "nodev", directory, [option])
+        is_new |= request.services.mounter.mount("hugetlbfs", "nodev", directory, [option])
     elif medium:
         raise VolumeFailure(f'unknown storage medium "{medium}"')
     if is_new:
@@ -39,8 +40,8 @@ def make_directory(directory: Path) -> None:
         directory.chmod(0o777)
 
 
-def mount_memory(request: VolumeRequest, limit: str | None = None) -> None:
-    """A tmpfs, no larger than what the pod may use (KEP-1967): what is in it counts as memory of the pod."""
+def mount_memory(request: VolumeRequest, limit: str | None = None) -> bool:
+    """A tmpfs, no larger than what the pod may use (KEP-1967): what is in it counts as memory of the pod. Whether it is new."""
     make_directory(request.directory)
     sizes = [
         as_value(limit) if limit else 0,
@@ -48,7 +49,8 @@ def mount_memory(request: VolumeRequest, limit: str | None = None) -> None:
         request.services.around.allocatable.get("memory", Quantity(0)).value,
     ]
     size = min((size for size in sizes if size > 0), default=0)
-    request.services.mounter.mount("tmpfs", "tmpfs", request.directory, [f"size={size}"] if size else [])
+    options = [f"size={size}"] if size else []
+    return request.services.mounter.mount("tmpfs", "tmpfs", request.directory, options)
 
 
 def _page_size(medium: str, pod: Object) -> str:

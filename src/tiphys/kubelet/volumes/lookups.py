@@ -21,7 +21,6 @@ _RESOURCES: Mapping[Kind, Resource] = {
     "persistentvolumeclaim": PERSISTENTVOLUMECLAIMS,
     "persistentvolume": PERSISTENTVOLUMES,
 }
-_BUNDLES = find("certificates", "v1beta1", "clustertrustbundles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,9 @@ class PodLookups:
 
     async def bundles(self) -> Sequence[Object]:
         try:
-            return await self.references.all(meta.uid(self.pod), _BUNDLES)
+            # Few pods ask for them: the rows of their group are read when the first one does.
+            bundles = find("certificates", "v1beta1", "clustertrustbundles")
+            return await self.references.all(meta.uid(self.pod), bundles)
         except NotSynced as error:
             raise VolumeFailure(str(error)) from error
 

@@ -32,10 +32,13 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Mounter(Protocol):
-    """All raise OSError. What is mounted already stays as it is."""
+    """All raise OSError."""
 
-    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
-        """A file system of this kind (tmpfs, hugetlbfs, overlay, bind), with options as mount(8) takes them."""
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> bool:
+        """A file system of this kind (tmpfs, hugetlbfs, overlay, bind), with options as mount(8) takes them.
+
+        What is mounted already stays as it is: False.
+        """
 
     def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
         """Mounts an open file or directory at `target`, which is made, instead of what was there; tells where to find it.
@@ -50,9 +53,9 @@ class Mounter(Protocol):
 class SystemMounter:
     """The kernel's; for root."""
 
-    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> bool:
         if mounts_below(directory, only_itself=True):
-            return
+            return False
         flags, data = 0, []
         for option in options:
             if option in _FLAGS:
@@ -63,6 +66,7 @@ class SystemMounter:
         if flags & _MS_BIND and flags & _MS_RDONLY:
             # A bind mount takes its attributes only when it is there.
             _mount("", directory, "", flags & ~_MS_REC | _MS_REMOUNT, "")
+        return True
 
     def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
         self.unmount_below(target)
@@ -84,8 +88,8 @@ class SystemMounter:
 class NoMounter:
     """Where nothing can be mounted, or nobody would see it: memory becomes disk, and what would be mounted is used where it lies."""
 
-    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> None:
-        pass
+    def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> bool:
+        return False
 
     def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
         return Path(os.readlink(f"/proc/self/fd/{file}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
@@ -20,9 +21,9 @@ async def prepare_local(request: VolumeRequest) -> Prepared:
         raise VolumeFailure(
             f'path "{path}" is not a directory: a file system on a block device is not mounted here'
         )
-    _mount(request, "bind", str(path), ["bind"])
-    if not request.read_only:
-        request.ownership.apply(request.directory)
+    if _mount(request, "bind", str(path), ["bind"]) and not request.read_only:
+        # It may hold millions of files.
+        await asyncio.to_thread(request.ownership.apply, request.directory)
     return Prepared(request.directory)
 
 
@@ -37,11 +38,11 @@ async def prepare_local_device(request: VolumeRequest) -> Prepared:
     return Prepared(path)
 
 
-def _mount(request: VolumeRequest, kind: str, source: str, options: list[str]) -> None:
+def _mount(request: VolumeRequest, kind: str, source: str, options: list[str]) -> bool:
     request.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
     if request.read_only:
         options.append("ro")
-    request.services.mounter.mount(kind, source, request.directory, [*options, *request.mount_options])
+    return request.services.mounter.mount(kind, source, request.directory, [*options, *request.mount_options])
 
 
 async def prepare_nfs(request: VolumeRequest) -> Prepared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +10,14 @@ from typing import Any
 
 from tiphys.client.client import Client
 from tiphys.client.resources import SERVICEACCOUNTS
+from tiphys.kubelet import spec
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.request import Token, VolumeFailure
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
 
 DEFAULT_SECONDS = 3600
 RENEW_AFTER = 0.8
@@ -27,6 +31,7 @@ class _Kept:
     text: str
     got_at: datetime
     renew_at: float
+    expires_at: float
 
 
 class Tokens:
@@ -43,7 +48,12 @@ class Tokens:
         found = kept.get((audience, seconds))
         now = self._clock.monotonic()
         if found is None or now >= found.renew_at:
-            found = kept[audience, seconds] = await self._request(pod, audience, seconds)
+            try:
+                found = kept[audience, seconds] = await self._request(pod, audience, seconds)
+            except VolumeFailure as failure:
+                if found is None or now >= found.expires_at:
+                    raise
+                log.warning("pod %s keeps its old token: %s", spec.described(pod), failure)
         return Token(found.text, max(found.renew_at - now, SHORTEST_REFRESH_SECONDS))
 
     async def _request(self, pod: Object, audience: str, seconds: int) -> _Kept:
@@ -71,7 +81,7 @@ class Tokens:
             raise VolumeFailure(f"failed to fetch token: {error}") from error
         status = answer["status"]
         life = (meta.parse_time(status["expirationTimestamp"]) - now).total_seconds()
-        return _Kept(status["token"], now, asked + min(life * RENEW_AFTER, OLDEST_SECONDS))
+        return _Kept(status["token"], now, asked + min(life * RENEW_AFTER, OLDEST_SECONDS), asked + life)
 
     def forget(self, uid: str) -> None:
         self._kept.pop(uid, None)
