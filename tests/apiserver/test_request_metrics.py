@@ -131,3 +131,38 @@ async def test_streams_and_upgrades_are_open_until_they_end(server: APIServer) -
 def _open(server: APIServer) -> str:
     text = server.metrics.render().decode()
     return "\n".join(line for line in text.splitlines() if line.startswith("apiserver_longrunning_requests{"))
+
+
+async def test_who_asks_and_what_they_may_do_is_counted(client: Client, clock: FakeClock) -> None:
+    before = await _samples(client)
+    await client.as_user("jane@example.com").call("GET", MAPS)
+    await client.as_user("jane").call("GET", MAPS)
+    await client.anonymous().call("GET", MAPS, authorization="Bearer nobody")
+    found = await _samples(client)
+
+    def more(name: str) -> float:
+        return found.get(name, 0) - before.get(name, 0)
+
+    assert more('authenticated_user_requests{username="email_id"}') == 1
+    assert more('authenticated_user_requests{username="other"}') == 1
+    assert more('authenticated_user_requests{username="admin"}') == 1  # who scrapes
+    assert more('authentication_attempts{result="success"}') == 3
+    assert more('authentication_attempts{result="failure"}') == 1
+    assert more('authentication_duration_seconds_count{result="failure"}') == 1
+    assert more('authorization_attempts_total{result="no-opinion"}') == 2
+    assert more('authorization_attempts_total{result="allowed"}') == 1
+    assert more('authorization_duration_seconds_count{result="no-opinion"}') == 2
+
+
+async def test_addresses_and_ports_of_services_are_counted(client: Client) -> None:
+    before = await _samples(client)
+    spec = {"type": "NodePort", "ports": [{"port": 80}, {"port": 443, "name": "b"}]}
+    spec["ports"][0]["name"] = "a"  # type: ignore[index]
+    await client.create("/api/v1/namespaces/default/services", {"metadata": {"name": "s"}, "spec": spec})
+    found = await _samples(client)
+    for name, more in (("allocated", 1), ("available", -1)):
+        series = f'kube_apiserver_clusterip_allocator_{name}_ips{{cidr="10.96.0.0/16"}}'
+        assert found[series] - before[series] == more
+        series = f"kube_apiserver_nodeport_allocator_{name}_ports"
+        assert found[series] - before[series] == 2 * more
+    assert before['kube_apiserver_clusterip_allocator_allocated_ips{cidr="10.96.0.0/16"}'] == 1

@@ -36,6 +36,9 @@ class _Pool:
         self._random = random
         self._pending: set[int] = set()
 
+    def __len__(self) -> int:
+        return self._count
+
     def contains(self, number: int) -> bool:
         return self._first <= number < self._first + self._count
 
@@ -91,11 +94,23 @@ class Allocators:
 
     def _pools(self) -> list[_Pool]:
         """One for each network that addresses may come from now."""
-        networks = self._objects.networks()
-        for network in networks:
-            if network not in self._networks:
-                self._networks[network] = _pool_of(network, self._random)
-        return [self._networks[network] for network in networks]
+        return [self._pool(network) for network in self._objects.networks()]
+
+    def _pool(self, network: IPv4Network) -> _Pool:
+        if network not in self._networks:
+            self._networks[network] = _pool_of(network, self._random)
+        return self._networks[network]
+
+    def occupancy(self) -> tuple[dict[str, tuple[int, int]], tuple[int, int]]:
+        """How many are taken and free: addresses of each network, and ports."""
+        services, ports = self._used("")
+        numbers = services | self._objects.taken(("", ""))
+        by_network = {}
+        for network in self._objects.networks():
+            pool = self._pool(network)
+            taken = sum(map(pool.contains, numbers))
+            by_network[str(network)] = (taken, len(pool) - taken)
+        return by_network, (len(ports), len(NODE_PORTS) - len(ports))
 
     @staticmethod
     def serves(row: Resource) -> bool:

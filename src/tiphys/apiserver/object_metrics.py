@@ -9,6 +9,7 @@ from tiphys.machinery.metrics import BETA, STABLE, Buckets, Registry, Value, exp
 
 if TYPE_CHECKING:
     from tiphys.api.resource import Resource
+    from tiphys.apiserver.allocators import Allocators
     from tiphys.apiserver.server import APIServer
 
 _RESOURCE = ("group", "version", "resource")
@@ -65,6 +66,36 @@ class ObjectMetrics:
             group = "" if group == "core" else group
             self._objects.set(len(cache), group, resource)
             self._stored.set(len(cache), f"{resource}.{group}" if group else resource)
+
+
+class AllocatorMetrics:
+    """Cluster IPs and node ports that are taken and free, counted when somebody scrapes."""
+
+    def __init__(self, registry: Registry, allocators: Allocators) -> None:
+        self._allocators = allocators
+        self._allocated = registry.gauge(
+            "kube_apiserver_clusterip_allocator_allocated_ips", "Cluster IPs that are taken.", ("cidr",)
+        )
+        self._available = registry.gauge(
+            "kube_apiserver_clusterip_allocator_available_ips", "Cluster IPs that are free.", ("cidr",)
+        )
+        self._allocated_ports = registry.gauge(
+            "kube_apiserver_nodeport_allocator_allocated_ports", "Node ports that are taken."
+        )
+        self._available_ports = registry.gauge(
+            "kube_apiserver_nodeport_allocator_available_ports", "Node ports that are free."
+        )
+        registry.before_scrape(self._collect)
+
+    def _collect(self) -> None:
+        addresses, ports = self._allocators.occupancy()
+        self._allocated.clear()
+        self._available.clear()
+        for network, (taken, free) in addresses.items():
+            self._allocated.set(taken, network)
+            self._available.set(free, network)
+        self._allocated_ports.set(ports[0])
+        self._available_ports.set(ports[1])
 
 
 class WatchMetrics:

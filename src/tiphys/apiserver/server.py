@@ -14,6 +14,7 @@ from uuid import uuid4
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.api.types import TYPES
+from tiphys.apiserver.access_metrics import AuthenticationMetrics, AuthorizationMetrics
 from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.admission.configuration import read_configurations
 from tiphys.apiserver.admission.pod_security.metrics import PodSecurityMetrics
@@ -40,7 +41,7 @@ from tiphys.apiserver.fairness.upkeep import Upkeep
 from tiphys.apiserver.health import HealthMetrics
 from tiphys.apiserver.inflight import Gate, Inflight, InflightLimits
 from tiphys.apiserver.ip_addresses import IPAddresses
-from tiphys.apiserver.object_metrics import AdmissionMetrics, ObjectMetrics, WatchMetrics
+from tiphys.apiserver.object_metrics import AdmissionMetrics, AllocatorMetrics, ObjectMetrics, WatchMetrics
 from tiphys.apiserver.openapi.library import Library
 from tiphys.apiserver.pipeline import handle
 from tiphys.apiserver.registry.reads import Reads
@@ -164,12 +165,15 @@ class APIServer:
         self.health_metrics = HealthMetrics(self.slis)
         self.inflight = Inflight()
         self.request_metrics = RequestMetrics(self.metrics, self.inflight)
+        self.authentication_metrics = AuthenticationMetrics(self.metrics)
+        self.authorization_metrics = AuthorizationMetrics(self.metrics)
         self.watch_metrics = WatchMetrics(self.metrics)
         self.admission_metrics = AdmissionMetrics(self.metrics)
         self.policy_metrics = PolicyMetrics(self.metrics)
         self.webhook_metrics = WebhookMetrics(self.metrics)
         self.pod_security_metrics = PodSecurityMetrics(self.metrics)
         self.object_metrics = ObjectMetrics(self.metrics, self)
+        self.allocator_metrics = AllocatorMetrics(self.metrics, self.allocators)
         self._audit_prefix = f"{uuid4()}"[:24]
         self._audit_count = 0
         self.upkeep: Upkeep | None = None

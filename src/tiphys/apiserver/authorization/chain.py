@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
-from inspect import isawaitable
 
 from tiphys.apiserver.authorization.interface import ALLOWED, Authorizer, Decision, Rules, Verdict
 from tiphys.apiserver.call import Call, User
@@ -76,15 +75,21 @@ def _nobody(reasons: Iterable[str]) -> Decision:
 
 def authorize(call: Call) -> Awaitable[None] | None:
     """The step: raises 403 in upstream's words."""
+    now = call.server.clock.monotonic
+    began = now()
     decision = call.server.authorizer.authorize(call.user, call.info)
-    if isawaitable(decision):
-        return _wait(call, decision)
+    if not isinstance(decision, Decision):
+        return _wait(call, decision, began)
+    call.server.authorization_metrics.decided(decision, now() - began)
     _enforce(call, decision)
     return None
 
 
-async def _wait(call: Call, waiting: Awaitable[Decision]) -> None:
-    _enforce(call, await waiting)
+async def _wait(call: Call, waiting: Awaitable[Decision], began: float) -> None:
+    decision = await waiting
+    server = call.server
+    server.authorization_metrics.decided(decision, server.clock.monotonic() - began)
+    _enforce(call, decision)
 
 
 async def authorize_create(call: Call) -> None:
