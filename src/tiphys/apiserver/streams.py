@@ -11,23 +11,25 @@ READ_BYTES = 1 << 20
 
 
 async def splice(left: ByteStream, right: ByteStream) -> None:
-    """Carries bytes both ways until `right`, the server that was dialled, has ended."""
+    """Carries bytes both ways until either side has ended; then both are closed, after what was still under way to them.
 
-    async def carry(source: ByteStream, target: ByteStream) -> None:
-        try:
-            while data := await source.read(READ_BYTES):
-                await target.write(data)
-            await target.write_eof()
-        except (ConnectionError, OSError):
-            source.close()
-            target.close()
-
+    Nobody ends one half only: TLS could not say so, and the protocols that go over such connections have ends of their own. So a
+    client that has gone is noticed although the other side has nothing to say to it, and whatever runs for it there ends.
+    """
+    carriers = [asyncio.ensure_future(_carry(left, right)), asyncio.ensure_future(_carry(right, left))]
     try:
-        # The server at the far end ends the conversation; a client that has ended only its own half still waits for the answer.
-        outbound = asyncio.ensure_future(carry(left, right))
-        await carry(right, left)
-        outbound.cancel()
-        await asyncio.gather(outbound, return_exceptions=True)
+        await asyncio.wait(carriers, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        for task in carriers:
+            task.cancel()
+        await asyncio.gather(*carriers, return_exceptions=True)
         left.close()
         right.close()
+
+
+async def _carry(source: ByteStream, target: ByteStream) -> None:
+    try:
+        while data := await source.read(READ_BYTES):
+            await target.write(data)
+    except (ConnectionError, OSError):
+        pass  # the end of one is the end of both

@@ -23,14 +23,20 @@ BLOCK_BYTES = 64 * 1024
 
 async def serve_command(streams: RemoteCommandStreams, open_session: Open) -> None:
     """Runs the session until its process ends, or the client leaves; says how it ended."""
+    left = asyncio.ensure_future(streams.wait_disconnected())
     try:
-        session = await open_session()
+        session = await _opened(open_session, left)
     except RuntimeFailure as error:
+        await _end([left])
         await streams.write_status(json.dumps(execution_failure(error.message)).encode())
+        return
+    except BaseException:
+        await _end([left])
+        raise
+    if session is None:
         return
     try:
         finished = asyncio.ensure_future(_until_exit(streams, session))
-        left = asyncio.ensure_future(streams.wait_disconnected())
         background = [
             asyncio.ensure_future(work) for work in (_feed(streams, session), _resize(streams, session))
         ]
@@ -42,6 +48,21 @@ async def serve_command(streams: RemoteCommandStreams, open_session: Open) -> No
             await _end([finished, left, *background])
     finally:
         await session.close()
+
+
+async def _opened(open_session: Open, left: asyncio.Future[None]) -> ExecSession | None:
+    """None when the client has left before: there may be a queue, and nobody is served in it who is not there any more."""
+    opening = asyncio.ensure_future(open_session())
+    try:
+        either: list[asyncio.Future[Any]] = [opening, left]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait([opening])
+    if opening.cancelled():
+        return None
+    return opening.result()
 
 
 async def _until_exit(streams: RemoteCommandStreams, session: ExecSession) -> int:

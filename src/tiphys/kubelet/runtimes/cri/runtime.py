@@ -48,6 +48,8 @@ PARALLEL_STARTS = 4
 """More at once only adds to each one's time on a small machine."""
 PARALLEL_EXECS_PER_SANDBOX = 8
 """A shim with more than sixteen synchronous execs at once stands still for many seconds."""
+PARALLEL_SESSION_STARTS_PER_SANDBOX = 6
+"""The same holds while sessions begin; once they have begun, any number goes on. A hundred at once stood still for 90 seconds."""
 PIPES_DIRECTORY = "/run/tiphys/pipes"
 
 
@@ -68,6 +70,7 @@ class ContainerdRuntime:
         self.image_views = SnapshotViews(self._channel, NAMESPACE, lambda: datetime.now(UTC))
         self._starts = asyncio.Semaphore(PARALLEL_STARTS)
         self._exec_limits: dict[str, asyncio.Semaphore] = {}
+        self._session_limits: dict[str, asyncio.Semaphore] = {}
         self._sandbox_of: dict[str, str] = {}
 
     async def close(self) -> None:
@@ -107,6 +110,7 @@ class ContainerdRuntime:
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self._unless_gone("RemovePodSandbox", pod_sandbox_id=sandbox_id)
         self._exec_limits.pop(sandbox_id, None)
+        self._session_limits.pop(sandbox_id, None)
         self._sandbox_of = {
             container: sandbox for container, sandbox in self._sandbox_of.items() if sandbox != sandbox_id
         }
@@ -191,7 +195,9 @@ class ContainerdRuntime:
         self, container_id: str, command: Sequence[str], timeout_seconds: float
     ) -> ExecResult:
         grace = math.ceil(timeout_seconds)
-        async with await self._exec_limit(container_id):
+        async with self._limit(
+            self._exec_limits, await self._sandbox(container_id), PARALLEL_EXECS_PER_SANDBOX
+        ):
             answer = await self._runtime.call(
                 "ExecSync",
                 # containerd ends it itself; ours is for a containerd that does not.
@@ -205,10 +211,12 @@ class ContainerdRuntime:
     async def exec(
         self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
     ) -> ExecSession:
-        container = await self._running_process(container_id)
-        directory = self._pipes.make(uuid.uuid4().hex)
-        execution = Execution(self._tasks, container_id, directory, Streams(stdin, stdout, stderr, tty))
-        await execution.start(process_spec(container, command, tty=tty))
+        sandbox_id = await self._sandbox(container_id)
+        async with self._limit(self._session_limits, sandbox_id, PARALLEL_SESSION_STARTS_PER_SANDBOX):
+            container = await self._running_process(container_id)
+            directory = self._pipes.make(uuid.uuid4().hex)
+            execution = Execution(self._tasks, container_id, directory, Streams(stdin, stdout, stderr, tty))
+            await execution.start(process_spec(container, command, tty=tty))
         return execution
 
     async def attach(
@@ -233,14 +241,18 @@ class ContainerdRuntime:
         process: dict[str, Any] = json.loads(answer.info["info"])["runtimeSpec"]["process"]
         return process
 
-    async def _exec_limit(self, container_id: str) -> asyncio.Semaphore:
+    async def _sandbox(self, container_id: str) -> str:
         sandbox_id = self._sandbox_of.get(container_id)
         if sandbox_id is None:
             answer = await self._runtime.call("ListContainers", filter={"id": container_id})
             if not answer.containers:
                 raise NotFound(f'an error occurred when try to find container "{container_id}": not found')
             sandbox_id = self._sandbox_of[container_id] = answer.containers[0].pod_sandbox_id
-        return self._exec_limits.setdefault(sandbox_id, asyncio.Semaphore(PARALLEL_EXECS_PER_SANDBOX))
+        return sandbox_id
+
+    def _limit(self, limits: dict[str, asyncio.Semaphore], sandbox_id: str, number: int) -> asyncio.Semaphore:
+        """First come, first served; other pods do not wait."""
+        return limits.setdefault(sandbox_id, asyncio.Semaphore(number))
 
     # Images
 
