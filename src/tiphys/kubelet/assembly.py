@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
@@ -24,7 +25,7 @@ from tiphys.kubelet.housekeeping import Housekeeping, Needs
 from tiphys.kubelet.images.pull_records import PullRecords
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.machine import Machine, read_machine
-from tiphys.kubelet.metrics import KubeletMetrics
+from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.node_volumes import InThread, NodeVolumes
@@ -143,6 +144,7 @@ def assemble(
 ) -> Kubelet:
     """A kubelet that is not started yet."""
     settings = configuration or KubeletConfiguration()
+    metrics = metrics or KubeletMetrics()
     machine = read_machine(parts.files.directory)
     kubelets: list[Kubelet] = []
     groups = cgroups or Cgroups()
@@ -176,13 +178,13 @@ def assemble(
         recorder=recorder,
         images=_puller(parts, runtime, settings, clock),
         provisions=provisions,
-        prober=_prober(runtime, clock, lambda: kubelets[0]),
+        prober=_prober(runtime, clock, kubelets, metrics.probes),
         hooks=Hooks(runtime, clock),
         meter=_meter(parts, runtime, machine, clock),
         clock=clock,
         admit=itself.gate(client, lambda: kubelets[0]).admit,
         ledger=Ledger(itself.offered),
-        metrics=metrics or KubeletMetrics(),
+        metrics=metrics,
     )
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     static = StaticPods(host, _sources(parts, host, settings), lambda: kubelets[0])
@@ -193,14 +195,16 @@ def assemble(
     return kubelets[0]
 
 
-def _prober(runtime: Runtime, clock: Clock, kubelet: Callable[[], Kubelet]) -> ProbeManager:
+def _prober(runtime: Runtime, clock: Clock, kubelets: list[Kubelet], metrics: ProbeMetrics) -> ProbeManager:
+    """Of the kubelet that will be the only one in the list."""
+
+    def tell(pod: Object, container: str, reason: str, message: str) -> None:
+        kubelets[0].host.record(pod, WARNING, reason, message, container)
+
     def wake(uid: str) -> None:
-        kubelet().wake(uid)
+        kubelets[0].wake(uid)
 
-    def unhealthy(pod: Object, container: str, message: str) -> None:
-        kubelet().host.record(pod, WARNING, "Unhealthy", message, container)
-
-    return ProbeManager(Handlers(runtime), clock, wake, unhealthy)
+    return ProbeManager(Handlers(runtime), clock, wake, tell, random=Random(), metrics=metrics)
 
 
 def _meter(parts: NodeParts, runtime: Runtime, machine: Machine, clock: Clock) -> NodeMeter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.kubelet import spec
-from tiphys.kubelet.probes.handlers import trusting_anybody, url_of
+from tiphys.kubelet.probes.targets import trusting_anybody, url_of
 from tiphys.kubelet.runtimes.interface import Runtime, RuntimeFailure
 from tiphys.kubelet.spec import Object
 from tiphys.machinery.clock import Clock

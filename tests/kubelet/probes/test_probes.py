@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from tiphys.kubelet.probes.handlers import Handlers, ProbeResult, port_of, url_of
+from tiphys.cluster.pki import Authority, Leaf
+from tiphys.kubelet.metrics import ProbeMetrics
+from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
+from tiphys.kubelet.probes.results import ProbeResult
+from tiphys.kubelet.probes.targets import port_of, url_of
 from tiphys.kubelet.probes.verdicts import Tally, tally
 from tiphys.kubelet.runtimes.interface import (
     ContainerStatus,
@@ -20,6 +28,7 @@ from tiphys.kubelet.runtimes.interface import (
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
+from tiphys.net.tls import server_context
 from tiphys.testing.clock import START, FakeClock
 
 CONTAINER = {"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}
@@ -79,10 +88,19 @@ class Commands(SimulatedRuntime):
     [
         (ExecResult(b"fine", b"", 0), ProbeResult(succeeded=True, message="fine")),
         (ExecResult(b"", b"no\n", 2), ProbeResult(succeeded=False, message="no\n")),
-        (NotFound("it is gone"), ProbeResult(succeeded=False, message="it is gone")),
+        (
+            NotFound("it is gone", code="NotFound"),
+            ProbeResult(
+                succeeded=False, message="rpc error: code = NotFound desc = it is gone", is_known=False
+            ),
+        ),
         (
             DeadlineExceeded("late"),
-            ProbeResult(succeeded=False, message="command timed out: 'a b' timed out after 1s"),
+            ProbeResult(succeeded=False, message='command timed out: "a b" timed out after 1s'),
+        ),
+        (
+            ExecResult(b"x" * 10_000, b"y" * 10_000, 1),
+            ProbeResult(succeeded=False, message="x" * 10_000 + "y" * 240),
         ),
     ],
 )
@@ -102,6 +120,13 @@ async def page() -> AsyncIterator[int]:
         seen.append(request)
         if request.path == "/slow":
             await asyncio.sleep(60)
+        if request.path == "/to":
+            return Response(302, [("location", request.target.partition("?")[2])], b"moved")
+        if request.path == "/circle":
+            return Response(307, [("location", "/circle")])
+        if request.path == "/agent":
+            sent = {name: request.headers.get(name) for name in ("user-agent", "accept", "host")}
+            return Response(200, body=json.dumps(sent).encode())
         if request.path == "/header":
             return Response(200 if request.headers.get("x-own") == "1" else 400)
         return Response(int(request.path.strip("/") or 200))
@@ -118,15 +143,77 @@ async def get(port: int, path: str, timeout_seconds: float = 5, **more: Any) -> 
     return await handlers.run(handler, CONTAINER, "id", "127.0.0.1", timeout_seconds=timeout_seconds)
 
 
-@pytest.mark.parametrize(("status", "succeeded"), [(200, True), (302, True), (400, False), (500, False)])
+@pytest.mark.parametrize(("status", "succeeded"), [(200, True), (204, True), (400, False), (500, False)])
 async def test_http_statuses(page: int, status: int, succeeded: bool) -> None:
     result = await get(page, f"/{status}")
     assert result.succeeded == succeeded
+    assert not result.warns
     assert result.message == ("" if succeeded else f"HTTP probe failed with statuscode: {status}")
+
+
+async def test_redirects_are_followed_at_the_same_host(page: int) -> None:
+    assert await get(page, "/to?/500") == ProbeResult(
+        succeeded=False, message="HTTP probe failed with statuscode: 500"
+    )
+    assert await get(page, "/to?/200") == ProbeResult(succeeded=True)
+    assert await get(page, "/to?/to?/to?/200") == ProbeResult(succeeded=True)
+
+
+async def test_a_redirect_to_another_host_is_a_success_with_a_warning(page: int) -> None:
+    result = await get(page, "/to?http://elsewhere.example/500")
+    message = "Probe terminated redirects, Response body: moved"
+    assert result == ProbeResult(succeeded=True, message=message, warns=True)
+    assert (await get(page, "/304")).warns
+
+
+async def test_redirects_in_a_circle(page: int) -> None:
+    result = await get(page, "/circle")
+    assert result == ProbeResult(succeeded=False, message='Get "/circle": stopped after 10 redirects')
 
 
 async def test_http_headers_are_sent(page: int) -> None:
     assert (await get(page, "header", httpHeaders=[{"name": "X-Own", "value": "1"}])).succeeded
+
+
+async def test_http_says_who_asks(page: int) -> None:
+    told = json.loads((await get(page, "/agent")).message)
+    assert told == {"user-agent": "kube-probe/1.36", "accept": "*/*", "host": f"127.0.0.1:{page}"}
+    own = [{"name": "Host", "value": "own.example"}, {"name": "Accept", "value": ""}]
+    own.append({"name": "User-Agent", "value": "me"})
+    told = json.loads((await get(page, "/agent", httpHeaders=own)).message)
+    assert told == {"user-agent": "me", "accept": None, "host": "own.example"}
+
+
+async def test_https_to_a_server_without_it(page: int) -> None:
+    result = await get(page, "/", scheme="HTTPS")
+    assert (
+        result.message == f'Get "https://127.0.0.1:{page}/": http: server gave HTTP response to HTTPS client'
+    )
+
+
+async def test_https_trusts_anybody(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, datetime.now().astimezone())
+    authority.ensure([Leaf("web", "nobody.example")])
+    context = server_context(str(authority.certificate("web")), str(authority.key("web")))
+
+    async def handle(request: Request) -> Response:
+        return Response(200)
+
+    server = Server(handle, ssl_context=context)
+    port = (await server.listen(host="127.0.0.1", port=0)).port
+    assert (await get(port, "/", scheme="HTTPS")).succeeded
+    await server.shutdown(grace_seconds=0)
+
+
+async def test_a_server_that_hangs_up() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    assert (await get(port, "/")).message == f'Get "http://127.0.0.1:{port}/": EOF'
+    server.close()
 
 
 async def test_http_takes_no_longer_than_it_may(page: int) -> None:
@@ -157,8 +244,10 @@ def test_ports_by_number_and_by_name() -> None:
     assert port_of(81, CONTAINER) == 81
     assert port_of("http", CONTAINER) == 8080
     assert port_of("82", CONTAINER) == 82
-    with pytest.raises(ValueError, match="couldn't find port: none"):
+    with pytest.raises(ValueError, match=r'strconv\.Atoi: parsing "none": invalid syntax'):
         port_of("none", CONTAINER)
+    with pytest.raises(ValueError, match="invalid port number: 70000"):
+        port_of("70000", CONTAINER)
 
 
 @pytest.mark.parametrize(
@@ -189,13 +278,14 @@ class Scripted(Handlers):
         super().__init__(SimulatedRuntime(FakeClock()))
         self.succeeds = True
         self.is_known = True
+        self.warns = False
         self.asked: list[str] = []
 
     async def run(
         self, handler: Any, container: Any, container_id: str, ip: str, *, timeout_seconds: float
     ) -> ProbeResult:
         self.asked.append(handler["name"])
-        return ProbeResult(self.succeeds, "why", self.is_known)
+        return ProbeResult(self.succeeds, "why", self.is_known, self.warns)
 
 
 class Probing:
@@ -206,14 +296,31 @@ class Probing:
         self.handlers = Scripted()
         self.woken = 0
         self.unhealthy: list[str] = []
+        self.metrics = ProbeMetrics()
         container = {
             "name": "web",
             **{f"{kind}Probe": {"name": kind, **probe} for kind, probe in probes.items()},
         }
-        self.pod = {"metadata": {"uid": "u1"}, "spec": {"containers": [container]}}
+        self.pod: dict[str, Any] = {
+            "metadata": {"uid": "u1", "name": "web", "namespace": "default"},
+            "spec": {"containers": [container]},
+        }
+        self.start()
+
+    def start(self, **pod: Any) -> None:
+        """The kubelet starts; the container runs."""
+        self.pod |= pod
         self.manager = ProbeManager(
-            self.handlers, self.clock, self._wake, lambda pod, name, message: self.unhealthy.append(message)
+            self.handlers,
+            self.clock,
+            self._wake,
+            lambda pod, name, reason, message: self.unhealthy.append(f"{reason}: {message}"),
+            random=Random(1),
+            metrics=self.metrics,
         )
+        self.update()
+
+    def update(self) -> None:
         self.manager.update(self.pod, {"c1": running("c1")}, ("10.0.0.2",))
 
     def _wake(self, uid: str) -> None:
@@ -248,7 +355,7 @@ async def test_readiness_comes_and_goes() -> None:
     await probing.clock.advance(2)
     assert not probing.health.ready
     assert probing.health.failure == ""
-    assert probing.unhealthy == ["Readiness probe failed: why"] * 2
+    assert probing.unhealthy == ["Unhealthy: Readiness probe failed: why"] * 2
     probing.manager.forget("u1")
 
 
@@ -282,9 +389,12 @@ async def test_nothing_else_is_asked_before_startup_is_over() -> None:
 async def test_a_broken_handler_counts_neither_way() -> None:
     probing = Probing(liveness={"periodSeconds": 1, "failureThreshold": 1})
     probing.handlers.succeeds = probing.handlers.is_known = False
+    await probing.clock.advance(0)
+    assert len(probing.handlers.asked) == 3
+    assert len(probing.unhealthy) == 1
     await probing.clock.advance(5)
     assert probing.health.failure == ""
-    assert probing.unhealthy[0] == "Liveness probe errored and resulted in unknown state: why"
+    assert probing.unhealthy[0] == "Unhealthy: Liveness probe errored and resulted in unknown state: why"
     probing.manager.forget("u1")
 
 
@@ -298,3 +408,77 @@ async def test_a_container_that_ended_is_not_asked_any_more() -> None:
     probing.manager.update(probing.pod, {}, ())
     await probing.clock.advance(5)
     assert len(probing.handlers.asked) == asked
+
+
+async def test_a_success_that_warns() -> None:
+    probing = Probing(readiness={"periodSeconds": 10})
+    probing.handlers.warns = True
+    await probing.clock.advance(0)
+    assert probing.health.ready
+    assert probing.unhealthy == ["ProbeWarning: Readiness probe warning: why"]
+    probing.manager.forget("u1")
+
+
+async def test_delays_count_from_the_containers_start_and_kubelets_do_not_ask_all_at_once() -> None:
+    probing = Probing(readiness={"initialDelaySeconds": 5, "periodSeconds": 10})
+    await probing.clock.advance(3)
+    probing.manager.forget("u1")
+    probing.start()
+    await probing.clock.advance(1.9)
+    assert probing.handlers.asked == []
+    await probing.clock.advance(8)
+    assert probing.handlers.asked == ["readiness"]
+    probing.manager.forget("u1")
+
+
+async def test_a_container_from_before_the_kubelets_start_is_as_it_was() -> None:
+    probing = Probing(startup={}, readiness={"failureThreshold": 1, "periodSeconds": 1})
+    probing.manager.forget("u1")
+    await probing.clock.advance(3)
+    reported = {"name": "web", "containerID": "containerd://c1", "started": True, "ready": True}
+    probing.handlers.succeeds = False
+    probing.handlers.asked.clear()
+    probing.start(status={"containerStatuses": [reported]})
+    assert (probing.health.started, probing.health.ready) == (True, True)
+    await probing.clock.advance(1)
+    assert set(probing.handlers.asked) == {"readiness"}
+    assert not probing.health.ready
+    probing.manager.forget("u1")
+
+
+async def test_another_life_of_a_container_is_not_as_the_last_one_was() -> None:
+    probing = Probing(readiness={})
+    probing.manager.forget("u1")
+    reported = {"name": "web", "containerID": "containerd://c0", "started": True, "ready": True}
+    probing.start(status={"containerStatuses": [reported]})
+    assert not probing.health.ready
+    probing.manager.forget("u1")
+
+
+async def test_a_pod_that_is_deleted_is_only_asked_whether_it_is_ready() -> None:
+    probing = Probing(liveness={"periodSeconds": 1, "failureThreshold": 2}, readiness={"periodSeconds": 1})
+    await probing.clock.advance(0)
+    probing.handlers.succeeds = False
+    await probing.clock.advance(1)
+    probing.pod["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:10Z"
+    probing.update()
+    probing.handlers.asked.clear()
+    await probing.clock.advance(5)
+    assert set(probing.handlers.asked) == {"readiness"}
+    assert probing.health.failure == ""
+    assert not probing.health.ready
+    probing.manager.forget("u1")
+
+
+async def test_what_is_counted() -> None:
+    probing = Probing(readiness={"periodSeconds": 1})
+    await probing.clock.advance(1)
+    probing.handlers.succeeds = False
+    await probing.clock.advance(1)
+    text = probing.metrics.registry.render().decode()
+    labels = 'container="web",namespace="default",pod="web",pod_uid="u1",probe_type="Readiness"'
+    assert f'prober_probe_total{{{labels},result="successful"}} 2' in text
+    assert f'prober_probe_total{{{labels},result="failed"}} 1' in text
+    assert 'prober_probe_duration_seconds_count{container="web",namespace="default",pod="web",' in text
+    probing.manager.forget("u1")
+    assert probing.metrics.registry.render() == b""
