@@ -265,6 +265,28 @@ async def test_labels_that_change_change_in_the_container(node: DiskNode) -> Non
     assert (node.volume("downwardAPI", "v") / "labels").read_text() == 'app="shop"'
 
 
+async def test_only_what_may_change_is_looked_at_again(node: DiskNode, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("v", "host")]
+    host = {"name": "host", "hostPath": {"path": str(tmp_path / "own"), "type": "Directory"}}
+    unused = {"name": "unused", "emptyDir": {}}
+    items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+    volumes = [{"name": "v", "downwardAPI": {"items": items}}, host, unused]
+    node.create({"volumeMounts": mounts}, volumes=volumes)
+    await node.settle()
+    assert not node.volume("emptyDir", "unused").exists()
+    (tmp_path / "own").rmdir()
+    container = {"name": "debug", "image": "busybox", "volumeMounts": [{"name": "unused", "mountPath": "/u"}]}
+    changed = {**node.pod, "spec": {**node.pod["spec"], "ephemeralContainers": [container]}}
+    changed["metadata"] = {**changed["metadata"], "labels": {"app": "shop"}}
+    node.api.put(PODS, changed)
+    await node.settle()
+    assert (node.volume("downwardAPI", "v") / "labels").read_text() == 'app="shop"'
+    assert node.volume("emptyDir", "unused").is_dir()
+    assert node.events("FailedMount") == []
+    assert [config.name for config in node.runtime.configs] == ["main", "debug"]
+
+
 async def test_an_environment_that_cannot_be_made_is_tried_again(node: DiskNode) -> None:
     node.create({"envFrom": [{"configMapRef": {"name": "cfg"}}]})
     await node.settle()

@@ -56,8 +56,8 @@ class NodeVolumes:
         services = Services(
             PodLookups(pod, self._references, self._tokens), around, self._mounter, run, self._clock.now()
         )
-        outcome = await prepare_volumes(pod, self._files, services)
         known = self._prepared.setdefault(meta.uid(pod), {})
+        outcome = await prepare_volumes(pod, self._files, services, known)
         known |= outcome.volumes
         if outcome.problems:
             first, *others = ((problem.reason, problem.message) for problem in outcome.problems)

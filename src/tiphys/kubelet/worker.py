@@ -434,6 +434,6 @@ class PodWorker:
         self.wake()
 
 
-def _describes_itself(pod: Object) -> tuple[Any, Any]:
-    """What of a running pod its own downwardAPI volumes show."""
-    return meta.labels(pod), meta.annotations(pod)
+def _describes_itself(pod: Object) -> tuple[Any, ...]:
+    """What of a running pod may change, and its volumes show or depend on: an ephemeral container may want one more."""
+    return meta.labels(pod), meta.annotations(pod), len(spec.containers(pod, "ephemeral"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ Prepare = Callable[[VolumeRequest], Awaitable[Prepared]]
 IMAGE = "image"
 """Made for each container that mounts it (image_volumes.py)."""
 READ_ONLY = ("configMap", "secret", "downwardAPI", "projected")
-"""What containers may not write to, however they mount it."""
+"""What containers may not write to, however they mount it; and what may change under their eyes."""
 OF_PODS: Mapping[str, Prepare] = {
     "emptyDir": empty_dir.prepare,
     "hostPath": host_path.prepare,
@@ -88,11 +88,21 @@ class Outcome:
     problems: tuple[MountProblem, ...] = ()
 
 
-async def prepare_volumes(pod: Object, files: Files, services: Services) -> Outcome:
-    """Makes them, or brings them up to date; those that no container mounts are left alone."""
+async def prepare_volumes(
+    pod: Object, files: Files, services: Services, known: Container[str] = ()
+) -> Outcome:
+    """Makes them, or brings them up to date; those that no container mounts are left alone.
+
+    `known`: those that are there already; only those that hold what may change are looked at again.
+    """
     mounted, devices = used_volumes(pod)
-    wanted = [volume for volume in pod["spec"].get("volumes") or () if volume["name"] in mounted | devices]
-    wanted = [volume for volume in wanted if not volume.get(IMAGE)]
+    wanted = [
+        volume
+        for volume in pod["spec"].get("volumes") or ()
+        if volume["name"] in mounted | devices
+        and not volume.get(IMAGE)
+        and (volume["name"] not in known or any(volume.get(kind) for kind in READ_ONLY))
+    ]
     work = _Work(pod, mounted, devices, files, services)
     results = await asyncio.gather(*(work.prepare(volume) for volume in wanted))
     volumes = {result.name: result for result in results if isinstance(result, Volume)}
