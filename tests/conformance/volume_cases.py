@@ -7,9 +7,12 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from e2e_cluster import Cluster, wait_for
+from kubernetes import client as official
+from kubernetes import config
 
 BUSYBOX = "docker.io/library/busybox:latest"
 PATIENCE_SECONDS = 300.0
@@ -225,18 +228,25 @@ class World:
     def has_account(self) -> bool:
         return self.cluster.kubectl("get", "serviceaccount", "default", check=False).returncode == 0
 
+    @cached_property
+    def api(self) -> official.CoreV1Api:
+        """For what is asked often: without starting kubectl each time."""
+        path = self.cluster.home / "tiphys" / self.cluster.name / "kubeconfig"
+        return official.CoreV1Api(config.new_client_from_config(str(path)))
+
     def until(self, name: str, is_so: Callable[[Object], Any]) -> Object:
         def look() -> Object | None:
-            pod: Object = self.cluster.get("pod", name)
+            answer = self.api.read_namespaced_pod(name, "default", _preload_content=False)
+            pod: Object = json.loads(answer.data)
             return pod if is_so(pod) else None
 
-        found: Object = wait_for(look, f"{name} is so", seconds=PATIENCE_SECONDS, interval_seconds=0.3)
+        found: Object = wait_for(look, f"{name} is so", seconds=PATIENCE_SECONDS, interval_seconds=0.2)
         return found
 
-    def output(self, name: str, container: str = "main") -> str:
-        """All that it said, once it is through, with single spaces."""
+    def output(self, name: str) -> str:
+        """All that its main container said, once the pod is through, with single spaces."""
         pod = self.until(name, lambda pod: pod["status"]["phase"] in ("Succeeded", "Failed"))
-        said = self.cluster.kubectl("logs", name, "-c", container).stdout
+        said = str(self.api.read_namespaced_pod_log(name, "default", container="main"))
         assert pod["status"]["phase"] == "Succeeded", (said, pod["status"])
         return " ".join(said.split())
 
