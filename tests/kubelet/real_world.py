@@ -60,7 +60,7 @@ class RealWorld:
         await pods.wait_synced()
         await services.wait_synced()
         self.kubelet = assemble(
-            NodeParts(NODE, ("10.90.0.11",), 10250, self._cgroup, self.files),
+            NodeParts(NODE, ("10.90.0.11",), 10250, self._cgroup, self.files, plugins=self.files.directory),
             self.client,
             self.runtime,
             pods.cache,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from fake_plugin import FakePlugin
 from real_world import FOREVER, PATIENCE_SECONDS, RealWorld
 
 from tiphys.client.resources import EVENTS, PODS
@@ -132,6 +133,36 @@ async def test_a_fork_bomb_stays_within_its_pod(world: RealWorld) -> None:
 def has_begun(pod: Object) -> bool:
     entries = pod["status"].get("containerStatuses") or [{"state": {"waiting": {}}}]
     return "waiting" not in entries[0]["state"]
+
+
+TOY = "example.com/toy"
+
+
+async def test_devices_of_a_plugin_are_in_the_container(world: RealWorld) -> None:
+    plugin = FakePlugin(world.files.directory / "device-plugins")
+    await plugin.start(toy1=True, toy2=True)
+    await world.until_node(lambda node: (node["status"]["allocatable"].get(TOY)) == "2")
+    world.create(
+        "plays", f"ls -l /dev/toy1; echo $TOYS; ls /toys; {FOREVER}", resources(**{TOY: "1", "cpu": "1m"})
+    )
+    pod = await world.until("plays", is_ready)
+    [status] = pod["status"]["containerStatuses"]
+    healthy = [{"name": TOY, "resources": [{"resourceID": "toy1", "health": "Healthy"}]}]
+    assert status["allocatedResourcesStatus"] == healthy
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while "kubelet.sock" not in (log := await world.log(pod)):
+            await asyncio.sleep(0.01)
+    listed, toys, *_ = log.splitlines()
+    assert listed.startswith("crw")
+    assert toys == "toy1"
+    world.create("waits", FOREVER, resources(**{TOY: "2", "cpu": "1m"}))
+    refused = await world.until("waits", lambda pod: pod["status"]["phase"] == "Failed")
+    assert refused["status"]["reason"] == "UnexpectedAdmissionError"
+    plugin.set_health(toy1=False, toy2=True)
+    await world.until_node(lambda node: (node["status"]["allocatable"].get(TOY)) == "1")
+    await world.until("plays", lambda pod: "Unhealthy" in str(pod["status"]["containerStatuses"]))
+    await plugin.stop()
+    await world.until_node(lambda node: (node["status"]["allocatable"].get(TOY)) == "0")
 
 
 EVICTED = "Evicted"

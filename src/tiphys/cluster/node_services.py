@@ -16,7 +16,7 @@ from tiphys.client.resources import find
 from tiphys.cluster.containerd_config import SOCKET
 from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_images
 from tiphys.cluster.kubelet_settings import KubeletSettings
-from tiphys.cluster.nodes import MIRROR_URL
+from tiphys.cluster.nodes import KUBELET_DIRECTORY, MIRROR_URL
 from tiphys.kubelet.access import Refusal
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.configuration import KubeletConfiguration
@@ -84,6 +84,7 @@ class NodeServices:
             port=settings.port,
             cgroup=settings.cgroup,
             files=Files(directory),
+            plugins=Path(KUBELET_DIRECTORY),
             sandbox_image=PAUSE_IMAGE,
             manifests=manifests,
         )

@@ -30,6 +30,8 @@ from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
 
 MIRROR_URL = "http://127.0.0.83:5000"
 """Where each node's own registry answers, inside the node."""
+KUBELET_DIRECTORY = "/var/lib/kubelet"
+"""Inside a node: where plugins look for the kubelet's sockets, whatever place outside it is."""
 
 
 def start_nodes(layout: Layout, config: ClusterConfig) -> tuple[str, dict[str, list[str]], list[Process]]:
@@ -69,6 +71,7 @@ def _spec(layout: Layout, config: ClusterConfig, number: int) -> NodeSpec:
         service_cidr=blueprint.SERVICE_CIDR,
         cgroup=blueprint.node_cgroup(layout, config, name),
         routes=_pod_routes(config, others),
+        binds={KUBELET_DIRECTORY: str(layout.node(name) / "kubelet")},
     )
 
 

@@ -16,6 +16,8 @@ from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.devices.keeper import PLUGINS, POD_RESOURCES, SOCKET, DeviceKeeper
+from tiphys.kubelet.devices.pod_resources import PodResources
 from tiphys.kubelet.eviction.evictor import MONITORING_SECONDS
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.gate import Gate
@@ -29,7 +31,7 @@ from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.node_volumes import InThread, NodeVolumes
-from tiphys.kubelet.pod_cgroups import PodCgroups, Tell
+from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
 from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
@@ -61,6 +63,8 @@ class NodeParts:
     port: int
     cgroup: str
     files: Files
+    plugins: Path | None = None
+    """The kubelet's directory as plugins know it (/var/lib/kubelet); None: there are none."""
     sandbox_image: str = ""
     """Never collected."""
     manifests: Path | None = None
@@ -75,6 +79,7 @@ class _Itself:
     machine: Machine
     settings: KubeletConfiguration
     health: RuntimeHealth
+    keeper: DeviceKeeper
     needs: Needs = field(default_factory=Needs)
 
     async def look(self) -> NodeFacts:
@@ -92,6 +97,7 @@ class _Itself:
             supplemental_groups_policy=report.supplemental_groups_policy,
             configuration=self.settings,
             pressure=self.needs.conditions,
+            devices=self.keeper.inventory.amounts(),
         )
 
     async def abilities(self) -> Abilities:
@@ -108,17 +114,10 @@ class _Itself:
             self.offered,
             client,
             inhabitants,
-            self.abilities,
-            lambda: self.needs.conditions,
+            abilities=self.abilities,
+            pressure=lambda: self.needs.conditions,
+            devices=self.keeper,
         )
-
-    def enforcement(self, groups: PodCgroups, tell: Tell) -> Chore:
-        """All pods together get what is allotted to them."""
-
-        async def enforce() -> None:
-            groups.enforce_allocatable(capacity(self.machine, self.settings), self.settings, tell)
-
-        return enforce
 
     @property
     def offered(self) -> dict[str, Quantity]:
@@ -147,10 +146,10 @@ def assemble(
     metrics = metrics or KubeletMetrics()
     machine = read_machine(parts.files.directory)
     kubelets: list[Kubelet] = []
-    groups = cgroups or Cgroups()
-    enforced = _enforcement(machine, settings, groups)
-    pod_groups = PodCgroups(groups, parts.cgroup, enforced, lambda: kubelets[0].pods)
-    itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock))
+    enforced = _enforcement(machine, settings, cgroups := cgroups or Cgroups())
+    pod_groups = PodCgroups(cgroups, parts.cgroup, enforced, lambda: kubelets[0].pods)
+    keeper = _keeper(parts, clock, lambda: kubelets[0])
+    itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock), keeper)
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
     volumes = NodeVolumes(
         parts.files,
@@ -169,6 +168,7 @@ def assemble(
         services=services,
         cgroups=pod_groups,
         volumes=volumes,
+        devices=keeper,
     )
     host = Host(
         node=parts.name,
@@ -185,13 +185,14 @@ def assemble(
         admit=itself.gate(client, lambda: kubelets[0]).admit,
         ledger=Ledger(itself.offered),
         metrics=metrics,
+        device_health=keeper.health,
     )
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     static = StaticPods(host, _sources(parts, host, settings), lambda: kubelets[0])
     kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known))
     house = Housekeeping(kubelets[0], agent, settings, itself.needs, (parts.sandbox_image,))
-    kubelets[0].chores += house.chores(monitoring_seconds)
-    kubelets[0].chores.append(itself.enforcement(pod_groups, host.record_node))
+    plugins = _plugin_chores(parts, keeper, kubelets[0])
+    kubelets[0].chores += [*plugins, *house.chores(pod_groups, machine, monitoring_seconds)]
     return kubelets[0]
 
 
@@ -205,6 +206,22 @@ def _prober(runtime: Runtime, clock: Clock, kubelets: list[Kubelet], metrics: Pr
         kubelets[0].wake(uid)
 
     return ProbeManager(Handlers(runtime), clock, wake, tell, random=Random(), metrics=metrics)
+
+
+def _keeper(parts: NodeParts, clock: Clock, kubelet: Callable[[], Kubelet]) -> DeviceKeeper:
+    return DeviceKeeper(
+        (parts.plugins or parts.files.directory) / PLUGINS,
+        clock,
+        active=lambda: kubelet().active_pods,
+        on_change=lambda: kubelet().node_changed(),
+    )
+
+
+def _plugin_chores(parts: NodeParts, keeper: DeviceKeeper, kubelet: Kubelet) -> list[Chore]:
+    if parts.plugins is None:
+        return []
+    socket = parts.plugins / POD_RESOURCES / SOCKET
+    return [keeper.run, PodResources(socket, keeper, lambda: kubelet.active_pods).run]
 
 
 def _meter(parts: NodeParts, runtime: Runtime, machine: Machine, clock: Clock) -> NodeMeter:

@@ -72,6 +72,8 @@ def _entry(
     if newest is not None:
         entry["containerID"] = container_id(newest.status.id)
         entry |= _resources(pod, container, newest, seen)
+    if name in seen.devices:
+        entry["allocatedResourcesStatus"] = list(seen.devices[name])
     elif reported and reported.get("containerID") and "terminated" in state:
         entry["containerID"] = reported["containerID"]
     mounts = [_mount(mount) for mount in container.get("volumeMounts") or ()]

@@ -21,7 +21,7 @@ from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.quantity import Quantity
+from tiphys.machinery.quantity import Quantity, from_value
 
 FAILURES = (StatusError, OSError, TimeoutError)
 
@@ -46,6 +46,17 @@ class Inhabitants(Protocol):
         """Until nothing of them runs any more."""
 
 
+class Devices(Protocol):
+    """Of plugins."""
+
+    async def admit(self, pod: Object) -> Rejection | None:
+        """Gives the pod's containers their devices, or says why not."""
+
+    @property
+    def offered(self) -> Mapping[str, int]:
+        """Devices that are well, and never fewer than are given away: what runs already is not refused for a plugin's absence."""
+
+
 class Gate:
     """`own`: what the node has to give without what others have added to it in the API."""
 
@@ -55,8 +66,10 @@ class Gate:
         own: Mapping[str, Quantity],
         client: Client,
         inhabitants: Callable[[], Inhabitants],
+        *,
         abilities: Callable[[], Awaitable[Abilities]],
         pressure: Callable[[], Sequence[str]] = tuple,
+        devices: Devices | None = None,
     ) -> None:
         self._name = name
         self._own = own
@@ -64,10 +77,13 @@ class Gate:
         self._inhabitants = inhabitants
         self._abilities = abilities
         self._pressure = pressure
+        self._devices = devices
         self._requests: dict[str, tuple[int, Amounts]] = {}
 
     async def admit(self, pod: Object) -> Rejection | None:
         found = in_need(pod, self._pressure()) or rejection(pod, await self._abilities())
+        if found is None and self._devices is not None:
+            found = await self._devices.admit(pod)
         if found is not None:
             return found
         inhabitants = self._inhabitants()
@@ -97,6 +113,8 @@ class Gate:
     def _offer(self, node: Mapping[str, Any]) -> Offer:
         known = allocatable.quantities((node.get("status") or {}).get("allocatable"))
         others = {name: amount for name, amount in known.items() if allocatable.is_extended(name)}
+        if self._devices is not None:
+            others |= {name: from_value(count) for name, count in self._devices.offered.items()}
         return Offer(
             self._name,
             {**self._own, **others},

@@ -116,7 +116,7 @@ def hollow_kubelet(
         hooks=Hooks(runtime, clock),
         meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
-        admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities).admit,
+        admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities=abilities).admit,
         ledger=Ledger(offered),
         metrics=metrics or KubeletMetrics(),
     )

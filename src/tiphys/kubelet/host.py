@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -99,6 +99,10 @@ class Prober(Protocol):
     def forget(self, uid: str) -> None: ...
 
 
+DeviceHealth = Callable[[str, str], Sequence[Mapping[str, Any]]]
+"""(uid of a pod, container) → what its status says of the devices that it has."""
+
+
 @dataclass(slots=True)
 class Host:
     """One node, as the workers of its pods see it."""
@@ -117,6 +121,8 @@ class Host:
     admit: Admit
     ledger: Ledger
     metrics: KubeletMetrics = field(default_factory=KubeletMetrics)
+
+    device_health: DeviceHealth = lambda uid, container: ()
 
     def record(
         self,

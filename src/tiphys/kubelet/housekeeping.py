@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tiphys.kubelet.allocatable import capacity
 from tiphys.kubelet.collection.containers import remove_dead
 from tiphys.kubelet.collection.images import ImageCollector
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.eviction.evictor import Evictor
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.log_rotation import LogRotation
+from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.pod_cgroups import PodCgroups
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class Housekeeping:
             host.runtime, host.meter, configuration, host.clock, record=host.record_node, pinned=pinned
         )
 
-    def chores(self, monitoring_seconds: float) -> tuple[Chore, ...]:
+    def chores(self, groups: PodCgroups, machine: Machine, monitoring_seconds: float) -> tuple[Chore, ...]:
         host = self._kubelet.host
         rotation = LogRotation(host.runtime, self._kubelet.running, host.clock, self._configuration.rotation)
         evictions = Evictor(
@@ -53,7 +56,12 @@ class Housekeeping:
             on_change=self._change,
             monitoring_seconds=monitoring_seconds,
         )
-        return rotation.run, self._images.run, evictions.run
+
+        async def enforce() -> None:
+            configuration = self._configuration
+            groups.enforce_allocatable(capacity(machine, configuration), configuration, host.record_node)
+
+        return enforce, rotation.run, self._images.run, evictions.run
 
     async def _reclaim(self) -> None:
         await remove_dead(self._kubelet.workers)

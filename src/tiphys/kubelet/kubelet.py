@@ -185,6 +185,11 @@ class Kubelet:
         if worker is not None:
             worker.wake()
 
+    def node_changed(self) -> None:
+        """Devices of the node are others now, or otherwise: its status must say so, and that of pods that have some."""
+        self._agent.check_now()
+        self.wake_all()
+
     def wake_all(self) -> None:
         for worker in list(self._workers.values()):
             worker.wake()

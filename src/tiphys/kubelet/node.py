@@ -38,6 +38,8 @@ class NodeFacts:
     """Why its conditions are not known, if so."""
     images: Sequence[Image] = ()
     configuration: KubeletConfiguration = field(default_factory=KubeletConfiguration)
+    devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of plugins: how many there are of each resource, and how many of them are well."""
     pressure: Sequence[str] = ()
     """Conditions that are true because the node is in need: MemoryPressure, …"""
 
@@ -93,9 +95,12 @@ def resources(old: Mapping[str, Any], facts: NodeFacts) -> dict[str, dict[str, s
         for name, amount in allocatable.quantities(old.get("capacity")).items()
         if name not in own and allocatable.is_extended(name)
     }
+    have = {name: str(amount) for name, (amount, _) in facts.devices.items()}
+    well = {name: str(amount) for name, (_, amount) in facts.devices.items()}
+    offered = {**allocatable.allocatable(own, configuration), **others}
     return {
-        "capacity": allocatable.texts({**own, **others}),
-        "allocatable": allocatable.texts({**allocatable.allocatable(own, configuration), **others}),
+        "capacity": {**allocatable.texts({**own, **others}), **have},
+        "allocatable": {**allocatable.texts(offered), **well},
     }
 
 

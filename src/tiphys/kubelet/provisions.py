@@ -13,6 +13,7 @@ from tiphys.client.resources import CONFIGMAPS, find
 from tiphys.kubelet import env, env_files, spec
 from tiphys.kubelet.container_config import Gathered, Names, container_config, sandbox_config
 from tiphys.kubelet.container_mounts import BadMount, devices, mounts_path
+from tiphys.kubelet.devices.keeper import DeviceKeeper, with_devices
 from tiphys.kubelet.dns import ClusterDNS, NameTooLong, PodDNS, hosts_file, parse_resolver, pod_dns
 from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files, uid_of_logs
@@ -73,6 +74,7 @@ class NodeProvisions:
         services: Cache,
         cgroups: PodCgroups,
         volumes: NodeVolumes,
+        devices: DeviceKeeper,
     ) -> None:
         self._details = details
         self._files = files
@@ -81,6 +83,7 @@ class NodeProvisions:
         self._services = services
         self._cgroups = cgroups
         self._volumes = volumes
+        self._devices = devices
 
     # Sandboxes
 
@@ -161,7 +164,8 @@ class NodeProvisions:
             target_container_id=await self._target(container, sandbox),
             devices=of_devices,
         )
-        return container_config(pod, container, gathered)
+        config = container_config(pod, container, gathered)
+        return with_devices(config, await self._devices.prepare(pod, container))
 
     async def _environment(self, pod: Object, container: Object, sandbox: SandboxStatus) -> dict[str, str]:
         try:

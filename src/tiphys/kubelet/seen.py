@@ -5,7 +5,7 @@ Gathered by the pod's worker; frozen, so that a plan and the status that goes wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -135,6 +135,8 @@ class Seen:
     """Why the node does not take the pod, if so."""
     sentence: Sentence | None = None
     """Why the node ends the pod, if so."""
+    devices: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """By container name, for those that have devices: each resource and the health of each device."""
     is_gone: bool = False
     """The API has no such pod (any more)."""
     is_clean: bool = False

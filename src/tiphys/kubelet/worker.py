@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -254,10 +254,16 @@ class PodWorker:
             stopped_sandboxes=frozenset(memory.stopped_sandboxes),
             rejection=memory.rejection,
             sentence=memory.sentence,
+            devices=self._device_health(),
             is_gone=memory.is_gone,
             is_clean=memory.is_clean,
             are_files_gone=memory.are_files_gone,
         )
+
+    def _device_health(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        names = (container["name"] for container in spec.all_containers(self.pod))
+        found = {name: self._host.device_health(self.uid, name) for name in names}
+        return {name: health for name, health in found.items() if health}
 
     def _report(self, pod: Object, seen: Seen, decided: Plan, now: datetime) -> None:
         """Sends the status, unless the pod is being taken apart: then the last one stands."""

@@ -1,4 +1,4 @@
-"""Compiles proto/*.proto into messages.binpb, the descriptor set that wire.py loads. For developers: needs grpcio-tools.
+"""Compiles proto/*.proto into messages.binpb, here and for device plugins: what wire.py loads. For developers: needs grpcio-tools.
 
     python -m tiphys.kubelet.runtimes.cri.compile
 
@@ -12,14 +12,15 @@ from importlib import resources
 from pathlib import Path
 
 HERE = Path(__file__).parent
+DEVICES = HERE.parent.parent / "devices"
 TARGET = HERE / "messages.binpb"
 
 
-def descriptor_set() -> bytes:
+def descriptor_set(directory: Path = HERE) -> bytes:
     """A serialized FileDescriptorSet of all sources and what they import, without comments and positions."""
     from grpc_tools import protoc  # type: ignore[import-untyped]
 
-    protos = HERE / "proto"
+    protos = directory / "proto"
     well_known = resources.files("grpc_tools") / "_proto"
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "messages.binpb"
@@ -31,5 +32,7 @@ def descriptor_set() -> bytes:
 
 
 if __name__ == "__main__":
-    TARGET.write_bytes(descriptor_set())
-    print(f"wrote {TARGET} ({TARGET.stat().st_size} bytes)")
+    for directory in (HERE, DEVICES):
+        target = directory / TARGET.name
+        target.write_bytes(descriptor_set(directory))
+        print(f"wrote {target} ({target.stat().st_size} bytes)")

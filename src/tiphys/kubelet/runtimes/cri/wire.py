@@ -40,11 +40,14 @@ CHANNEL_OPTIONS = [
 ]
 
 
-@cache
 def _pool() -> descriptor_pool.DescriptorPool:
-    files = descriptor_pb2.FileDescriptorSet.FromString(
-        (Path(__file__).parent / "messages.binpb").read_bytes()
-    )
+    return pool_of(Path(__file__).parent / "messages.binpb")
+
+
+@cache
+def pool_of(path: Path) -> descriptor_pool.DescriptorPool:
+    """All messages and services of a compiled descriptor set."""
+    files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
         pool.Add(file)
@@ -54,7 +57,11 @@ def _pool() -> descriptor_pool.DescriptorPool:
 @cache
 def message(name: str) -> Callable[..., Message]:
     """The class of a message: message("runtime.v1.PodSandboxConfig")."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
+    return message_of(_pool(), name)
+
+
+def message_of(pool: descriptor_pool.DescriptorPool, name: str) -> Callable[..., Message]:
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
 
 def cri(name: str) -> Callable[..., Message]:
@@ -100,18 +107,21 @@ class Service:
         metadata: Metadata = (),
         *,
         observe: Observe | None = None,
+        pool: descriptor_pool.DescriptorPool | None = None,
     ) -> None:
+        self._pool = pool or _pool()
         self._metadata = metadata
         self._observe = observe
         self._unary: dict[str, Callable[..., Awaitable[Message]]] = {}
         self._streams: dict[str, Callable[..., Any]] = {}
         self.requests: dict[str, Callable[..., Message]] = {}
-        for method in _pool().FindServiceByName(name).methods:
+        for method in self._pool.FindServiceByName(name).methods:
             self._add(channel, method)
 
     def _add(self, channel: grpc.aio.Channel, method: Any) -> None:
         path = f"/{method.containing_service.full_name}/{method.name}"
-        request, response = message(method.input_type.full_name), message(method.output_type.full_name)
+        request = message_of(self._pool, method.input_type.full_name)
+        response = message_of(self._pool, method.output_type.full_name)
         codec: dict[str, Any] = {
             "request_serializer": lambda value: value.SerializeToString(),
             "response_deserializer": response.FromString,  # type: ignore[attr-defined]
