@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,19 @@ class PodWorld:
     """A cluster, and the pods that were made in it."""
 
     cluster: Cluster
+    namespace: str = "default"
+
+    @classmethod
+    def beside_others(cls, cluster: Cluster, namespace: str) -> Iterator[PodWorld]:
+        """In a namespace of its own, which goes at the end, of a cluster that others use."""
+        cluster.kubectl("create", "namespace", namespace)
+        world = cls(cluster, namespace)
+        world.wait_for_account()
+        yield world
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    def kubectl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.cluster.kubectl("-n", self.namespace, *arguments, **options)
 
     @property
     def kubelet_directory(self) -> Path:
@@ -28,14 +42,14 @@ class PodWorld:
 
     def create(self, *objects: Object) -> None:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.cluster.kubectl("create", "-f", "-", input=text)
+        self.kubectl("create", "-f", "-", input=text)
 
     def wait_for_account(self) -> None:
         asked = ("get", "serviceaccount", "default")
-        wait_for(lambda: self.cluster.kubectl(*asked, check=False).returncode == 0, "a service account")
+        wait_for(lambda: self.kubectl(*asked, check=False).returncode == 0, "a service account")
 
     def pod(self, name: str) -> Object:
-        found: Object = self.cluster.get("pod", name)
+        found: Object = self.cluster.get("pod", name, "-n", self.namespace)
         return found
 
     def until(self, name: str, is_so: Callable[[Object], Any]) -> Object:
@@ -49,13 +63,22 @@ class PodWorld:
     def output(self, name: str) -> str:
         """All that its only container said, once it is through."""
         pod = self.until(name, lambda pod: pod["status"]["phase"] in ("Succeeded", "Failed"))
-        said = self.cluster.kubectl("logs", name).stdout
+        said: str = self.kubectl("logs", name).stdout
         assert pod["status"]["phase"] == "Succeeded", (said, pod["status"])
         return said
 
+    def until_log(self, name: str, container: str, text: str) -> str:
+        def look() -> str | None:
+            said = self.kubectl("logs", name, "-c", container, check=False).stdout
+            return said if text in said else None
+
+        found: str = wait_for(look, f"{text} in the log of {name}", seconds=PATIENCE_SECONDS)
+        return found
+
     def events(self, name: str) -> list[tuple[str, str]]:
         """(reason, message)"""
-        found = self.cluster.get("events", "--field-selector", f"involvedObject.name={name}")
+        about = f"involvedObject.name={name}"
+        found = self.cluster.get("events", "--field-selector", about, "-n", self.namespace)
         return [(event["reason"], event["message"]) for event in found["items"]]
 
     def until_event(self, name: str, reason: str) -> str:

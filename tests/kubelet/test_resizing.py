@@ -215,6 +215,16 @@ async def test_a_container_is_started_anew_where_its_policy_says_so(world: NodeW
     assert len(told(world, "ResizeCompleted")) == 1
 
 
+async def test_amounts_that_are_the_same_for_the_kernel_are_granted_at_once(world: NodeWorld) -> None:
+    world.create(spec_of({"requests": {"cpu": "2m"}, "limits": {"cpu": "10m"}}), generation=1)
+    await world.settle()
+    after = {"requests": {"cpu": "1m"}, "limits": {"cpu": "5m"}}
+    await resize(world, after)
+    assert actual(world) == [after]
+    assert noted(world).updated == []
+    assert condition(world, "PodResizeInProgress") is None
+
+
 async def test_more_than_the_node_ever_has_is_infeasible(world: NodeWorld) -> None:
     before = resources("1", "1Gi")
     world.create(spec_of(before), generation=1)

@@ -111,6 +111,9 @@ def _states(
 
     newest, *earlier = seen.named(container["name"])
     previous = next((life for life in earlier if life.has_exited), None)
+    if why is None and newest.status.id in seen.replaced:
+        # Terminated would be final where its policy does not restart it.
+        why = _not_begun(pod, kind)
     if newest.has_exited:
         return ({"waiting": _waiting(why)}, ended(newest)) if why else (ended(newest), ended(previous))
     if newest.status.state == "Running" and newest.status.id not in seen.starting:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import allocation, spec
 from tiphys.kubelet.allocation import Allocation, Refusal
+from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.seen import Resize, SeenContainer
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
@@ -121,17 +122,25 @@ class Resizing:
         """How far it is; `pod` as it is granted. Tells of the completion."""
         alive = [container.status for container in containers if container.is_alive]
         self.actual = {status.id: self._resources_of(pod, status.id, status.name) for status in alive}
-        is_there = self.enforced == self.granted and all(
-            allocation.change(container, self.actual[status.id]) == "none"
-            for status in alive
-            if status.name in self.granted and (container := spec.find_container(pod, status.name))
-        )
-        if is_there:
+        if self._is_there(pod, alive):
             if self.is_in_progress:
                 self.record(
                     pod, NORMAL, "ResizeCompleted", f"Pod resize completed: {allocation.summary(pod)}"
                 )
             self.is_in_progress, self.error, self.retry_at, self._failures = False, "", None, 0
+
+    def _is_there(self, pod: Object, alive: Iterable[ContainerStatus]) -> bool:
+        is_there = self.enforced == self.granted
+        for status in alive:
+            container = spec.find_container(pod, status.name)
+            if container is None or status.name not in self.granted:
+                continue
+            if allocation.change(container, self.actual[status.id]) == "none":
+                # What the kernel cannot tell apart is what it was granted.
+                self.actual[status.id] = container.get("resources") or {}
+            else:
+                is_there = False
+        return is_there
 
     @property
     def seen(self) -> Resize:

@@ -494,6 +494,16 @@ def test_a_resize_changes_cpu_and_memory_only():
     new = copy.deepcopy(old)
     new["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}}
     assert pods.resize(new, old) == []
+    new["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}, "limits": {"cpu": "3"}}
+    assert pods.resize(new, old) == [], "limits may be added"
+    empty, burstable = with_container(resources={}), {"requests": {"cpu": "1"}}
+    for each in (empty, new):
+        each["spec"]["containers"].append({**each["spec"]["containers"][0], "name": "other"})
+    empty["spec"]["containers"][1]["resources"] = burstable
+    new = copy.deepcopy(empty)
+    new["spec"]["containers"][0]["resources"] = burstable
+    assert pods.resize(new, empty) == [], "requests may be added, too"
+    new = copy.deepcopy(old)
     new["spec"]["containers"][0]["resources"] = {}
     assert "resource requests cannot be removed" in str(pods.resize(new, old))
     new = copy.deepcopy(old)

@@ -321,9 +321,15 @@ def _without_compute(spec: Object) -> Object:
     """The spec without what a resize may change: amounts of cpu and memory."""
     result = copy.deepcopy(spec)
     for holder in (result, *(result.get("containers") or ()), *(result.get("initContainers") or ())):
-        for amounts in ((holder.get("resources") or {}).get(kind) or {} for kind in ("requests", "limits")):
+        resources = holder.get("resources") or {}
+        for kind in ("requests", "limits"):
+            amounts = resources.get(kind) or {}
             amounts.pop("cpu", None)
             amounts.pop("memory", None)
+            if not amounts:
+                resources.pop(kind, None)
+        if not resources:
+            holder.pop("resources", None)
     return result
 
 
