@@ -5,6 +5,7 @@ Run once after every start and harmless to repeat: what exists is left as it is.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from tiphys.apiserver.aggregation.identity import CONFIG_MAP, authentication_config
@@ -13,6 +14,7 @@ from tiphys.apiserver.server import APIServer
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError, is_already_exists
 
+TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _PRIORITY_CLASSES = (
     ("system-cluster-critical", 2000000000, "For pods that the cluster needs, on whichever node they run."),
@@ -40,6 +42,7 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
     await server.addresses.repair()
     server.addresses.start()
     await server.aggregator.registration.sync()
+    await _note_tracking(server)
     config = authentication_config(server.settings)
     if config:
         await _replace(
@@ -83,6 +86,28 @@ async def _ensure_service_network(server: APIServer) -> None:
         return {**old, "status": {"conditions": [condition]}}
 
     await server.writes.update(call, ready)
+
+
+async def _note_tracking(server: APIServer) -> None:
+    """Since when the API server notes the use of tokens in secrets: before that, nobody knows whether one was used."""
+    today = f"{server.clock.now():%Y-%m-%d}"
+    made = {"metadata": {"name": TRACKING}, "data": {"since": today}}
+    await _ensure(server, "", "v1", "configmaps", made, "kube-system")
+    record = server.writes.cache("", "configmaps").get("kube-system", TRACKING)
+    if record is None or _is_date((record.object.get("data") or {}).get("since")):
+        return
+    row = server.scheme.by_resource("", "v1", "configmaps")
+    assert row is not None
+    call = server.internal_call(row, "kube-system", TRACKING)
+    await server.writes.update(call, lambda old: {**old, "data": {**(old.get("data") or {}), "since": today}})
+
+
+def _is_date(text: Any) -> bool:
+    try:
+        datetime.strptime(text, "%Y-%m-%d")
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _service(server: APIServer) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tiphys.scheduler.run import Scheduler
 log = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"
+_MANAGER = "system:kube-controller-manager"
 _AUTHENTICATED = "system:authenticated"
 _ACCOUNTS = "system:serviceaccounts"
 
@@ -43,7 +44,7 @@ class Components:
         self._switches = switches
         self._with_scheduler = scheduler
         self._informers = Informers(
-            self._client("system:kube-controller-manager", "kube-controller-manager"),
+            self._client(_MANAGER, "kube-controller-manager"),
             clock=clock,
             metrics=metrics,
         )
@@ -54,6 +55,8 @@ class Components:
         return Client(InProcessTransport(self._local, user, (*groups, _AUTHENTICATED), user_agent=agent))
 
     def _account_client(self, account: str) -> Client:
+        if not account:
+            return self._client(_MANAGER, "kube-controller-manager")
         user = f"system:serviceaccount:kube-system:{account}"
         return self._client(user, "kube-controller-manager", _ACCOUNTS, f"{_ACCOUNTS}:kube-system")
 

@@ -25,9 +25,13 @@ from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer
+from tiphys.apiserver.service_accounts import legacy_claims
 from tiphys.apiserver.service_dialer import Connect
 from tiphys.apiserver.settings import ConfigurationError, Settings
+from tiphys.client.client import Client
+from tiphys.client.inprocess import InProcessTransport
 from tiphys.cluster.blueprint import FRONT_PROXY, SEGMENT_PORT
+from tiphys.cluster.cluster_info import publish
 from tiphys.cluster.components import Components
 from tiphys.cluster.control_plane_settings import ControlPlaneSettings
 from tiphys.cluster.grants import grants
@@ -158,6 +162,7 @@ class ControlPlane:
         apiserver.spawn(certificates.follow())
         await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
         await reconcile(apiserver, grants(settings.simulated_nodes))
+        await self._publish_cluster_info(apiserver)
         components = self._components(apiserver)
         components.start()
         _publish_port(Path(settings.port_file), port)
@@ -182,6 +187,14 @@ class ControlPlane:
             )
         return port
 
+    async def _publish_cluster_info(self, apiserver: APIServer) -> None:
+        """For those who join: at an address that other machines reach, where there is one."""
+        settings = self._settings
+        segment = f"{settings.segment_address}:{SEGMENT_PORT}"
+        server = f"https://{segment if settings.segment_address else apiserver.advertised}"
+        administrator = InProcessTransport(LocalAPI(apiserver), "kubernetes-admin", ("system:masters",))
+        await publish(Client(administrator), server, Path(settings.pki, "ca.crt").read_text())
+
     def _components(self, apiserver: APIServer) -> Components:
         settings = self._settings
         options = Options(
@@ -190,6 +203,7 @@ class ControlPlane:
             signing_certificate_file=f"{settings.pki}/ca.crt",
             signing_key_file=f"{settings.pki}/ca.key",
             nodes=settings.nodes,
+            token=lambda account, secret: apiserver.signer.sign(legacy_claims(account, secret)),
         )
         return Components(
             LocalAPI(apiserver),

@@ -25,7 +25,8 @@ class ControlPlaneSettings:
     segment_address: str = ""
     service_cidr: str = "10.96.0.0/16"
     cluster_cidr: str = "10.91.0.0/16"
-    controllers: str = "*"
+    controllers: str = "*,bootstrap-signer-controller,token-cleaner-controller"
+    """As kubeadm has it: bootstrap tokens are of use to those who join."""
     nodes: dict[str, str] = field(default_factory=dict)
     """The nodes that the cluster made itself, and their addresses; simulated ones are not among them."""
     simulated_nodes: list[str] = field(default_factory=list)

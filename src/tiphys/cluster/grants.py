@@ -14,17 +14,26 @@ Object = dict[str, Any]
 
 JOINING = "system:bootstrappers:kubeadm:default-node-token"
 _REQUESTS = "system:certificates.k8s.io:certificatesigningrequests"
+_CLUSTER_INFO = "kubeadm:bootstrap-signer-clusterinfo"
 RBAC = "rbac.authorization.k8s.io"
 
 
 def grants(simulated_nodes: Sequence[str] = ()) -> dict[str, list[Object]]:
     """Objects by plural."""
-    bindings, roles = _of_nodes(), []
+    bindings = _of_nodes()
+    roles: list[Object] = [_role("kubeadm:get-nodes", {"resources": ["nodes"], "verbs": ["get"]})]
     if simulated_nodes:
         roles.append(_hollow_role(simulated_nodes))
         user = {"apiGroup": RBAC, "kind": "User", "name": HOLLOW_KUBELET}
         bindings.append(_binding(HOLLOW_KUBELET, HOLLOW_KUBELET, user))
-    return {"clusterroles": roles, "clusterrolebindings": bindings}
+    anybody = {"apiGroup": RBAC, "kind": "User", "name": "system:anonymous"}
+    cluster_info = {"resources": ["configmaps"], "resourceNames": ["cluster-info"], "verbs": ["get"]}
+    return {
+        "clusterroles": roles,
+        "clusterrolebindings": bindings,
+        "roles": [_role(_CLUSTER_INFO, cluster_info, "kube-public")],
+        "rolebindings": [_binding(_CLUSTER_INFO, _CLUSTER_INFO, anybody, "kube-public")],
+    }
 
 
 def _hollow_role(nodes: Sequence[str]) -> Object:
@@ -50,6 +59,7 @@ def _of_nodes() -> list[Object]:
     joining, nodes = {**group, "name": JOINING}, {**group, "name": NODES}
     signer = {"kind": "ServiceAccount", "namespace": "kube-system", "name": "certificate-controller"}
     return [
+        _binding("kubeadm:get-nodes", "kubeadm:get-nodes", joining),
         _binding("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", joining),
         _binding("kubeadm:node-autoapprove-bootstrap", f"{_REQUESTS}:nodeclient", joining),
         _binding("kubeadm:node-autoapprove-certificate-rotation", f"{_REQUESTS}:selfnodeclient", nodes),
@@ -62,9 +72,18 @@ def _of_nodes() -> list[Object]:
     ]
 
 
-def _binding(name: str, role: str, subject: Object) -> Object:
+def _role(name: str, rule: Object, namespace: str = "") -> Object:
+    return {"metadata": _metadata(name, namespace), "rules": [{"apiGroups": [""], **rule}]}
+
+
+def _metadata(name: str, namespace: str) -> Object:
+    return {"name": name, "namespace": namespace} if namespace else {"name": name}
+
+
+def _binding(name: str, role: str, subject: Object, namespace: str = "") -> Object:
+    """In a namespace it is to a Role there."""
     return {
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+        "metadata": _metadata(name, namespace),
+        "roleRef": {"apiGroup": RBAC, "kind": "Role" if namespace else "ClusterRole", "name": role},
         "subjects": [subject],
     }

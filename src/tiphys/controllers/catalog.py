@@ -15,6 +15,7 @@ from typing import Any
 
 from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
+from tiphys.client.transport import Object
 from tiphys.controllers.runner import Controller, Runner
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.frozen import frozen
@@ -35,6 +36,10 @@ class Options:
     """The longest life of what is signed."""
     nodes: Mapping[str, str] = field(default_factory=dict)
     """The nodes that this cluster made itself, and their addresses: they get server certificates without being asked about."""
+    token: Callable[[Object, str], str] | None = None
+    """(service account, name of a secret) → the token to be kept there; None: nobody signs any."""
+    legacy_token_seconds: float = 365 * 24 * 3600.0
+    """So long may a token that nobody asked for be unused."""
     started: datetime | None = None
     """When the control plane came up: what happened before that nobody was there to see."""
 
@@ -43,7 +48,7 @@ class Options:
 class Entry:
     """`module` has CONTROLLER, or `make(options)` where the controller must be told something.
 
-    A module with `run(informers, clock=, client=)` has a loop of its own. `account`: the service account in kube-system (and the role system:controller:<account>) that it acts as.
+    A module with `run(informers, clock=, client=)` has a loop of its own. `account`: the service account in kube-system (and the role system:controller:<account>) that it acts as; "": the controller manager itself.
     """
 
     name: str
@@ -66,6 +71,14 @@ CATALOG = (
         "volumeattributesclass-protection-controller",
     ),
     Entry("serviceaccount-controller", "serviceaccount", "service-account-controller"),
+    Entry("serviceaccount-token-controller", "token_secrets", ""),
+    Entry(
+        "legacy-serviceaccount-token-cleaner-controller",
+        "legacy_token_cleaner",
+        "legacy-service-account-token-cleaner",
+    ),
+    Entry("bootstrap-signer-controller", "bootstrap.signer", "bootstrap-signer", default=False),
+    Entry("token-cleaner-controller", "bootstrap.cleaner", "token-cleaner", default=False),
     Entry("root-ca-certificate-publisher-controller", "root_ca_publisher", "root-ca-cert-publisher"),
     Entry("node-ipam-controller", "node_ipam", "node-controller"),
     Entry("node-lifecycle-controller", "node_lifecycle", "node-controller"),

@@ -20,6 +20,7 @@ from tiphys.apiserver.call import User
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES
+from tiphys.apiserver.service_accounts import legacy_claims
 from tiphys.apiserver.settings import Settings
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.cluster.components import Components
@@ -112,6 +113,7 @@ class ControlPlane:
             cluster_cidr=CLUSTER_CIDR,
             signing_certificate_file=str(authority.certificate_file),
             signing_key_file=str(authority.key("ca")),
+            token=lambda account, secret: self._server.signer.sign(legacy_claims(account, secret)),
         )
         self._components = Components(
             self._local,

@@ -20,8 +20,9 @@ UNSERVED = {"extensions", "metrics.k8s.io", "custom.metrics.k8s.io", "external.m
 
 
 def test_every_controller_of_ours_has_a_role_to_act_in() -> None:
-    named = {role["metadata"]["name"] for role in defaults().objects["clusterroles"]}
-    assert {f"system:controller:{entry.account}" for entry in CATALOG} <= named
+    roles = (role for plural in ("clusterroles", "roles") for role in defaults().objects[plural])
+    named = {role["metadata"]["name"] for role in roles}
+    assert {f"system:controller:{entry.account}" for entry in CATALOG if entry.account} <= named
 
 
 def rules() -> Iterator[tuple[str, str]]:
