@@ -26,6 +26,7 @@ _NAMED = {
     "PODS": ("core", "v1", "pods"),
     "REPLICATIONCONTROLLERS": ("core", "v1", "replicationcontrollers"),
     "RESOURCEQUOTAS": ("core", "v1", "resourcequotas"),
+    "SECRETS": ("core", "v1", "secrets"),
     "SERVICEACCOUNTS": ("core", "v1", "serviceaccounts"),
     "DEPLOYMENTS": ("apps", "v1", "deployments"),
     "REPLICASETS": ("apps", "v1", "replicasets"),
@@ -52,6 +53,7 @@ PERSISTENTVOLUMES: Resource
 PODS: Resource
 REPLICATIONCONTROLLERS: Resource
 RESOURCEQUOTAS: Resource
+SECRETS: Resource
 SERVICEACCOUNTS: Resource
 DEPLOYMENTS: Resource
 REPLICASETS: Resource
@@ -76,28 +78,3 @@ def __getattr__(name: str) -> Resource:
         raise AttributeError(name)
     row = globals()[name] = find(*named)
     return row
-CONFIGMAPS = find("core", "v1", "configmaps")
-EVENTS = find("core", "v1", "events")
-NAMESPACES = find("core", "v1", "namespaces")
-NODES = find("core", "v1", "nodes")
-PERSISTENTVOLUMECLAIMS = find("core", "v1", "persistentvolumeclaims")
-PERSISTENTVOLUMES = find("core", "v1", "persistentvolumes")
-PODS = find("core", "v1", "pods")
-REPLICATIONCONTROLLERS = find("core", "v1", "replicationcontrollers")
-RESOURCEQUOTAS = find("core", "v1", "resourcequotas")
-SECRETS = find("core", "v1", "secrets")
-SERVICEACCOUNTS = find("core", "v1", "serviceaccounts")
-DEPLOYMENTS = find("apps", "v1", "deployments")
-REPLICASETS = find("apps", "v1", "replicasets")
-STATEFULSETS = find("apps", "v1", "statefulsets")
-IPADDRESSES = find("networking", "v1", "ipaddresses")
-SERVICECIDRS = find("networking", "v1", "servicecidrs")
-PODDISRUPTIONBUDGETS = find("policy", "v1", "poddisruptionbudgets")
-CUSTOMRESOURCEDEFINITIONS = find("apiextensions", "v1", "customresourcedefinitions")
-VALIDATINGADMISSIONPOLICIES = find("admissionregistration", "v1", "validatingadmissionpolicies")
-CERTIFICATESIGNINGREQUESTS = find("certificates", "v1", "certificatesigningrequests")
-SUBJECTACCESSREVIEWS = find("authorization", "v1", "subjectaccessreviews")
-TOKENREVIEWS = find("authentication", "v1", "tokenreviews")
-CLUSTERROLES = find("rbac", "v1", "clusterroles")
-VOLUMEATTRIBUTESCLASSES = find("storage", "v1", "volumeattributesclasses")
-LEASES = find("coordination", "v1", "leases")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from tiphys.client.client import Client
-from tiphys.client.resources import find
+from tiphys.client.resources import CERTIFICATESIGNINGREQUESTS
 from tiphys.client.transport import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
@@ -49,7 +49,6 @@ PATIENCE_SECONDS = 900.0
 """So long may a decision take."""
 LOOK = Backoff(base_seconds=0.1, cap_seconds=10.0)
 FAILURES = (StatusError, OSError, TimeoutError)
-CERTIFICATESIGNINGREQUESTS = find("certificates", "v1", "certificatesigningrequests")
 
 
 class Refused(Exception):
