@@ -144,3 +144,11 @@ async def test_a_log_that_somebody_removed_is_made_again(tmp_path: Path) -> None
     world = World(tmp_path)
     await world.rotation.look()
     assert world.files() == {"0.log": b""}
+
+
+async def test_two_rotations_in_one_second_would_have_one_name(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for text in (b"a", b"b"):
+        world.path.write_bytes(text * 100)
+        await world.rotation.look()
+    assert world.files() == {"0.log": b"b" * 100, "0.log.20260101-000000": b"a" * 100}

@@ -102,12 +102,14 @@ class LogRotation:
             await self._rotate(id, path)
 
     async def _rotate(self, id: str, path: Path) -> None:
+        rotated = path.with_name(f"{path.name}.{self._clock.now().strftime(_STAMP)}")
+        if rotated.exists():
+            return  # twice in a second: the next look is soon enough
         todo = tidying(set_aside(path), self._policy.max_files)
         for name in todo.remove:
             path.with_name(name).unlink(missing_ok=True)
         for name in todo.compress:
             await asyncio.to_thread(compress, path.with_name(name))
-        rotated = path.with_name(f"{path.name}.{self._clock.now().strftime(_STAMP)}")
         path.rename(rotated)
         try:
             await self._runtime.reopen_log(id)
