@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-lock
-PACKAGES := containerd crun containernetworking-plugins nftables conntrack busybox-static iproute2 util-linux curl
+PACKAGES := containerd crun containernetworking-plugins nftables conntrack busybox-static iproute2 util-linux curl docker-registry
 
 .PHONY: check test unit real bench messages locks clean
 

@@ -16,15 +16,18 @@ from tiphys.client.resources import find
 from tiphys.cluster.containerd_config import SOCKET
 from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_images
 from tiphys.cluster.kubelet_settings import KubeletSettings
-from tiphys.cluster.nodes import KUBELET_DIRECTORY, MIRROR_URL
+from tiphys.cluster.nodes import KUBELET_DIRECTORY, MIRROR_URL, REGISTRY_CACHE
 from tiphys.kubelet.access import Refusal
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
+from tiphys.kubelet.images.registry_cache import RegistryCache
+from tiphys.kubelet.images.upstream_registry import UpstreamRegistry
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node_pages import health
+from tiphys.kubelet.pull_through import PullThrough
 from tiphys.kubelet.registry_mirror import RegistryMirror
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.cri.runtime import ContainerdRuntime
@@ -56,8 +59,11 @@ class NodeServices:
     async def run(self, until_served: Callable[[], Awaitable[object]]) -> None:
         """Until cancelled. `until_served()`: the API server answers."""
         channel = wire.open_channel(SOCKET)
-        mirror, healthz = Server(RegistryMirror(channel).handle), Server(_healthz)
         where = urlsplit(MIRROR_URL)
+        cache = RegistryCache(Path(self._settings.directory, REGISTRY_CACHE))
+        through = PullThrough(cache, UpstreamRegistry(self._clock), self._clock)
+        mirror = Server(RegistryMirror(channel, through, own_name=where.netloc).handle)
+        healthz = Server(_healthz)
         try:
             await mirror.listen(host=where.hostname, port=where.port)
             await healthz.listen(host=HEALTHZ_HOST, port=HEALTHZ_PORT)
@@ -65,6 +71,7 @@ class NodeServices:
             await self._services.run()
         finally:
             await mirror.shutdown(grace_seconds=0.5)
+            await through.close()
             await healthz.shutdown(grace_seconds=0.5)
             await channel.close()
 
@@ -86,6 +93,7 @@ class NodeServices:
             files=Files(directory),
             plugins=Path(KUBELET_DIRECTORY),
             sandbox_image=PAUSE_IMAGE,
+            mirror=urlsplit(MIRROR_URL).netloc,
             manifests=manifests,
         )
 

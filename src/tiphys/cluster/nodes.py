@@ -26,12 +26,15 @@ from tiphys.cluster.supervisor import Process
 from tiphys.kubelet.images.archive import ArchiveError
 from tiphys.kubelet.images.load import ImageLoader
 from tiphys.kubelet.images.names import InvalidName
+from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
 
 MIRROR_URL = "http://127.0.0.83:5000"
 """Where each node's own registry answers, inside the node."""
 KUBELET_DIRECTORY = "/var/lib/kubelet"
 """Inside a node: where plugins look for the kubelet's sockets, whatever place outside it is."""
+REGISTRY_CACHE = "registry-cache"
+"""In a node's directory: what its registry has from others."""
 
 
 def start_nodes(layout: Layout, config: ClusterConfig) -> tuple[str, dict[str, list[str]], list[Process]]:
@@ -171,7 +174,8 @@ async def remove_image(layout: Layout, image: str) -> list[str]:
     lines = []
     for name, path in _sockets(layout).items():
         async with _loader(name, path, layout) as loader:
-            if await loader.remove(image):
+            was_cached = RegistryCache(layout.node(name) / REGISTRY_CACHE).remove(image)
+            if await loader.remove(image) or was_cached:
                 lines.append(f"{name}: removed {image}")
     if not lines:
         raise ClusterError(f"no node has the image {image}", "see: tiphys image ls")

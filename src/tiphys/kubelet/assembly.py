@@ -67,6 +67,8 @@ class NodeParts:
     """The kubelet's directory as plugins know it (/var/lib/kubelet); None: there are none."""
     sandbox_image: str = ""
     """Never collected."""
+    mirror: str = ""
+    """Host and port of the node's own registry."""
     manifests: Path | None = None
     """Where the manifests of static pods are, unless the configuration says it."""
 
@@ -256,7 +258,7 @@ def _sources(parts: NodeParts, host: Host, settings: KubeletConfiguration) -> li
 
 def _puller(parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock) -> ImagePuller:
     records = PullRecords(clock.now, parts.files.directory, settings.verification)
-    return ImagePuller(runtime, clock, limits=settings.pull_limits, records=records)
+    return ImagePuller(runtime, clock, limits=settings.pull_limits, records=records, mirror=parts.mirror)
 
 
 def _details(

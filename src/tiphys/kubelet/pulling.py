@@ -114,10 +114,13 @@ class ImagePuller:
         *,
         limits: PullLimits | None = None,
         records: PullRecords | None = None,
+        mirror: str = "",
     ) -> None:
+        """`mirror`: host and port of what is asked in the registries' place, and is not to be heard of."""
         limits = limits or PullLimits()
         self._runtime = runtime
         self._clock = clock
+        self._mirror = mirror
         self._records = records or PullRecords(clock.now)
         self._remembering: asyncio.Task[None] | None = None
         self._running: dict[Wanted, asyncio.Task[tuple[str, float]]] = {}
@@ -178,7 +181,7 @@ class ImagePuller:
         try:
             id, seconds = await self._pull(wanted)
         except RuntimeFailure as failure:
-            text = described(failure)
+            text = self._as_of_registry(wanted.image, described(failure))
             record(WARNING, "Failed", f'Failed to pull image "{wanted.image}": {text}')
             raise pull_failure(wanted.image, text) from None
         waited = self._clock.monotonic() - asked
@@ -188,6 +191,10 @@ class ImagePuller:
         )
         record(NORMAL, "Pulled", text)
         return id
+
+    def _as_of_registry(self, image: str, text: str) -> str:
+        """What the mirror answers is what the registry answered it."""
+        return text.replace(self._mirror, parse(image).host) if self._mirror else text
 
     async def _size_bytes(self, id: str) -> int:
         try:

@@ -2,20 +2,22 @@
 
 containerd asks it first, for every registry (its hosts.toml names it as the mirror of all), and goes on to the real one when the
 answer is 404. So `image: busybox` with policy Always works offline, and finds a rebuilt image at once. It speaks the pulling half of
-the OCI distribution specification (v1.1) over what images/load.py put into containerd; `?ns=` says which registry is meant.
+the OCI distribution specification (v1.1) over what images/load.py put into containerd; `?ns=` says which registry is meant. What was
+not imported is had from that registry and kept (pull_through.py).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc.aio
 
 from tiphys.kubelet.images.load import MIRROR_NAMESPACE
 from tiphys.kubelet.images.names import DEFAULT_REGISTRY, InvalidName, parse
 from tiphys.kubelet.images.oci import INDEX, MANIFEST
+from tiphys.kubelet.pull_through import Asked, Blob, PullThrough
 from tiphys.kubelet.runtimes.cri.content import ContentStore
 from tiphys.kubelet.runtimes.interface import NotFound
 from tiphys.net.http import Request, Response
@@ -27,10 +29,17 @@ MANIFEST_LIMIT_BYTES = 4 << 20
 
 
 class RegistryMirror:
-    """`handle` is the server's handler. Started and ended with the node; keeps no state of its own."""
+    """`handle` is the server's handler. Started and ended with the node. `through` is its owner's to close; None: only what was imported.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    `own_name`: by what containerd knows the mirror itself, which is no registry to ask.
+    """
+
+    def __init__(
+        self, channel: grpc.aio.Channel, through: PullThrough | None = None, *, own_name: str = ""
+    ) -> None:
         self._store = ContentStore(channel, MIRROR_NAMESPACE)
+        self._through = through
+        self._own_name = own_name
 
     async def handle(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -43,15 +52,35 @@ class RegistryMirror:
         reference = route["reference"]
         if (route["what"] == "blobs" or ":" in reference) and not _DIGEST.fullmatch(reference):
             return failure(400, "DIGEST_INVALID", f"{reference} is not a digest")
+        repository = f"{_registry(request)}/{route['path']}"
         try:
-            if route["what"] == "blobs":
-                return await self._blob(request, reference)
-            repository = f"{_registry(request)}/{route['path']}"
+            parse(repository)
             if route["what"] == "tags":
                 return await self._tags(repository, route["path"])
-            return await self._manifest(repository, reference)
+            if route["what"] == "manifests":
+                found = await self._manifest(repository, reference)
+            else:
+                found = await self._blob(request, reference)
+            if found.status == 404:
+                return await self._passed_through(request, repository, route["what"], reference) or found
+            return found
         except (InvalidName, NotFound) as error:
             return failure(404, "NAME_UNKNOWN", str(error))
+
+    async def _passed_through(
+        self, request: Request, repository: str, what: str, reference: str
+    ) -> Response | None:
+        """From the registry itself, for who names one."""
+        registry = (request.query.get("ns") or [""])[0]
+        if self._through is None or registry in ("", self._own_name):
+            return None
+        asked = Asked(repository, request.headers.get("authorization", ""))
+        if what == "manifests":
+            return await self._through.manifest(asked, reference)
+        blob = await self._through.blob(asked, reference)
+        return (
+            blob_response(request, reference, blob.size_bytes, blob.read) if isinstance(blob, Blob) else blob
+        )
 
     async def _manifest(self, repository: str, reference: str) -> Response:
         """By tag, or by a digest that anything imported under this repository's name leads to."""
@@ -75,23 +104,9 @@ class RegistryMirror:
         size_bytes = await self._store.size_bytes(digest)
         if size_bytes is None:
             return failure(404, "BLOB_UNKNOWN", f"{digest} was not imported")
-        headers = [
-            ("content-type", "application/octet-stream"),
-            ("docker-content-digest", digest),
-            ("accept-ranges", "bytes"),
-        ]
-        wanted = byte_range(request.headers.get("range", ""), size_bytes)
-        if wanted is None:
-            return Response(416, [*headers, ("content-range", f"bytes */{size_bytes}")])
-        start, end = wanted
-        headers.append(("content-length", str(end - start)))
-        status = 200
-        if "range" in request.headers and (start, end) != (0, size_bytes):
-            status = 206
-            headers.append(("content-range", f"bytes {start}-{end - 1}/{size_bytes}"))
-        is_empty = request.method == "HEAD" or start == end
-        body = nothing() if is_empty else self._store.read(digest, start, end - start)
-        return Response(status, headers, body)
+        return blob_response(
+            request, digest, size_bytes, lambda start, end: self._store.read(digest, start, end - start)
+        )
 
     async def _tags(self, repository: str, path: str) -> Response:
         names = [parse(record.name) for record in await self._store.records()]
@@ -100,6 +115,29 @@ class RegistryMirror:
             return failure(404, "NAME_UNKNOWN", f"nothing was imported as {repository}")
         body = json.dumps({"name": path, "tags": tags}).encode()
         return Response(200, [("content-type", "application/json")], body)
+
+
+def blob_response(
+    request: Request, digest: str, size_bytes: int, read: Callable[[int, int], AsyncIterator[bytes]]
+) -> Response:
+    """All of a blob, or the part that is asked for. `read(start, end)` gives its bytes."""
+    headers = [
+        ("content-type", "application/octet-stream"),
+        ("docker-content-digest", digest),
+        ("accept-ranges", "bytes"),
+    ]
+    wanted = byte_range(request.headers.get("range", ""), size_bytes)
+    if wanted is None:
+        return Response(416, [*headers, ("content-range", f"bytes */{size_bytes}")])
+    start, end = wanted
+    headers.append(("content-length", str(end - start)))
+    status = 200
+    if "range" in request.headers and (start, end) != (0, size_bytes):
+        status = 206
+        headers.append(("content-range", f"bytes {start}-{end - 1}/{size_bytes}"))
+    is_empty = request.method == "HEAD" or start == end
+    body = nothing() if is_empty else read(start, end)
+    return Response(status, headers, body)
 
 
 def _registry(request: Request) -> str:

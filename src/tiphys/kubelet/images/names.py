@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 DEFAULT_REGISTRY = "docker.io"
+HUB_HOST = "registry-1.docker.io"
 OFFICIAL_PREFIX = "library/"
 NAME_LIMIT = 255
 
@@ -36,6 +37,11 @@ class ImageName:
     path: str
     tag: str = ""
     digest: str = ""
+
+    @property
+    def host(self) -> str:
+        """Where the registry answers."""
+        return HUB_HOST if self.registry == DEFAULT_REGISTRY else self.registry
 
     @property
     def repository(self) -> str:

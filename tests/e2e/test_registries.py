@@ -1,0 +1,197 @@
+"""Images from real registries, with and without a password, through the node's mirror into pods; as kubectl shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from e2e_cluster import Cluster, wait_for
+from registries import PASSWORD, USER, Registry
+
+from tiphys.cluster.namespaces import find_node
+
+pytestmark = pytest.mark.real
+
+PUBLIC, PRIVATE = "127.0.0.84:5000", "127.0.0.85:5000"
+MIRROR = "127.0.0.83"
+
+
+@pytest.fixture(scope="module")
+def registries(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Registry, Registry]]:
+    name = cluster.get("nodes")["items"][0]["metadata"]["name"]
+    node = find_node(next((cluster.home / "tiphys" / cluster.name).rglob(f"nodes/{name}")))
+    assert node is not None
+    directory = tmp_path_factory.mktemp("registries")
+    made = (
+        Registry(node, directory / "public", PUBLIC),
+        Registry(node, directory / "private", PRIVATE, is_private=True),
+    )
+    for registry in made:
+        registry.start()
+    yield made
+    for registry in made:
+        registry.stop()
+
+
+class Pods:
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+
+    def run(self, name: str, image: str, *secrets: str, policy: str = "Always", **spec: Any) -> None:
+        container = {
+            "name": "main",
+            "image": image,
+            "imagePullPolicy": policy,
+            "command": ["sleep", "3600"],
+        }
+        if secrets:
+            spec["imagePullSecrets"] = [{"name": secret} for secret in secrets]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0, **spec},
+        }
+        self.apply(pod)
+
+    def apply(self, obj: Any) -> None:
+        self.cluster.kubectl("create", "-n", self.namespace, "-f", "-", input=json.dumps(obj))
+
+    def secret(self, name: str, server: str, password: str) -> None:
+        self.cluster.kubectl(
+            "create", "secret", "docker-registry", name, "-n", self.namespace,
+            f"--docker-server={server}", f"--docker-username={USER}", f"--docker-password={password}",
+        )  # fmt: skip
+
+    def status(self, name: str) -> Any:
+        pod = self.cluster.get("pod", name, "-n", self.namespace)
+        return (pod["status"].get("containerStatuses") or [{"state": {}}])[0]
+
+    def running(self, name: str) -> Any:
+        def is_running() -> Any:
+            status = self.status(name)
+            return status if "running" in status["state"] else None
+
+        return wait_for(is_running, f"pod {name} runs; {self.status(name)}")
+
+    def waiting(self, name: str, reason: str) -> str:
+        def message() -> Any:
+            waiting = self.status(name)["state"].get("waiting") or {}
+            return waiting.get("message") if waiting.get("reason") == reason else None
+
+        return str(wait_for(message, f"pod {name} waits for {reason}"))
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        selector = f"involvedObject.name={name}"
+        items = self.cluster.get("events", "-n", self.namespace, "--field-selector", selector)["items"]
+        return [(event["reason"], event["message"]) for event in items]
+
+    def told(self, name: str, reason: str, text: str) -> None:
+        wait_for(
+            lambda: any(found == reason and text in message for found, message in self.events(name)),
+            f"the event {reason}: {text}",
+        )
+
+
+@pytest.fixture
+def pods(cluster: Cluster, namespace: str) -> Pods:
+    return Pods(cluster, namespace)
+
+
+def test_an_image_of_a_registry_is_kept_and_a_rebuilt_one_found(
+    pods: Pods, registries: tuple[Registry, Registry]
+) -> None:
+    registry, image = registries[0], f"{PUBLIC}/argo/ship:v1"
+    first = registry.push("argo/ship", "v1", note="first")
+    pods.run("first", image)
+    assert pods.running("first")["imageID"] == f"{PUBLIC}/argo/ship@{first}"
+    pods.told("first", "Pulling", f'Pulling image "{image}"')
+    pods.told("first", "Pulled", f'Successfully pulled image "{image}" in ')
+
+    second = registry.push("argo/ship", "v1", note="second")
+    pods.run("second", image)
+    assert pods.running("second")["imageID"] == f"{PUBLIC}/argo/ship@{second}"
+    pods.run("by-digest", f"{PUBLIC}/argo/ship@{first}")
+    assert pods.running("by-digest")["imageID"] == f"{PUBLIC}/argo/ship@{first}"
+
+    registry.stop()
+    pods.run("offline", image)
+    assert pods.running("offline")["imageID"] == f"{PUBLIC}/argo/ship@{second}"
+    told = pods.cluster.tiphys("image", "rm", image, "--name", pods.cluster.name).stderr
+    assert f"removed {image}" in told
+    pods.run("removed", image)
+    assert "connection refused" in pods.waiting("removed", "ErrImagePull")
+    registry.start()
+
+
+def test_what_a_registry_does_not_have(pods: Pods, registries: tuple[Registry, Registry]) -> None:
+    del registries
+    pods.run("unknown", f"{PUBLIC}/argo/unknown:v1")
+    message = pods.waiting("unknown", "ErrImagePull")
+    assert message.startswith("rpc error: code = NotFound desc = failed to pull and unpack image")
+    assert MIRROR not in message
+    backing_off = pods.waiting("unknown", "ImagePullBackOff")
+    assert backing_off == f'Back-off pulling image "{PUBLIC}/argo/unknown:v1": ErrImagePull: {message}'
+    pods.told("unknown", "Failed", "Error: ImagePullBackOff")
+
+
+def test_a_private_image_is_for_pods_that_show_a_secret(
+    pods: Pods, registries: tuple[Registry, Registry]
+) -> None:
+    image = f"{PRIVATE}/argo/fleece:v1"
+    digest = registries[1].push("argo/fleece", "v1")
+    pods.secret("wrong", PRIVATE, "wrong")
+    pods.secret("right", "127.0.0.*:5000", PASSWORD)
+
+    pods.run("without", image)
+    message = pods.waiting("without", "ErrImagePull")
+    assert "401 Unauthorized" in message
+    assert PRIVATE in message
+    assert MIRROR not in message
+
+    pods.run("several", image, "missing", "wrong", "right")
+    assert pods.running("several")["imageID"] == f"{PRIVATE}/argo/fleece@{digest}"
+    text = (
+        "Unable to retrieve some image pull secrets (missing); attempting to pull the image may not succeed."
+    )
+    pods.told("several", "FailedToRetrieveImagePullSecret", text)
+
+    # It is on the node now, and still not for those who show nothing.
+    pods.run("later", image, policy="IfNotPresent")
+    assert "401 Unauthorized" in pods.waiting("later", "ErrImagePull")
+    pods.run("never", image, policy="Never")
+    absent = f'Container image "{image}" is not present with pull policy of Never'
+    assert pods.waiting("never", "ErrImageNeverPull") == absent
+    pods.run("again", image, "right", policy="IfNotPresent")
+    pods.running("again")
+    present = f'Container image "{image}" already present on machine and can be accessed by the pod'
+    pods.told("again", "Pulled", present)
+
+
+def test_secrets_of_the_service_account(pods: Pods, registries: tuple[Registry, Registry]) -> None:
+    registries[1].push("argo/crew", "v1")
+    pods.secret("right", f"{PRIVATE}/argo", PASSWORD)
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "crew"},
+        "imagePullSecrets": [{"name": "right"}],
+    }
+    pods.apply(account)
+    pods.run("crew", f"{PRIVATE}/argo/crew:v1", serviceAccountName="crew")
+    pods.running("crew")
+
+
+def test_an_image_name_that_is_none(pods: Pods) -> None:
+    pods.run("bad", "Busybox:latest")
+    message = pods.waiting("bad", "InvalidImageName")
+    assert message.startswith(
+        'Failed to apply default image tag "Busybox:latest": couldn\'t parse image name'
+    )
+    pods.told("bad", "InspectFailed", "Failed to apply default image tag")
+    pods.told("bad", "Failed", "Error: InvalidImageName")
