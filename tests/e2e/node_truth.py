@@ -94,7 +94,7 @@ def look(cluster: Cluster, number: int = 1) -> Truth:
         addresses={name for name in _names(networks) if name[0].isdigit()},
         network_namespaces=len(_names(node.root / NETWORK_NAMESPACES)),
         cables=len(_cables(node)),
-        shims=sum("containerd-shim" in line for line in _command_lines(node)),
+        shims=sum("containerd-shim" in line for _, line in command_lines(node)),
     )
 
 
@@ -141,12 +141,12 @@ def _cables(node: Node) -> list[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
-def _command_lines(node: Node) -> Iterator[str]:
-    """Of all processes of the node."""
+def command_lines(node: Node) -> Iterator[tuple[int, str]]:
+    """Pid and command line of all processes of the node."""
     namespace = os.readlink(f"/proc/{node.pid}/ns/pid")
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if os.readlink(path / "ns/pid") == namespace:
-                yield (path / "cmdline").read_text(errors="replace")
+                yield int(path.name), (path / "cmdline").read_text(errors="replace")
         except OSError:
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,9 @@ from typing import Any
 
 import pytest
 from e2e_cluster import Cluster, running, wait_for
-from node_truth import Truth, look, node_directory
+from node_truth import Truth, command_lines, look, node_directory
 from pod_world import BUSYBOX, Object, PodWorld
-from weather import kill, leftovers, processes
+from weather import kill, leftovers, processes, supervisor
 
 from tiphys.cluster.namespaces import find_node
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
@@ -78,7 +79,10 @@ class Storm:
             (self.create, 4),
             (self.delete, 3),
             (self.kill_something, 5),
+            (self.freeze_something, 1),
+            (self.kill_the_supervisor, 1),
             (self.kill_a_container, 1),
+            (self.kill_a_shim, 1),
             (self.cut_the_power, 1),
         ]
         for _ in range(self.dice.randint(2, 5)):
@@ -92,7 +96,7 @@ class Storm:
         self.count += 1
         name = f"pod-{self.count}"
         self.log.append(f"create {name}")
-        make = self.dice.choice([plain, with_volumes, with_init_container])
+        make = self.dice.choice([plain, with_volumes, with_init_container, job])
         self.kubectl("create", "--validate=false", "-f", "-", input=json.dumps(make(name)))
         self.pods.add(name)
 
@@ -114,6 +118,32 @@ class Storm:
         victims = self.dice.sample(sorted(VICTIMS), self.dice.choice([1, 1, 2, 3]))
         self.log.append(f"kill {', '.join(victims)}")
         kill(*(pid for victim in victims for pid in processes(self.cluster, *VICTIMS[victim])))
+
+    def freeze_something(self) -> None:
+        """It hangs for a while, and does not know it."""
+        victim = self.dice.choice(sorted(VICTIMS))
+        self.log.append(f"freeze {victim}")
+        pids = processes(self.cluster, *VICTIMS[victim])
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(self.dice.choice([0.2, 1.0, 2.0]))
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    def kill_the_supervisor(self) -> None:
+        self.log.append("kill the supervisor")
+        kill(*supervisor(self.cluster))
+        self.cluster.tiphys("up", "--name", self.cluster.name)
+
+    def kill_a_shim(self) -> None:
+        """A sandbox dies with all that is in it, and is made anew."""
+        node = find_node(node_directory(self.cluster))
+        assert node is not None
+        found = sorted(pid for pid, line in command_lines(node) if "containerd-shim" in line)
+        if found:
+            self.log.append("kill a shim")
+            kill(self.dice.choice(found))
+            self.lives.clear()
 
     def kill_a_container(self) -> None:
         """It is started again: that is the one reason for another life."""
@@ -168,7 +198,7 @@ class Storm:
         """Whatever has run on must be what ran before."""
         before, now = self.lives, {}
         for pod in self.get("pods")["items"]:
-            for entry in pod["status"]["containerStatuses"]:
+            for entry in pod["status"]["containerStatuses"] if not is_over(pod) else ():
                 now[f"{pod['metadata']['name']}/{entry['name']}"] = entry["containerID"]
         others = [life for life, id in before.items() if now.get(life) != id]
         assert not others, f"seed {SEED}: {others} were started anew: {self.log}"
@@ -177,6 +207,8 @@ class Storm:
 
 def _pod_problems(pod: Object, truth: Truth) -> list[str]:
     name, status = pod["metadata"]["name"], pod["status"]
+    if pod["spec"]["restartPolicy"] == "Never":
+        return _job_problems(pod, truth)
     boxes = [box for box in truth.ready if box.uid == pod["metadata"]["uid"]]
     if len(boxes) != 1:
         return [f"{name} has {len(boxes)} sandboxes"]
@@ -196,6 +228,21 @@ def _pod_problems(pod: Object, truth: Truth) -> list[str]:
     }
     if runs != said:
         found.append(f"{name} runs {runs}, and says {said}")
+    return found
+
+
+def is_over(pod: Object) -> bool:
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def _job_problems(pod: Object, truth: Truth) -> list[str]:
+    """It comes to its end, and tells with what."""
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    if not is_over(pod):
+        return [f"{name} is not over"]
+    found = [f"{name} has a sandbox" for box in truth.ready if box.uid == uid]
+    entries = pod["status"].get("containerStatuses", ())
+    found += [f"{name} does not say how it ended" for entry in entries if "terminated" not in entry["state"]]
     return found
 
 
@@ -237,6 +284,14 @@ def with_init_container(name: str) -> Object:
     found = plain(name)
     [main] = found["spec"]["containers"]
     found["spec"]["initContainers"] = [{**main, "name": "init", "command": ["sleep", "0.3"]}]
+    return found
+
+
+def job(name: str) -> Object:
+    """It runs for a moment, maybe while nobody looks."""
+    found = plain(name, restartPolicy="Never")
+    [main] = found["spec"]["containers"]
+    main["command"] = ["sh", "-c", "sleep 0.7; exit 7"]
     return found
 
 
