@@ -67,6 +67,7 @@ class Kubelet:
         self._relist_seconds = relist_seconds
         self._workers: dict[str, PodWorker] = {}
         self._is_started = False
+        self._may_have_leftovers = True
         self._relisted_at: float | None = None
 
     @property
@@ -305,11 +306,20 @@ class Kubelet:
     async def _relist_for_ever(self) -> None:
         while True:
             await self._host.clock.sleep(self._relist_seconds)
-            await self._relist()
+            if await self._relist() and self._may_have_leftovers:
+                await self._remove_leftovers()
+
+    async def _remove_leftovers(self) -> None:
+        """What a runtime that was killed does not know any more: looked for after each of its starts, until there is none."""
+        try:
+            self._may_have_leftovers = not await self._host.runtime.remove_leftovers()
+        except (RuntimeFailure, OSError, ValueError, KeyError) as error:
+            log.warning("cannot look for what the runtime has forgotten: %s", error)
 
     async def _follow_runtime(self) -> None:
         async for event in self._host.runtime.events():
             if event.kind == "relist":
+                self._may_have_leftovers = True
                 while not await self._relist():
                     await self._host.clock.sleep(QUIET_RETRY_SECONDS)
                 continue

@@ -477,6 +477,9 @@ class Runtime(Protocol):
     async def writable_layers(self) -> dict[str, FilesystemUsage]:
         """What containers have written to their root filesystems, by container id. Slow: seldom to be asked for."""
 
+    async def remove_leftovers(self) -> bool:
+        """Gives back what the runtime has forgotten when it was killed. False: look again in some seconds."""
+
     def events(self) -> AsyncIterator[ContainerEvent]:
         """For ever, from now on, through restarts of the runtime; close the iterator to end it."""
 

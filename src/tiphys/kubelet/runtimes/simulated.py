@@ -91,6 +91,9 @@ class SimulatedRuntime:
         self._ids = count(1)
         self._addresses = count(2)
 
+    async def remove_leftovers(self) -> bool:
+        return True
+
     async def close(self) -> None:
         for container in self._containers.values():
             _cancel(container)

@@ -18,6 +18,13 @@ from tiphys.kubelet.runtimes.cri import answers, requests, wire
 from tiphys.kubelet.runtimes.cri.attachment import Attachment
 from tiphys.kubelet.runtimes.cri.events import EventStream
 from tiphys.kubelet.runtimes.cri.execution import Execution, PipeDirectory, Streams, process_spec
+from tiphys.kubelet.runtimes.cri.lost_networks import (
+    Lost,
+    LostNetworks,
+    give_back,
+    present,
+    read_network,
+)
 from tiphys.kubelet.runtimes.cri.snapshots import SnapshotViews
 from tiphys.kubelet.runtimes.interface import (
     Container,
@@ -72,6 +79,8 @@ class ContainerdRuntime:
         self._exec_limits: dict[str, asyncio.Semaphore] = {}
         self._session_limits: dict[str, asyncio.Semaphore] = {}
         self._sandbox_of: dict[str, str] = {}
+        self._sandboxes_in_making = 0
+        self._lost_networks = LostNetworks()
 
     async def close(self) -> None:
         await self._channel.close()
@@ -87,12 +96,16 @@ class ContainerdRuntime:
 
     async def run_sandbox(self, config: SandboxConfig) -> str:
         async with self._starts:
-            answer = await self._runtime.call(
-                "RunPodSandbox",
-                timeout_seconds=2 * wire.REQUEST_TIMEOUT_SECONDS,
-                config=requests.sandbox_config(config),
-                runtime_handler=config.runtime_handler,
-            )
+            self._sandboxes_in_making += 1
+            try:
+                answer = await self._runtime.call(
+                    "RunPodSandbox",
+                    timeout_seconds=2 * wire.REQUEST_TIMEOUT_SECONDS,
+                    config=requests.sandbox_config(config),
+                    runtime_handler=config.runtime_handler,
+                )
+            finally:
+                self._sandboxes_in_making -= 1
         return str(answer.pod_sandbox_id)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
@@ -121,6 +134,39 @@ class ContainerdRuntime:
     async def sandbox_status(self, sandbox_id: str) -> SandboxStatus:
         answer = await self._runtime.call("PodSandboxStatus", pod_sandbox_id=sandbox_id)
         return answers.sandbox_status(answer.status)
+
+    async def remove_leftovers(self) -> bool:
+        """Only from within the node: network plugins work in the namespaces of whoever calls them."""
+        if self._root != Path("/"):
+            return True
+        if self._sandboxes_in_making:
+            return False
+        network = read_network((await self._runtime.call("Status", verbose=True)).info)
+        if network is None:
+            return True
+        found = present(network)
+        owned = await self._owned_networks()
+        if owned is None:
+            return False
+        lost = self._lost_networks.judge(found, owned, asyncio.get_running_loop().time())
+        await give_back(network, lost)
+        return not self._lost_networks.waits
+
+    async def _owned_networks(self) -> Lost | None:
+        """Of all sandboxes, dead ones too. None when one does not tell."""
+        ids, namespaces = set(), set()
+        for box in await self.list_sandboxes():
+            answer = await self._runtime.call("PodSandboxStatus", pod_sandbox_id=box.id, verbose=True)
+            runtime_spec = json.loads(answer.info.get("info", "{}")).get("runtimeSpec")
+            if runtime_spec is None:
+                return None
+            ids.add(box.id)
+            namespaces |= {
+                entry["path"]
+                for entry in runtime_spec["linux"]["namespaces"]
+                if entry["type"] == "network" and "path" in entry
+            }
+        return Lost(frozenset(ids), frozenset(namespaces))
 
     async def open_in_sandbox(self, sandbox_id: str, port: int) -> socket.socket:
         namespace = await self._network_namespace(sandbox_id)
