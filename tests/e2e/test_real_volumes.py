@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class Place:
             "resources": {"requests": amount},
             "volumeName": name,
             "storageClassName": "",
+            "volumeMode": source.get("volumeMode", "Filesystem"),
         }
         self.create(
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim}
@@ -157,6 +159,47 @@ def mounted(place: Place, text: str) -> list[str]:
     """Mounts of the node that speak of it."""
     kubelet = component(place.cluster, "kubelet")
     return [line for line in Path(f"/proc/{kubelet}/mountinfo").read_text().splitlines() if text in line]
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[str]:
+    """A disk of 32 MiB with nothing on it."""
+    disk = tmp_path / "disk.img"
+    disk.touch()
+    os.truncate(disk, 32 << 20)
+    losetup = ["losetup", "--find", "--show", str(disk)]
+    made = subprocess.run(losetup, capture_output=True, text=True, check=True).stdout.strip()
+    yield made
+    subprocess.run(["losetup", "--detach", made], check=True)
+
+
+def test_a_disk(place: Place, device: str) -> None:
+    """As a device of a container; and then, since there is nothing on it, with a file system."""
+    raw, formatted = f"{place.namespace}-raw", f"{place.namespace}-formatted"
+    place.bind(raw, local={"path": device}, volumeMode="Block")
+    place.bind(formatted, local={"path": device})
+    writes = pod(
+        "writes",
+        "test -b /dev/mine && dd if=/dev/zero of=/dev/mine bs=512 count=1 2>/dev/null && echo written",
+        claim(raw),
+    )
+    [container] = writes["spec"]["containers"]
+    container["volumeDevices"] = [
+        {"name": container.pop("volumeMounts")[0]["name"], "devicePath": "/dev/mine"}
+    ]
+    place.create(writes, pod("wrong", "true", claim(raw)))
+    assert place.output("writes") == "written"
+    assert place.until_event("wrong", "FailedMount").endswith(
+        "failed to process volumes=[v]: volume v has volumeMode Block, but is specified in volumeMounts"
+    )
+    place.create(
+        pod("uses", "echo kept > /v/file; grep ' /v ' /proc/mounts | cut -d' ' -f3", claim(formatted))
+    )
+    assert place.output("uses") == "ext4"
+    place.create(pod("reads", "cat /v/file", claim(formatted, readOnly=True)))
+    assert place.output("reads") == "kept"
+    place.kubectl("delete", "pods", "--all")
+    assert not mounted(place, device)
 
 
 def test_images(place: Place) -> None:
