@@ -34,11 +34,15 @@ class Ownership:
         bits = _FOR_READING if read_only else _FOR_WRITING
         if self.policy == ON_ROOT_MISMATCH and _is_given(volume, self.group, bits | _ON_DIRECTORIES):
             return
-        for path, directories, files in os.walk(volume, topdown=False):
+        for _, directories, files, directory in os.fwalk(volume, topdown=False):
             for name in (*files, *directories):
-                _give(Path(path, name), self.group, bits)
+                _give(name, directory, self.group, bits)
         # The root at last: that it is right means that all below it is.
-        _give(volume, self.group, bits)
+        top = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _give(".", top, self.group, bits)
+        finally:
+            os.close(top)
 
 
 def _is_given(root: Path, group: int, bits: int) -> bool:
@@ -46,11 +50,16 @@ def _is_given(root: Path, group: int, bits: int) -> bool:
     return status.st_gid == group and stat.S_IMODE(status.st_mode) & bits == bits
 
 
-def _give(path: Path, group: int, bits: int) -> None:
-    status = path.lstat()
-    os.lchown(path, -1, group)
-    if stat.S_ISLNK(status.st_mode):
-        return
-    if stat.S_ISDIR(status.st_mode):
-        bits |= _ON_DIRECTORIES
-    path.chmod(stat.S_IMODE(status.st_mode) | bits)
+def _give(name: str, directory: int, group: int, bits: int) -> None:
+    """Containers of other pods may exchange files for links meanwhile: what is opened here is what is changed."""
+    file = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        mode = os.fstat(file).st_mode
+        if stat.S_ISLNK(mode):
+            os.chown(name, -1, group, dir_fd=directory, follow_symlinks=False)
+            return
+        opened = f"/proc/self/fd/{file}"
+        os.chown(opened, -1, group)
+        os.chmod(opened, stat.S_IMODE(mode) | bits | (_ON_DIRECTORIES if stat.S_ISDIR(mode) else 0))
+    finally:
+        os.close(file)
