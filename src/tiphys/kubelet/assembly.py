@@ -182,7 +182,7 @@ def assemble(
         provisions=provisions,
         prober=_prober(runtime, clock, kubelets, metrics.probes),
         hooks=Hooks(runtime, clock),
-        meter=_meter(parts, runtime, machine, clock),
+        meter=_meter(parts, machine, DiskMeter(parts.files, runtime, clock, volumes.claimed), clock),
         clock=clock,
         admit=itself.gate(client, lambda: kubelets[0]).admit,
         ledger=Ledger(itself.offered),
@@ -226,8 +226,7 @@ def _plugin_chores(parts: NodeParts, keeper: DeviceKeeper, kubelet: Kubelet) -> 
     return [keeper.run, PodResources(socket, keeper, lambda: kubelet.active_pods).run]
 
 
-def _meter(parts: NodeParts, runtime: Runtime, machine: Machine, clock: Clock) -> NodeMeter:
-    disks = DiskMeter(parts.files, runtime, clock)
+def _meter(parts: NodeParts, machine: Machine, disks: DiskMeter, clock: Clock) -> NodeMeter:
     return NodeMeter(parts.cgroup, disks, clock, machine=machine, sandbox_image=parts.sandbox_image)
 
 

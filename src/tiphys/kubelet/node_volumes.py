@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from tiphys.kubelet.container_mounts import MountMaker
@@ -14,6 +15,7 @@ from tiphys.kubelet.image_volumes import ImageVolumes
 from tiphys.kubelet.references import References
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.volumes.claims import claim_of
 from tiphys.kubelet.volumes.lookups import PodLookups
 from tiphys.kubelet.volumes.mounting import Mounter
 from tiphys.kubelet.volumes.pod_volumes import Volume, prepare_volumes, remove_volumes
@@ -68,6 +70,14 @@ class NodeVolumes:
     def of(self, pod: Object) -> Mapping[str, Volume]:
         """Those that are there, by name; without images."""
         return self._prepared.get(meta.uid(pod), {})
+
+    def claimed(self, pod: Object) -> dict[str, Path]:
+        """Where those lie that it has by claim, and that we mounted."""
+        own, known = self._files.volumes(meta.uid(pod)), self.of(pod)
+        claims = (volume["name"] for volume in pod["spec"].get("volumes") or () if claim_of(pod, volume))
+        return {
+            name: known[name].path for name in claims if name in known and own in known[name].path.parents
+        }
 
     async def for_container(self, pod: Object, container: Object) -> Mapping[str, Volume]:
         """And the images that the container mounts. Raises RuntimeFailure, OSError."""

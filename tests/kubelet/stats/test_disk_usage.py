@@ -105,6 +105,17 @@ async def test_a_pods_layers_logs_and_volumes(node: Node) -> None:
     assert disks.ephemeral.used_bytes == sum(part.used_bytes or 0 for part in parts)
 
 
+async def test_a_claim_is_the_filesystem_that_it_is_mounted_from(node: Node, tmp_path: Path) -> None:
+    claims = {"data": tmp_path}
+    meter = DiskMeter(node.files, node.runtime, node.clock, lambda pod: claims)
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "mine"}}
+    other = {"name": "other", "persistentVolumeClaim": {"claimName": "of the node"}}
+    disks = (await meter.pods([await node.pod(volume, other)]))["u1"]
+    [usage] = disks.volumes
+    assert (usage.name, usage.claim, usage.is_ephemeral) == ("data", "mine", False)
+    assert usage.usage.capacity_bytes == filesystem(tmp_path, NOON).capacity_bytes
+
+
 async def test_it_is_measured_again_after_a_minute_or_for_other_containers(node: Node) -> None:
     pod = await node.pod({"name": "scratch", "emptyDir": {}})
     directory = node.files.volume("u1", "emptyDir", "scratch")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -87,10 +87,17 @@ class _Kept:
 
 
 class DiskMeter:
-    """Of one node."""
+    """Of one node. `claimed`: where the volumes of a pod that it has by claim are mounted, by name."""
 
-    def __init__(self, files: Files, runtime: Runtime, clock: Clock) -> None:
+    def __init__(
+        self,
+        files: Files,
+        runtime: Runtime,
+        clock: Clock,
+        claimed: Callable[[Object], Mapping[str, Path]] = lambda pod: {},
+    ) -> None:
         self._files = files
+        self._claimed = claimed
         self._runtime = runtime
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
@@ -150,11 +157,16 @@ class DiskMeter:
         return replace(disks, ephemeral=self._ephemeral(pod.pod, disks, now))
 
     def _volumes(self, pod: Object, now: datetime) -> Iterable[VolumeUsage]:
+        claimed = self._claimed(pod)
         for volume in pod["spec"].get("volumes") or ():
             kind = next((field for field in volume if field != "name"), "emptyDir")
             if kind in _UNMEASURED_KINDS:
                 continue
-            usage = _measured(self._files.volume(meta.uid(pod), kind, volume["name"]), now)
+            if volume["name"] in claimed:
+                # Of all who have the claim: a filesystem is asked, and not walked through.
+                usage = _of_filesystem(claimed[volume["name"]], now)
+            else:
+                usage = _measured(self._files.volume(meta.uid(pod), kind, volume["name"]), now)
             if usage is not None:
                 claim = (volume.get("persistentVolumeClaim") or {}).get("claimName", "")
                 if kind == "ephemeral":
@@ -178,6 +190,13 @@ class DiskMeter:
             used_bytes=sum(part.used_bytes or 0 for part in parts),
             inodes_used=sum(part.inodes_used or 0 for part in parts),
         )
+
+
+def _of_filesystem(path: Path, now: datetime) -> FilesystemUsage | None:
+    try:
+        return filesystem(path, now)
+    except OSError:
+        return None
 
 
 def _is_ephemeral(volume: Object, kind: str) -> bool:
