@@ -190,3 +190,47 @@ async def test_all_termination_messages_of_a_pod_have_12_kibibytes_together(worl
         end(world, name, 0)
     await world.settle()
     assert [len(entry["state"]["terminated"]["message"]) for entry in statuses(world).values()] == [3072] * 4
+
+
+async def test_a_sandbox_that_is_replaced_is_told(world: NodeWorld) -> None:
+    world.create()
+    await world.settle()
+    [sandbox] = await world.runtime.list_sandboxes()
+    await world.runtime.stop_sandbox(sandbox.id)
+    await world.settle(20)
+    assert told(world, "SandboxChanged") == ["Pod sandbox changed, it will be killed and re-created."]
+    await world.client.delete(PODS, "web", "default")
+    await world.settle()
+    assert world.pods() == []
+    assert len(told(world, "SandboxChanged")) == 1
+
+
+async def test_another_image_ends_the_crash_loop(world: NodeWorld) -> None:
+    world.create({"containers": [container("main", command=["false"])]})
+    await world.settle(1)
+    assert statuses(world)["main"]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    fixed = {**container("main"), "image": "busybox:2"}
+    world.api.put(PODS, {**world.pod(), "spec": {**world.pod()["spec"], "containers": [fixed]}})
+    await world.settle(1)
+    assert "running" in statuses(world)["main"]["state"]
+
+
+async def test_all_conditions_say_which_generation_they_are_about(world: NodeWorld) -> None:
+    world.create(generation=3)
+    await world.settle()
+    found = {each["type"]: each.get("observedGeneration") for each in meta.conditions(world.pod())}
+    assert found == dict.fromkeys(found, 3)
+    assert "PodScheduled" in found
+
+
+async def test_claims_of_devices_are_kept_in_the_status_and_hinder_nothing(world: NodeWorld) -> None:
+    claims = [{"name": "gpu"}]
+    world.create(
+        {
+            "resourceClaims": [{"name": "gpu", "resourceClaimName": "one"}],
+            "containers": [container("main", resources={"claims": claims})],
+        }
+    )
+    await world.settle()
+    assert world.pod()["status"]["phase"] == "Running"
+    assert statuses(world)["main"]["resources"] == {"claims": claims}

@@ -13,6 +13,8 @@ class RunSandbox:
 @dataclass(frozen=True, slots=True)
 class StopSandbox:
     id: str
+    is_replaced: bool = False
+    """The pod goes on in another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tiphys.kubelet import spec
 from tiphys.kubelet.actions import StopContainer
 from tiphys.kubelet.hooks import HookFailure
 from tiphys.kubelet.host import Host, Unprovided
+from tiphys.kubelet.labels import has_changed
 from tiphys.kubelet.pod_images import PodImages
 from tiphys.kubelet.pod_metrics import container_started
 from tiphys.kubelet.runtime_view import RuntimeView
@@ -69,7 +70,7 @@ class ContainerLives:
         container, sandbox = spec.find_container(pod, name), self.view.sandboxes[0]
         assert container is not None
         host = self.host
-        self._note_restart(name)
+        self._note_restart(container)
         self.attempts[name] = attempt
         stage = "CreateContainerConfigError"
         try:
@@ -108,10 +109,12 @@ class ContainerLives:
     def _note_problem(self, name: str, reason: str, message: str, seconds: float) -> None:
         self.problems[name] = Problem(reason, message, self.host.clock.now() + timedelta(seconds=seconds))
 
-    def _note_restart(self, name: str) -> None:
+    def _note_restart(self, container: Object) -> None:
+        name = container["name"]
         previous = next((entry for entry in self.view.containers if entry.status.name == name), None)
         if previous is not None and previous.status.finished_at is not None:
-            loop = self.crash_loops.get(name, CrashLoop())
+            is_other = has_changed(container, previous.status.annotations)
+            loop = CrashLoop() if is_other else self.crash_loops.get(name, CrashLoop())
             self.crash_loops[name] = loop.restart(previous.status.finished_at)
 
     async def _after_start(self, pod: Object, container: Object, id: str, hook: dict[str, Any]) -> None:

@@ -204,7 +204,7 @@ def _resources(pod: Object, container: Object, newest: SeenContainer, seen: Seen
 
 
 def _amounts(resources: Object) -> Entry:
-    return {kind: resources[kind] for kind in ("limits", "requests") if resources.get(kind)}
+    return {kind: resources[kind] for kind in ("limits", "requests", "claims") if resources.get(kind)}
 
 
 def _mount(mount: Object) -> Entry:

@@ -88,8 +88,8 @@ class Kubelet:
 
     @property
     def active_pods(self) -> list[Object]:
-        """Those that take room here now."""
-        return [worker.pod for worker in self._workers.values() if worker.is_active]
+        """Those that take room here now, as much as they are granted."""
+        return [worker.granted for worker in self._workers.values() if worker.is_active]
 
     @property
     def node(self) -> Mapping[str, Any]:

@@ -56,3 +56,9 @@ def container_hash(container: Object) -> str:
     """Changes when the container must be made anew: for another name or image, nothing else (as upstream's)."""
     text = json.dumps({"name": container["name"], "image": container.get("image", "")}, sort_keys=True)
     return f"{crc32(text.encode()):x}"
+
+
+def has_changed(container: Object, annotations: Mapping[str, str]) -> bool:
+    """Whether a container was made from another definition than the pod has now; `annotations` are what it was made with."""
+    made_as = annotations.get(CONTAINER_HASH)
+    return bool(made_as) and made_as != container_hash(container)

@@ -28,7 +28,7 @@ from tiphys.kubelet.actions import (
     StopSandbox,
 )
 from tiphys.kubelet.ending import Ending, ending
-from tiphys.kubelet.labels import CONTAINER_HASH, container_hash
+from tiphys.kubelet.labels import has_changed
 from tiphys.kubelet.seen import ImageState, Problem, Seen, SeenContainer, Waiting
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
@@ -202,7 +202,7 @@ class _Draft:
             return
         unstopped = [box.id for box in seen.sandboxes if box.id not in seen.stopped_sandboxes]
         if unstopped:
-            self.actions += [StopSandbox(id) for id in unstopped]
+            self.actions += [StopSandbox(id, is_replaced=True) for id in unstopped]
         elif not self._is_postponed(seen.sandbox_problem):
             self.actions.append(RunSandbox(seen.sandboxes[0].attempt + 1 if seen.sandboxes else 0))
 
@@ -263,6 +263,9 @@ class _Draft:
         name, status = container["name"], newest.status
         loop = self.seen.crash_loops.get(name, CrashLoop())
         wait = loop.wait_seconds(status.finished_at or self.now, self.now)
+        if has_changed(container, status.annotations):
+            # It is another container by now: what became of the old one does not slow it down.
+            wait = 0.0
         if status.reason == "StartError" and newest is not self.seen.current(name):
             # It could not start because its sandbox was dying under it: no fault of its own.
             wait = 0.0
@@ -280,11 +283,11 @@ class _Draft:
     def _replace(self, container: Object, current: SeenContainer) -> Iterable[Action]:
         """Ends a running container that failed its probe, whose definition is another one by now, or that must end to be resized."""
         seen, now, grace = self.seen, self.now, spec.grace_seconds(self.pod)
-        name, made_as = container["name"], current.status.annotations.get(CONTAINER_HASH)
+        name = container["name"]
         if current.status.state == "Unknown":
             # It may run or not (the runtime was killed while it was started): two of it must not.
             return _stop(current, seen, now, grace, wording.IN_UNKNOWN_STATE, is_replaced=True)
-        if made_as and made_as != container_hash(container):
+        if has_changed(container, current.status.annotations):
             return _stop(current, seen, now, grace, wording.definition_changed(name), is_replaced=True)
         health = seen.health.get(current.status.id)
         if health is not None and health.failure:

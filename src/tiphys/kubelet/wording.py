@@ -8,6 +8,8 @@ from typing import Any
 from tiphys.kubelet.spec import described
 from tiphys.machinery.quoting import format_duration, quote
 
+SANDBOX_CHANGED = "Pod sandbox changed, it will be killed and re-created."
+
 
 def crash_loop(pod: Mapping[str, Any], container: str, delay_seconds: float) -> str:
     return f"back-off {format_duration(delay_seconds)} restarting failed container={container} pod={described(pod)}"

@@ -147,6 +147,11 @@ class PodWorker:
         await self._lives.remove(id)
 
     @property
+    def granted(self) -> Object:
+        """The pod with what the node has granted to it, whatever it asks for by now."""
+        return allocation.with_allocation(self.pod, self._resizing.granted)
+
+    @property
     def is_over(self) -> bool:
         """Nothing of it runs, and it has given back what it had."""
         return self._memory.is_clean and not any(entry.is_alive for entry in self.view.containers)
@@ -316,7 +321,9 @@ class PodWorker:
             match action:
                 case RunSandbox(attempt):
                     await self._run_sandbox(pod, attempt)
-                case StopSandbox(id):
+                case StopSandbox(id, is_replaced):
+                    if is_replaced:
+                        self._host.record(pod, NORMAL, "SandboxChanged", wording.SANDBOX_CHANGED)
                     await self._stop_sandbox(pod, id)
                 case RemoveSandbox(id):
                     await self._host.runtime.remove_sandbox(id)
