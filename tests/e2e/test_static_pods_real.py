@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +125,24 @@ def test_a_kubelet_that_dies_leaves_its_static_pod_and_finds_it_again(
     after = manifests.get()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
+
+
+def test_it_runs_while_the_api_server_does_not_answer_even_a_kubelet_that_starts(
+    cluster: Cluster, manifests: Manifests
+) -> None:
+    marks = manifests.directory.parent / "marks"
+    marks.mkdir()
+    marked = MANIFEST.replace("[sh, -c,", "[sh, -c, 'touch /marks/$(hostname); exec \"$@\"', -, sh, -c,").replace(
+        "    image: busybox\n",
+        "    image: busybox\n    volumeMounts: [{name: marks, mountPath: /marks}]\n",
+    ) + f"  volumes: [{{name: marks, hostPath: {{path: {marks}}}}}]\n"  # fmt: skip
+    control_plane, kubelet = component(cluster, "control-plane"), component(cluster, "kubelet")
+    os.kill(control_plane, signal.SIGSTOP)
+    try:
+        kill(kubelet)
+        Path(manifests.directory, "still.yaml").write_text(marked % "alone")
+        wait_for(lambda: list(marks.iterdir()), "the pod runs, and nobody but its node knows")
+    finally:
+        os.kill(control_plane, signal.SIGCONT)
+    assert manifests.until(is_ready, "the mirror shows it")["status"]["phase"] == "Running"
+    shutil.rmtree(marks)

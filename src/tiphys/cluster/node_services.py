@@ -54,14 +54,14 @@ class NodeServices:
         self._client = client
         self._clock = clock
         self._metrics = metrics
+        self._cache = RegistryCache(Path(settings.directory, REGISTRY_CACHE))
         self._services = Reflector(client, SERVICES, clock=clock)
 
     async def run(self, until_served: Callable[[], Awaitable[object]]) -> None:
         """Until cancelled. `until_served()`: the API server answers."""
         channel = wire.open_channel(SOCKET)
         where = urlsplit(MIRROR_URL)
-        cache = RegistryCache(Path(self._settings.directory, REGISTRY_CACHE))
-        through = PullThrough(cache, UpstreamRegistry(self._clock), self._clock)
+        through = PullThrough(self._cache, UpstreamRegistry(self._clock), self._clock)
         mirror = Server(RegistryMirror(channel, through, own_name=where.netloc).handle)
         healthz = Server(_healthz)
         try:
@@ -93,6 +93,7 @@ class NodeServices:
             files=Files(directory),
             plugins=Path(KUBELET_DIRECTORY),
             sandbox_image=PAUSE_IMAGE,
+            copies=self._cache,
             mirror=urlsplit(MIRROR_URL).netloc,
             manifests=manifests,
         )

@@ -25,6 +25,7 @@ from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.housekeeping import Housekeeping, Needs
 from tiphys.kubelet.images.pull_records import PullRecords
+from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics
@@ -67,6 +68,8 @@ class NodeParts:
     """The kubelet's directory as plugins know it (/var/lib/kubelet); None: there are none."""
     sandbox_image: str = ""
     """Never collected."""
+    copies: RegistryCache | None = None
+    """What is kept of what registries have."""
     mirror: str = ""
     """Host and port of the node's own registry."""
     manifests: Path | None = None
@@ -192,10 +195,15 @@ def assemble(
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     static = StaticPods(host, _sources(parts, host, settings), lambda: kubelets[0])
     kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known))
-    house = Housekeeping(kubelets[0], agent, settings, itself.needs, (parts.sandbox_image,))
+    house = _house(parts, kubelets[0], agent, itself)
     plugins = _plugin_chores(parts, keeper, kubelets[0])
     kubelets[0].chores += [*plugins, *house.chores(pod_groups, machine, monitoring_seconds)]
     return kubelets[0]
+
+
+def _house(parts: NodeParts, kubelet: Kubelet, agent: NodeAgent, itself: _Itself) -> Housekeeping:
+    pinned = (parts.sandbox_image,)
+    return Housekeeping(kubelet, agent, itself.settings, itself.needs, pinned, copies=parts.copies)
 
 
 def _prober(runtime: Runtime, clock: Clock, kubelets: list[Kubelet], metrics: ProbeMetrics) -> ProbeManager:

@@ -9,6 +9,7 @@ from tiphys.kubelet.collection.containers import remove_dead
 from tiphys.kubelet.collection.images import ImageCollector
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.eviction.evictor import Evictor
+from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.log_rotation import LogRotation
 from tiphys.kubelet.machine import Machine
@@ -24,7 +25,7 @@ class Needs:
 
 
 class Housekeeping:
-    """Of one node. `pinned`: names of images that stay."""
+    """Of one node. `pinned`: names of images that stay; `copies`: what is kept of what registries have."""
 
     def __init__(
         self,
@@ -33,6 +34,8 @@ class Housekeeping:
         configuration: KubeletConfiguration,
         needs: Needs,
         pinned: tuple[str, ...],
+        *,
+        copies: RegistryCache | None = None,
     ) -> None:
         self._kubelet = kubelet
         self._agent = agent
@@ -40,7 +43,14 @@ class Housekeeping:
         self._needs = needs
         host = kubelet.host
         self._images = ImageCollector(
-            host.runtime, host.meter, configuration, host.clock, record=host.record_node, pinned=pinned
+            host.runtime,
+            host.meter,
+            configuration,
+            host.clock,
+            record=host.record_node,
+            pinned=pinned,
+            copies=copies,
+            forget=host.images.forget_missing,
         )
 
     def chores(self, groups: PodCgroups, machine: Machine, monitoring_seconds: float) -> tuple[Chore, ...]:

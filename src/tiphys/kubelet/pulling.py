@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet.images.keyring import Credential, Credentials
@@ -134,6 +135,10 @@ class ImagePuller:
         except PullFailure as failure:
             record(WARNING, "Failed", f"Error: {failure.reason}")
             raise
+
+    def forget_missing(self, present: Collection[str], before: datetime) -> None:
+        """These ids are all that were here then: what is known of others is of no more use."""
+        self._records.prune(present, before)
 
     async def _ensure(self, wanted: Wanted, record: Record) -> str:
         problem = invalid_name(wanted.image)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from tiphys.kubelet.collection.containers import dead
 from tiphys.kubelet.collection.images import ImageCollector
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.images.registry_cache import Held, RegistryCache
 from tiphys.kubelet.runtimes.interface import (
     Container,
     ContainerStatus,
@@ -25,7 +27,7 @@ GIB = 1 << 30
 class World:
     """A disk of 100 GiB with images of 5 GiB each, and the runtime and the meter that know it."""
 
-    def __init__(self, *names: str, **settings: Any) -> None:
+    def __init__(self, *names: str, copies: RegistryCache | None = None, **settings: Any) -> None:
         self.clock = FakeClock()
         self.images = [image(name) for name in names]
         self.other_bytes = 0
@@ -40,7 +42,10 @@ class World:
             self.clock,
             record=lambda type, reason, message: self.told.append((reason, message)),
             pinned=("pause",),
+            copies=copies,
+            forget=lambda ids, before: self.present.append(list(ids)),
         )
+        self.present: list[list[str]] = []
 
     @property
     def names(self) -> list[str]:
@@ -155,3 +160,34 @@ def test_of_a_pod_that_goes_on_earlier_lives_go_and_of_one_at_its_end_all() -> N
     assert dead({"status": {"phase": "Running"}}, lives) == ["1"]
     ended = [life("1", "main", "Exited"), life("x", "side", "Exited")]
     assert dead({"status": {"phase": "Failed"}}, ended) == ["1", "x"]
+
+
+def copies(directory: Path) -> RegistryCache:
+    """With one blob in it."""
+    cache = RegistryCache(directory)
+    partial = cache.partial("sha256:1")
+    partial.write_bytes(b"layer")
+    cache.keep("quay.io/team/app", "sha256:1", Held("", is_public=True), partial)
+    return cache
+
+
+async def test_copies_of_what_registries_have_go_first(tmp_path: Path) -> None:
+    cache = copies(tmp_path)
+    world = World("a", copies=cache)
+    await world.collector.collect()
+    assert cache.path("sha256:1").exists()
+    world.other_bytes = 90 * GIB
+    await world.collector.collect()
+    assert not cache.path("sha256:1").exists()
+
+
+async def test_in_need_all_copies_go(tmp_path: Path) -> None:
+    cache = copies(tmp_path)
+    await World(copies=cache).collector.remove_unused()
+    assert not cache.path("sha256:1").exists()
+
+
+async def test_each_look_tells_which_images_there_are() -> None:
+    world = World("a", "b")
+    await world.collector.collect()
+    assert world.present == [["a", "b"]]

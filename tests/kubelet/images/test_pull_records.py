@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,12 @@ from tiphys.kubelet.images.pull_records import PullRecords, Verification
 from tiphys.kubelet.runtimes.interface import Image, RegistryAuth
 
 ID = "sha256:" + "1" * 64
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 APP = Image(ID, ("quay.io/team/app:1",), (), 1024)
 
 
 def records(directory: Path | None = None, verification: Verification | None = None) -> PullRecords:
-    return PullRecords(lambda: datetime(2026, 1, 1, tzinfo=UTC), directory, verification or Verification())
+    return PullRecords(lambda: NOW, directory, verification or Verification())
 
 
 def credential(password: str, secret: str = "s") -> Credential:
@@ -77,7 +78,9 @@ def test_a_pull_that_a_crash_cut_off_leaves_an_image_of_unknown_credentials(tmp_
 def test_what_is_gone_from_the_node_is_forgotten(tmp_path: Path) -> None:
     known = records(tmp_path)
     known.succeeded("quay.io/team/app:1", ID, credential("pw"))
-    known.prune([])
+    known.prune([], NOW)  # it may have come after somebody looked
+    assert known.must_pull("quay.io/team/app:1", ID, ())
+    known.prune([], NOW + timedelta(seconds=1))
     assert not known.must_pull("quay.io/team/app:1", ID, ())
     assert list((tmp_path / "image_manager" / "pulled").iterdir()) == []
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from tiphys.client.events import WARNING
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.runtimes.interface import Container, Image, Runtime, RuntimeFailure
 from tiphys.kubelet.stats.meter import Meter
 from tiphys.kubelet.stats.usage import FilesystemUsage
@@ -96,7 +97,10 @@ def too_old(
 
 
 class ImageCollector:
-    """`record(type, reason, message)`: an event about the node. `pinned`: names of images that stay whatever they are."""
+    """`record(type, reason, message)`: an event about the node. `pinned`: names of images that stay whatever they are.
+
+    `copies` are of what registries have: first to go, as they are had again. `forget(ids, before)` is told what images there are.
+    """
 
     def __init__(
         self,
@@ -107,6 +111,8 @@ class ImageCollector:
         *,
         record: Callable[[str, str, str], None],
         pinned: Collection[str] = (),
+        copies: RegistryCache | None = None,
+        forget: Callable[[Collection[str], datetime], None] = lambda ids, before: None,
     ) -> None:
         self._runtime = runtime
         self._meter = meter
@@ -114,6 +120,8 @@ class ImageCollector:
         self._clock = clock
         self._record = record
         self._pinned = frozenset(pinned)
+        self._copies = copies
+        self._forget = forget
         self._records: Records = {}
         self._has_failed = False
 
@@ -164,19 +172,23 @@ class ImageCollector:
     async def remove_unused(self) -> None:
         """All of them, as far as they may go: the node has an urgent need of its disk."""
         images = await self._look()
+        if self._copies is not None:
+            self._copies.free()
         await self._remove(removable(images, self._records, self._clock.now(), self._configuration))
 
     async def _look(self) -> list[Image]:
+        began = self._clock.now()
         images = [
             replace(image, pinned=image.pinned or not self._pinned.isdisjoint(image.repo_tags))
             for image in await self._runtime.list_images()
         ]
         containers = await self._runtime.list_containers()
         self._records = seen(self._records, images, containers, self._clock.now())
+        self._forget([image.id for image in images], began)
         return images
 
     async def _free(self, images: Sequence[Image], wanted_bytes: int) -> int:
-        freed = 0
+        freed = self._copies.free(wanted_bytes) if self._copies is not None and wanted_bytes else 0
         for image in removable(images, self._records, self._clock.now(), self._configuration):
             if freed >= wanted_bytes:
                 break

@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class PullRecords:
                 self._note(name, image.id, None)
         for name in begun:
             self._delete("pulling", name)
-        self.prune([image.id for image in images])
+        self.prune([image.id for image in images], self.now() + timedelta(days=1))
 
     def begin(self, image: str) -> None:
         """It is about to be pulled: should it appear, it was us."""
@@ -140,9 +140,12 @@ class PullRecords:
                 return True
         return False
 
-    def prune(self, image_ids: Iterable[str]) -> None:
-        """Forgets the images that are not on the node any more: these are all that there are."""
+    def prune(self, image_ids: Iterable[str], before: datetime) -> None:
+        """Forgets the images that are not on the node any more: these are all that there were at that time."""
         for image_id in set(self._pulled) - set(image_ids):
+            # Times in records are whole seconds.
+            if meta.parse_time(self._pulled[image_id]["lastUpdatedTime"]) >= before.replace(microsecond=0):
+                continue
             del self._pulled[image_id]
             self._delete("pulled", image_id)
 

@@ -18,13 +18,24 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.kubelet.images.names import parse
 
 LIMIT_BYTES = 4 << 30
+
+
+def _remove(files: Iterable[tuple[Path, os.stat_result]], wanted_bytes: int) -> int:
+    """The first of them, until so much is free; how much it was."""
+    freed = 0
+    for path, state in files:
+        if freed >= wanted_bytes:
+            break
+        path.unlink(missing_ok=True)
+        freed += state.st_size
+    return freed
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +100,20 @@ class RegistryCache:
         self._write(repository, f"holds/{digest}", text)
 
     def _make_room(self, newest: Path) -> None:
-        files = [(path, path.stat()) for path in (self.directory / "blobs").rglob("*") if path.is_file()]
-        total = sum(state.st_size for _, state in files)
-        for path, state in sorted(files, key=lambda entry: entry[1].st_mtime_ns):
-            if total <= self.limit_bytes:
-                return
-            if path != newest:
-                path.unlink(missing_ok=True)
-                total -= state.st_size
+        files = self._by_use()
+        excess = sum(state.st_size for _, state in files) - self.limit_bytes
+        _remove([entry for entry in files if entry[0] != newest], excess)
+
+    def free(self, wanted_bytes: int | None = None) -> int:
+        """Gives so much back, or all; how many bytes it was."""
+        files = self._by_use()
+        return _remove(
+            files, sum(state.st_size for _, state in files) if wanted_bytes is None else wanted_bytes
+        )
+
+    def _by_use(self) -> list[tuple[Path, os.stat_result]]:
+        files = [(path, path.stat()) for path in (self.directory / "blobs").glob("*/*")]
+        return sorted(files, key=lambda entry: entry[1].st_mtime_ns)
 
     # Tags
 

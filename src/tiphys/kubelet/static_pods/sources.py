@@ -61,6 +61,8 @@ class FileSource:
         self._complain = complain
         self._check_seconds = check_seconds
         self._read: dict[Path, Object] = {}
+        self._data: dict[Path, bytes] = {}
+        """What `_read` was read from."""
         self._problems: dict[str, str] = {}
 
     def look(self) -> Sequence[Object]:
@@ -72,8 +74,13 @@ class FileSource:
         problems: dict[str, str] = {}
         for path in self._paths(problems):
             try:
-                origin = Origin("file", str(path), self._node)
-                found[path] = read_pod(path.read_bytes(), origin, self._clock.now())
+                data = path.read_bytes()
+                if self._data.get(path) == data and path in self._read:
+                    found[path] = self._read[path]
+                else:
+                    origin = Origin("file", str(path), self._node)
+                    found[path] = read_pod(data, origin, self._clock.now())
+                    self._data[path] = data
             except (BadManifest, OSError) as error:
                 problems[str(path)] = str(error)
                 if patient and path in self._read:
@@ -82,6 +89,7 @@ class FileSource:
             if self._problems.get(what) != why:
                 self._complain(f"{what}: {why}")
         self._read, self._problems = found, problems
+        self._data = {path: data for path, data in self._data.items() if path in found}
         return list(found.values())
 
     def _paths(self, problems: dict[str, str]) -> list[Path]:
