@@ -33,6 +33,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError("it must be a positive number")
+    return number
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -73,6 +80,14 @@ FLAGS = (
     Flag("audit-log-maxsize", _count, "audit_log_max_megabytes"),
     Flag("audit-log-path", str, "audit_log_path"),
     Flag("audit-policy-file", str, "audit_policy_file"),
+    Flag("audit-webhook-batch-buffer-size", _positive, "audit_webhook_batch_buffer_size"),
+    Flag("audit-webhook-batch-max-size", _positive, "audit_webhook_batch_max_size"),
+    Flag("audit-webhook-batch-max-wait", parse_duration, "audit_webhook_batch_max_wait_seconds"),
+    Flag("audit-webhook-batch-throttle-burst", _positive, "audit_webhook_batch_throttle_burst"),
+    Flag("audit-webhook-batch-throttle-enable", _boolean, "audit_webhook_batch_throttle"),
+    Flag("audit-webhook-batch-throttle-qps", float, "audit_webhook_batch_throttle_qps"),
+    Flag("audit-webhook-config-file", str, "audit_webhook_config_file"),
+    Flag("audit-webhook-initial-backoff", parse_duration, "audit_webhook_initial_backoff_seconds"),
     Flag("authentication-config", str, "authentication_config"),
     Flag(
         "authentication-token-webhook-cache-ttl",

@@ -23,6 +23,7 @@ from tiphys.apiserver.admission.webhook.metrics import WebhookMetrics
 from tiphys.apiserver.aggregation.aggregator import Aggregator
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.audit.auditor import auditor
+from tiphys.apiserver.audit.metrics import AuditMetrics
 from tiphys.apiserver.authentication import setup as authentication
 from tiphys.apiserver.authentication.oidc import setup as oidc
 from tiphys.apiserver.authorization import modes
@@ -146,7 +147,7 @@ class APIServer:
         """Whose word about users is believed; None: nobody's."""
         self.anonymous_paths = authentication.anonymous_paths(settings, configured)
         """Where those without credentials are let in; None: everywhere, as far as roles allow."""
-        self.auditor = auditor(settings, self.clock.now)
+        self.auditor = auditor(settings, self, AuditMetrics(self.metrics))
         self.rbac = RBAC(self.writes.cache)
         self.authorization_modes = modes.Modes(
             self.writes.cache, self.rbac, self.service_dialer, self.clock.monotonic
@@ -318,4 +319,4 @@ class APIServer:
         if self.encryption is not None:
             self.encryption.close()
         if self.auditor is not None:
-            self.auditor.close()
+            await self.auditor.close()

@@ -71,6 +71,15 @@ class Settings:
     audit_log_max_megabytes: int = 100
     audit_log_max_backups: int = 0
     audit_log_max_age_days: int = 0
+    audit_webhook_config_file: str = ""
+    """A kubeconfig that says to whom audit events are sent; empty: to nobody."""
+    audit_webhook_initial_backoff_seconds: float = 10.0
+    audit_webhook_batch_buffer_size: int = 10_000
+    audit_webhook_batch_max_size: int = 400
+    audit_webhook_batch_max_wait_seconds: float = 30.0
+    audit_webhook_batch_throttle: bool = True
+    audit_webhook_batch_throttle_qps: float = 10.0
+    audit_webhook_batch_throttle_burst: int = 15
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
     authorization_config: str = ""
     """The file that says the same and more; read again when it changes."""

@@ -159,11 +159,11 @@ def test_a_bad_policy_is_refused_with_its_place(policy: Path, text: str, complai
 
 
 async def test_the_file_is_rotated(tmp_path: Path, clock: FakeClock) -> None:
-    log = AuditLog(str(tmp_path / "audit.log"), Rotation(1, 2, 0), clock.now)
+    log = AuditLog(str(tmp_path / "audit.log"), Rotation(1, 2, 0), clock.now, lambda: None)
     for _ in range(5):
-        log.write({"text": "x" * 900_000})
+        log.write(b"x" * 900_000)
         await clock.advance(1)
-    log.close()
+    await log.close()
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
         "audit-2026-01-01T00-00-03.000.log",

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery.frozen import frozen
@@ -25,13 +22,15 @@ class Rotation:
 
 
 class AuditLog:
-    """`path` "-" is the standard output. Writing fails nobody: what cannot be written is counted in `lost`."""
+    """`path` "-" is the standard output. Writing fails nobody: what cannot be written is counted by `lost()`."""
 
-    def __init__(self, path: str, rotation: Rotation, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, path: str, rotation: Rotation, now: Callable[[], datetime], lost: Callable[[], None]
+    ) -> None:
         self._path = Path(path)
         self._rotation = rotation
         self._now = now
-        self.lost = 0
+        self._lost = lost
         self._descriptor = -1
         self._size = 0
         if path == "-":
@@ -47,15 +46,16 @@ class AuditLog:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._descriptor).st_size
 
-    def write(self, event: dict[str, Any]) -> None:
-        line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    def write(self, event: bytes) -> None:
+        """One event, as JSON."""
+        line = event + b"\n"
         limit = self._rotation.max_megabytes << 20
         try:
             if limit and self._size and self._size + len(line) > limit:
                 self._rotate()
             self._size += os.write(self._descriptor, line)
         except OSError:
-            self.lost += 1
+            self._lost()
 
     def _rotate(self) -> None:
         os.close(self._descriptor)
@@ -73,7 +73,7 @@ class AuditLog:
             if too_many or (rotation.max_age_days and _made(backup, self._path) < oldest):
                 backup.unlink(missing_ok=True)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._descriptor > 2:
             os.close(self._descriptor)
         self._descriptor = -1

@@ -15,7 +15,7 @@ from tiphys.apiserver.service_dialer import ServiceDialer
 from tiphys.apiserver.webhooks.client import WebhookError, read_answer, reason_of
 from tiphys.machinery import yaml
 from tiphys.machinery.quoting import quote
-from tiphys.net.client import HTTPClient, HTTPClientError
+from tiphys.net.client import ClientResponse, HTTPClient, HTTPClientError
 from tiphys.net.tls import client_context
 
 Object = dict[str, Any]
@@ -45,16 +45,25 @@ class KubeconfigWebhook:
 
     async def __call__(self, review: Object, timeout_seconds: float) -> Object:
         """Raises WebhookError."""
+        answer = await self._post(orjson.dumps(review), timeout_seconds)
+        return read_answer(answer.status, answer.body)
+
+    async def send(self, body: bytes, timeout_seconds: float) -> None:
+        """Posts JSON for which there is no answer but that it has arrived. Raises WebhookError."""
+        answer = await self._post(body, timeout_seconds)
+        if not 200 <= answer.status < 300:
+            read_answer(answer.status, answer.body)
+
+    async def _post(self, body: bytes, timeout_seconds: float) -> ClientResponse:
         headers = {"content-type": "application/json", "accept": "application/json, */*"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
         try:
-            answer = await self._client.request(
-                "POST", self._path, headers, orjson.dumps(review), timeout_seconds=timeout_seconds
+            return await self._client.request(
+                "POST", self._path, headers, body, timeout_seconds=timeout_seconds
             )
         except (HTTPClientError, OSError) as error:
             raise WebhookError(f"Post {quote(self._url)}: {reason_of(error)}") from None
-        return read_answer(answer.status, answer.body)
 
     async def close(self) -> None:
         await self._client.close()
