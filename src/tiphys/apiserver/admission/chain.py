@@ -106,9 +106,9 @@ PLUGINS: tuple[Row, ...] = (
     Row("PodTopologyLabels", PodTopologyLabels, ("pods", "bindings")),
     # What changes objects by itself stands above: those that ask others see what all of them have made of the object.
     Row("MutatingAdmissionPolicy", MutatingAdmissionPolicy),
-    Row("MutatingAdmissionWebhook", MutatingAdmissionWebhook),
+    Row("MutatingAdmissionWebhook", MutatingAdmissionWebhook, configured=True),
     Row("ValidatingAdmissionPolicy", ValidatingAdmissionPolicy),
-    Row("ValidatingAdmissionWebhook", ValidatingAdmissionWebhook),
+    Row("ValidatingAdmissionWebhook", ValidatingAdmissionWebhook, configured=True),
     Row("ResourceQuota", ResourceQuota, configured=True),
     Row("AlwaysDeny", AlwaysDeny, default=False),
 )

@@ -12,7 +12,8 @@ import binascii
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -23,6 +24,9 @@ from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 from tiphys.net.client import ConnectError, HTTPClient, HTTPClientError, RequestTimeout
 from tiphys.net.tls import client_context
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.webhooks.credentials import Credential, Credentials
 
 Object = dict[str, Any]
 Caller = Callable[[Object, float], Awaitable[Object]]
@@ -47,6 +51,13 @@ class ClientConfig:
     ca_bundle: str = ""
     """Base64 of PEM certificates; "": the system's."""
     service: tuple[str, str, int] | None = None
+    credential: Credential | None = None
+
+    @property
+    def authority(self) -> str:
+        """Host and port."""
+        url = urlsplit(self.base_url)
+        return url.netloc if url.port else f"{url.netloc}:{_DEFAULT_PORT}"
 
 
 def config_of(client_config: Object) -> ClientConfig:
@@ -68,9 +79,11 @@ class Webhooks:
         self._services = services
         self._clients: OrderedDict[ClientConfig, HTTPClient] = OrderedDict()
 
-    def caller(self, client_config: Object) -> Caller:
-        """How to call the webhook of a `clientConfig`."""
+    def caller(self, client_config: Object, credentials: Credentials | None = None) -> Caller:
+        """How to call the webhook of a `clientConfig`, as whom the credentials say."""
         config = config_of(client_config)
+        if credentials is not None:
+            config = replace(config, credential=credentials.of(config.authority))
 
         async def call(review: Object, timeout_seconds: float) -> Object:
             return await self._call(config, review, timeout_seconds)
@@ -89,6 +102,8 @@ class Webhooks:
             "user-agent": "kube-apiserver-admission",
         }
         try:
+            if config.credential is not None and (shown := config.credential.header()):
+                headers["authorization"] = shown
             answer = await client.request(
                 "POST", target, headers, orjson.dumps(review), timeout_seconds=timeout_seconds
             )
@@ -121,10 +136,13 @@ class Webhooks:
 
 
 def _context(config: ClientConfig) -> ssl.SSLContext:
+    shown = config.credential
+    certificate, key = (shown.certificate, shown.key) if shown is not None else (None, None)
     if not config.ca_bundle:
-        return client_context()
+        return client_context(cert_data=certificate, key_data=key)
     try:
-        return client_context(ca_data=base64.b64decode(config.ca_bundle))
+        ca_data = base64.b64decode(config.ca_bundle)
+        return client_context(ca_data=ca_data, cert_data=certificate, key_data=key)
     except (binascii.Error, ssl.SSLError, UnicodeDecodeError):
         raise WebhookError("unable to load root certificates: unable to parse bytes as PEM block") from None
 

@@ -69,8 +69,8 @@ class KubeconfigWebhook:
         await self._client.close()
 
 
-def _current(path: Path) -> tuple[Object, Object]:
-    """Cluster and user of the current context."""
+def read_kubeconfig(path: Path) -> Object:
+    """Raises KubeconfigError."""
     try:
         config = yaml.load(path.read_bytes())
     except OSError as error:
@@ -79,6 +79,12 @@ def _current(path: Path) -> tuple[Object, Object]:
         raise KubeconfigError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
         raise KubeconfigError(f"{path}: it is not a kubeconfig")
+    return config
+
+
+def _current(path: Path) -> tuple[Object, Object]:
+    """Cluster and user of the current context."""
+    config = read_kubeconfig(path)
     context = _named(config, "contexts", config.get("current-context"), "context", path)
     cluster = _named(config, "clusters", context.get("cluster"), "cluster", path)
     user = _named(config, "users", context["user"], "user", path) if context.get("user") else {}
@@ -96,16 +102,16 @@ def _named(config: Object, section: str, name: Any, inner: str, path: Path) -> O
 def _context(path: Path, cluster: Object, user: Object) -> ssl.SSLContext:
     try:
         return client_context(
-            ca_data=_data(path, cluster, "certificate-authority"),
-            cert_data=_data(path, user, "client-certificate"),
-            key_data=_data(path, user, "client-key"),
+            ca_data=data_of(path, cluster, "certificate-authority"),
+            cert_data=data_of(path, user, "client-certificate"),
+            key_data=data_of(path, user, "client-key"),
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
         )
     except (ssl.SSLError, OSError, ValueError, binascii.Error) as error:
         raise KubeconfigError(f"{path}: {error}") from None
 
 
-def _data(path: Path, section: Object, name: str) -> bytes | None:
+def data_of(path: Path, section: Object, name: str) -> bytes | None:
     """What stands in the file, or beside it."""
     if section.get(f"{name}-data"):
         return base64.b64decode(section[f"{name}-data"])

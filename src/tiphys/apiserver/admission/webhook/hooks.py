@@ -9,6 +9,7 @@ from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.matching import Criteria, configures_admission
 from tiphys.apiserver.admission.webhook.conditions import Conditions
 from tiphys.apiserver.webhooks.client import Caller, Webhooks
+from tiphys.apiserver.webhooks.credentials import Credentials
 from tiphys.machinery.frozen import frozen
 
 GROUP = "admissionregistration.k8s.io"
@@ -35,13 +36,15 @@ class Hook:
     may_be_called_again: bool
 
 
-def read_hooks(configurations: Sequence[Object], clients: Webhooks) -> list[Hook]:
+def read_hooks(configurations: Sequence[Object], clients: Webhooks, credentials: Credentials) -> list[Hook]:
     """The webhooks of configurations that are in the order of their names."""
     found: list[Hook] = []
     for configuration in configurations:
         for webhook in configuration.get("webhooks") or ():
             name = configuration["metadata"]["name"]
-            found.append(_read(len(found), name, webhook, clients.caller(webhook["clientConfig"])))
+            found.append(
+                _read(len(found), name, webhook, clients.caller(webhook["clientConfig"], credentials))
+            )
     return found
 
 
@@ -71,8 +74,9 @@ class Hooks:
 
     namespace = ""
 
-    def __init__(self, plural: str) -> None:
+    def __init__(self, plural: str, credentials: Credentials) -> None:
         self._plural = plural
+        self._credentials = credentials
         self._cache: object = None
         self._hooks: list[Hook] | None = None
         self._revision = -1
@@ -110,7 +114,7 @@ class Hooks:
         records, _ = cache.page()
         self._found.clear()
         clients = attributes.call.server.webhooks
-        self._hooks = read_hooks([record.object for record in records], clients)
+        self._hooks = read_hooks([record.object for record in records], clients, self._credentials)
         return self._hooks
 
 

@@ -14,10 +14,12 @@ import orjson
 from tiphys.api.resource import Object
 from tiphys.api.types import GROUP_NAMES, schema_named, schema_of
 from tiphys.apiserver.admission.attributes import Attributes
+from tiphys.apiserver.admission.configuration import Configuration
 from tiphys.apiserver.admission.matching import Match, convert
 from tiphys.apiserver.admission.webhook.calling import ADMIT, Asking, Failed, not_supported
 from tiphys.apiserver.admission.webhook.hooks import Hook, Hooks
 from tiphys.apiserver.admission.webhook.review import JSON_PATCH, Verdict
+from tiphys.apiserver.webhooks.credentials import read_credentials
 from tiphys.machinery import errors
 from tiphys.machinery.patches import apply_json_patch
 from tiphys.machinery.patches.errors import PatchError
@@ -47,8 +49,8 @@ class _Rounds:
 class MutatingAdmissionWebhook:
     name = "MutatingAdmissionWebhook"
 
-    def __init__(self) -> None:
-        self._hooks = Hooks("mutatingwebhookconfigurations")
+    def __init__(self, configuration: Configuration | None = None) -> None:
+        self._hooks = Hooks("mutatingwebhookconfigurations", read_credentials(configuration))
 
     def admit(self, attributes: Attributes) -> Awaitable[None] | None:
         candidates = self._hooks.candidates(attributes)

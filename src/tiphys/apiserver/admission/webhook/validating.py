@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Awaitable
 
 from tiphys.apiserver.admission.attributes import Attributes
+from tiphys.apiserver.admission.configuration import Configuration
 from tiphys.apiserver.admission.matching import Match
 from tiphys.apiserver.admission.webhook.calling import VALIDATING, Asking
 from tiphys.apiserver.admission.webhook.hooks import Hook, Hooks
+from tiphys.apiserver.webhooks.credentials import read_credentials
 
 _FAILED_OPEN = "failed-open.validating.webhook.admission.k8s.io/round_0_index_"
 
@@ -16,8 +18,8 @@ _FAILED_OPEN = "failed-open.validating.webhook.admission.k8s.io/round_0_index_"
 class ValidatingAdmissionWebhook:
     name = "ValidatingAdmissionWebhook"
 
-    def __init__(self) -> None:
-        self._hooks = Hooks("validatingwebhookconfigurations")
+    def __init__(self, configuration: Configuration | None = None) -> None:
+        self._hooks = Hooks("validatingwebhookconfigurations", read_credentials(configuration))
 
     def validate(self, attributes: Attributes) -> Awaitable[None] | None:
         candidates = self._hooks.candidates(attributes)
