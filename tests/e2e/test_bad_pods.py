@@ -70,6 +70,8 @@ PODS = [
         "bomb() { bomb | bomb & }; bomb; sleep 3; echo still here",
         own={"resources": {"limits": {"memory": "64Mi", "cpu": "200m"}}},
     ),
+    # Its children are everybody's, and outlive it if they can.
+    pod("stubborn", "(trap '' HUP TERM; while true; do sleep 1000; done) & " + FOREVER, hostPID=True),
     pod("long-variable", own={"command": ["true"], "env": [{"name": "X", "value": "x" * 200_000}]}),
     pod(
         "many-variables",
@@ -246,6 +248,7 @@ def test_a_container_that_does_not_listen(world: PodWorld) -> None:
 
 
 def test_the_node_is_well_and_nothing_is_left(world: PodWorld) -> None:
+    world.until("stubborn", lambda pod: "running" in entry(pod)["state"])
     world.cluster.kubectl("delete", "pods", "--all", timeout=PATIENCE_SECONDS)
     ready = next(c for c in world.cluster.get("node", NODE)["status"]["conditions"] if c["type"] == "Ready")
     assert ready["status"] == "True"

@@ -14,6 +14,7 @@ from tiphys.client.reflector import Reflector
 from tiphys.client.resources import EVENTS, NODES, PODS
 from tiphys.client.transport import JSON, STRATEGIC_MERGE_PATCH
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
+from tiphys.kubelet.host import Provisions
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.runtimes.behaviour import Behaviours
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
@@ -65,6 +66,8 @@ class NodeWorld:
         self.behaviours = Behaviours()
         self.runtime = SimulatedRuntime(self.clock, behaviours=self.behaviours)
         self.kubelet: Kubelet = None  # type: ignore[assignment]
+        self.provisions: Provisions | None = None
+        """Others than a simulated node has, from the next start on."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -82,6 +85,8 @@ class NodeWorld:
             sources=self._sources,
             until_known=reflector.wait_synced if self._sources else None,
         )
+        if self.provisions is not None:
+            self.kubelet.host.provisions = self.provisions
         dispatcher.add(self.kubelet)
         reflector.cache.add_handler(dispatcher.changed)
         self._tasks.append(asyncio.create_task(reflector.run()))

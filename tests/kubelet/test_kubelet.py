@@ -9,6 +9,7 @@ import pytest
 from node_world import NodeWorld
 
 from tiphys.client.resources import LEASES, NODES, PODS
+from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ImageNotFound,
@@ -19,6 +20,8 @@ from tiphys.kubelet.runtimes.interface import (
     Unavailable,
 )
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
+from tiphys.kubelet.simulated_provisions import SimulatedProvisions
+from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import service_unavailable
@@ -210,6 +213,35 @@ async def test_a_deletion_goes_through_once_the_api_takes_it(world: NodeWorld) -
     world.api.accept_all()
     await world.settle(5)
     assert world.pods() == []
+
+
+class Remains(SimulatedProvisions):
+    """Something is left of a pod that nobody knows, and does not go at the first try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = {"old"}
+        self.tries = 0
+
+    def leftovers(self) -> set[str]:
+        return set(self.left)
+
+    async def clean_up(self, pod: Object, *, logs: bool) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise Unprovided("FailedKillPod", "busy")
+        assert logs
+        self.left.discard(pod["metadata"]["uid"])
+
+
+async def test_what_is_left_of_a_pod_that_went_while_nobody_was_here(world: NodeWorld) -> None:
+    await world.stop()
+    world.provisions = remains = Remains()
+    await world.start()
+    assert (remains.tries, remains.left) == (1, {"old"})
+    await world.settle(5)
+    assert (remains.tries, remains.left) == (2, set())
+    assert world.kubelet.worker("old") is None
 
 
 # When the runtime fails

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -251,6 +253,21 @@ def test_groups_of_version_2(tmp_path: Path) -> None:
     assert (directory / "hugetlb.2MB.max").read_text() == str(4 << 20)
     assert (tmp_path / "t/cgroup.subtree_control").read_text() == "+hugetlb"
     assert not (directory / "cgroup.subtree_control").exists()
+
+
+def test_what_still_runs_in_a_group_is_killed_before_it_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu")
+    group = tmp_path / "t/kubepods/podu1/container"
+    group.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "1000"]) as stray:
+        # 0: of another process namespace. 1: whatever a file says, never that.
+        (group / "cgroup.procs").write_text(f"0\n1\n{stray.pid}\n")
+        groups = Cgroups(tmp_path)
+        assert groups.remove("/t/kubepods/podu1") is False
+        assert stray.wait(60) == -signal.SIGKILL
+    (group / "cgroup.procs").unlink()  # the kernel's file goes with its directory
+    assert groups.remove("/t/kubepods/podu1") is True
+    assert not (tmp_path / "t/kubepods/podu1").exists()
 
 
 def test_the_root_of_all_groups_is_never_removed(tmp_path: Path) -> None:

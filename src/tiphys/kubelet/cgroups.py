@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 from tiphys.kubelet.runtimes.interface import Resources
@@ -48,16 +49,22 @@ class Cgroups:
         for name, value in _v2_settings(resources, pids_limit).items():
             _write(directory / name, value)
 
-    def remove(self, path: str) -> None:
-        """With what is left below; groups that still have processes stay."""
+    def remove(self, path: str) -> bool:
+        """With what is left below. Processes in it are killed: nobody else looks after them; False then, and it takes another call."""
         if not path.strip("/"):
             raise ValueError("refusing to remove the root of the cgroup hierarchies")
-        for hierarchy in self._hierarchies:
-            _remove_tree(hierarchy / path.strip("/"))
+        trees = [hierarchy / path.strip("/") for hierarchy in self._hierarchies]
+        pids = {pid for tree in trees for pid in _pids(tree)}
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for tree in trees:
+            _remove_tree(tree)
         unified = self._top / UNIFIED
         if unified not in self._hierarchies:
             # Where version 2 is not mounted beside version 1, crun takes its mount point for it and leaves plain files there.
             shutil.rmtree(unified / path.strip("/"), ignore_errors=True)
+        return not pids
 
     def pods(self, root: str) -> dict[str, list[str]]:
         """uid → paths of the pods' groups that exist below the node's root."""
@@ -126,6 +133,15 @@ def _write(file: Path, value: str) -> None:
     # A controller that the machine does not offer, or a value that is the kernel's own business: the pod runs without.
     with contextlib.suppress(OSError):
         file.write_text(value)
+
+
+def _pids(directory: Path) -> set[int]:
+    """Of all processes in the group and below it; those of another process namespace show as 0."""
+    found: set[int] = set()
+    for path, _, _ in os.walk(directory):
+        with contextlib.suppress(OSError):
+            found |= {int(pid) for pid in Path(path, "cgroup.procs").read_text().split()}
+    return found - {0, 1, os.getpid()}
 
 
 def _remove_tree(directory: Path) -> None:

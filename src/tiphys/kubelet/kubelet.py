@@ -16,7 +16,7 @@ from tiphys.client.cache import BY_NODE, Cache
 from tiphys.client.events import WARNING
 from tiphys.client.transport import DELETED
 from tiphys.kubelet import labels, spec
-from tiphys.kubelet.host import Host, Unprovided
+from tiphys.kubelet.host import Host
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.runtimes.interface import Container, ContainerStatus, RuntimeFailure, Sandbox
 from tiphys.kubelet.seen import Sentence
@@ -254,16 +254,14 @@ class Kubelet:
                 self.care_for(pod)
         if self._static is not None:
             self._static.api_is_known()
-        await self._clean_up_after_the_gone()
+        self._clean_up_after_the_gone()
 
-    async def _clean_up_after_the_gone(self) -> None:
+    def _clean_up_after_the_gone(self) -> None:
         """Volumes, cgroups and logs of pods that were deleted while nobody was here, and that have no sandbox any more."""
         for uid in self._host.provisions.leftovers() - set(self._workers):
             log.info("removing what is left of pod %s", uid)
-            try:
-                await self._host.provisions.clean_up({"metadata": {"uid": uid}}, logs=True)
-            except Unprovided as error:
-                log.warning("cannot remove what is left of pod %s: %s", uid, error.message)
+            nameless = {"metadata": {"uid": uid, "name": "", "namespace": ""}, "spec": {"containers": []}}
+            self._add(nameless).set_gone()
 
     async def _relist(self) -> bool:
         """Lists everything, and wakes the workers whose pods are not as they knew them; False when the runtime does not answer."""

@@ -87,9 +87,10 @@ class PodCgroups:
         self._cgroups.make(f"{self._root}/kubepods/besteffort", Resources(cpu_shares=cpu_shares(0)))
         self._burstable_shares = shares
 
-    def remove(self, uid: str) -> None:
-        for path in self._cgroups.pods(self._root).get(uid, ()):
-            self._cgroups.remove(path)
+    def remove(self, uid: str) -> bool:
+        """False when something had still run there: then it takes another call."""
+        removed = [self._cgroups.remove(path) for path in self._cgroups.pods(self._root).get(uid, ())]
+        return all(removed)
 
     def uids(self) -> set[str]:
         """Of all pods that have a group."""

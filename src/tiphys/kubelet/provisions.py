@@ -251,7 +251,10 @@ class NodeProvisions:
                     shutil.rmtree(directory, ignore_errors=True)
         except (OSError, RuntimeFailure) as error:
             raise Unprovided("FailedKillPod", str(error)) from error
-        self._cgroups.remove(uid)
+        if not self._cgroups.remove(uid):
+            raise Unprovided(
+                "FailedKillPod", "processes were left in the control group of the pod: killed them"
+            )
 
     def last_words(self, status: ContainerStatus) -> str:
         return termination_message(status)
