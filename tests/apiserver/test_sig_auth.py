@@ -17,6 +17,7 @@ CSR = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"
 
 
+@pytest.mark.conformance("Certificates API [Privileged:ClusterAdmin] should support CSR API operations")
 async def test_certificates_api_should_support_csr_api_operations(client: Client) -> None:
     groups = await client.get("/apis")
     assert "certificates.k8s.io" in [group["name"] for group in groups["groups"]]
@@ -56,6 +57,9 @@ async def test_certificates_api_should_support_csr_api_operations(client: Client
     assert kinds[-2:] == ["DELETED", "DELETED"]
 
 
+@pytest.mark.conformance(
+    "ServiceAccounts ServiceAccountIssuerDiscovery should support OIDC discovery of service account issuer"
+)
 async def test_service_account_issuer_discovery(client: Client) -> None:
     """A pod that verifies its own token by these documents: what it needs of them, with the permissions that it has."""
     account = client.as_user(
@@ -82,6 +86,9 @@ async def test_service_account_issuer_discovery(client: Client) -> None:
     assert (await client.anonymous().call("GET", "/openid/v1/jwks")).status == 403
 
 
+@pytest.mark.conformance(
+    "ServiceAccounts should create a serviceAccountToken and ensure a successful TokenReview"
+)
 async def test_should_create_a_service_account_token_and_ensure_a_successful_token_review(
     client: Client,
 ) -> None:
@@ -93,6 +100,7 @@ async def test_should_create_a_service_account_token_and_ensure_a_successful_tok
     assert "error" not in found["status"]
 
 
+@pytest.mark.conformance("ServiceAccounts should run through the lifecycle of a ServiceAccount")
 async def test_should_run_through_the_lifecycle_of_a_service_account(client: Client) -> None:
     watch = await client.watch(f"{ACCOUNTS}?watch=1&labelSelector=test%3Dstatic")
     await client.create(ACCOUNTS, {"metadata": {"name": "e2e", "labels": {"test": "static"}}})
@@ -103,6 +111,7 @@ async def test_should_run_through_the_lifecycle_of_a_service_account(client: Cli
     assert [kind for kind, _ in watch.events()] == ["ADDED", "MODIFIED", "DELETED"]
 
 
+@pytest.mark.conformance("ServiceAccounts should update a ServiceAccount")
 async def test_should_update_a_service_account(client: Client) -> None:
     made = await client.create(ACCOUNTS, {"metadata": {"name": "e2e"}})
     assert "automountServiceAccountToken" not in made
@@ -110,6 +119,7 @@ async def test_should_update_a_service_account(client: Client) -> None:
     assert (await client.get(f"{ACCOUNTS}/e2e"))["automountServiceAccountToken"] is True
 
 
+@pytest.mark.conformance("ServiceAccounts should allow opting out of API token automount")
 @pytest.mark.parametrize(
     ("of_pod", "of_account", "mounted"),
     [
@@ -134,6 +144,7 @@ async def test_should_allow_opting_out_of_api_token_automount(
     assert [mount["mountPath"] for mount in mounts] == wanted
 
 
+@pytest.mark.conformance("SubjectReview should support SubjectReview API operations")
 async def test_should_support_subject_review_api_operations(client: Client) -> None:
     await client.create(ACCOUNTS, {"metadata": {"name": "e2e"}})
     name = "system:serviceaccount:default:e2e"

@@ -114,6 +114,7 @@ def _remove(pod: Object, now: datetime, *, orphaned: bool = False) -> tuple[Acti
             now,
             reason="DeletionByPodGC",
             message="PodGC: node no longer exists",
+            observedGeneration=meta.generation(pod),
         )
     patch = {"metadata": {"uid": uid}, "status": status}
     return (Patch(PODS, name, patch, namespace, STRATEGIC_MERGE_PATCH, "status"), delete)

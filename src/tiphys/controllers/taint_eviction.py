@@ -72,6 +72,7 @@ def _evict(pod: Object, now: datetime) -> Plan:
         now,
         reason="DeletionByTaintManager",
         message="Taint manager: deleting due to NoExecute taint",
+        observedGeneration=meta.generation(pod),
     )
     patch = {"metadata": {"uid": uid}, "status": {"conditions": condition}}
     return Plan(

@@ -38,9 +38,8 @@ def pod_conditions(pod: Object, status: Mapping[str, Any], seen: Seen, now: date
         "Initialized": initialized(pod, status, phase),
         "Ready": ready(pod, containers_ready),
         "ContainersReady": containers_ready,
+        "PodScheduled": _TRUE,
     }
-    # Whoever bound it, and whatever was said before: it is here.
-    verdicts["PodScheduled"] = _TRUE
     conditions = list(existing)
     for type, verdict in verdicts.items():
         conditions = _with(conditions, type, verdict, now, meta.generation(pod))

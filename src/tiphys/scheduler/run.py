@@ -204,6 +204,7 @@ class Scheduler:
             self._clock.now(),
             reason=reason,
             message=message,
+            observedGeneration=meta.generation(pod.obj),
         )
         try:
             await self._client.patch(

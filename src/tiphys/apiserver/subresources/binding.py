@@ -10,7 +10,7 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.responses import statement
 from tiphys.machinery import errors
 from tiphys.machinery.gvk import GroupResource, GroupVersionKind
-from tiphys.machinery.meta import set_condition
+from tiphys.machinery.meta import generation, set_condition
 from tiphys.net.http import Response
 
 _BINDING = GroupVersionKind("", "v1", "Binding")
@@ -77,5 +77,7 @@ def _assign(call: Call, pod: Object, node: str, uid: str | None, given: Object) 
             metadata[field] = {**(metadata.get(field) or {}), **given[field]}
     status = dict(pod.get("status") or {})
     conditions = status.get("conditions")
-    status["conditions"] = set_condition(conditions, "PodScheduled", "True", call.server.clock.now())
+    status["conditions"] = set_condition(
+        conditions, "PodScheduled", "True", call.server.clock.now(), observedGeneration=generation(pod)
+    )
     return {**pod, "metadata": metadata, "spec": {**spec, "nodeName": node}, "status": status}
