@@ -44,15 +44,21 @@ class EnvironmentInput:
 
 def needs(container: Object) -> Iterator[tuple[Kind, str]]:
     """ConfigMaps and Secrets of the pod's namespace that the environment is made of."""
+    for kind, reference in references(container):
+        yield kind, reference.get("name", "")
+
+
+def references(container: Object) -> Iterator[tuple[Kind, Mapping[str, Any]]]:
+    """As `needs`, with what is said of each: its key, and whether it may be missing."""
     for source in container.get("envFrom") or ():
         for field, kind in _SOURCES:
             if field in source:
-                yield kind, source[field].get("name", "")
+                yield kind, source[field]
     for entry in container.get("env") or ():
         for field, kind, _ in _KEYS:
             reference = (entry.get("valueFrom") or {}).get(field)
             if reference:
-                yield kind, reference.get("name", "")
+                yield kind, reference
 
 
 def file_needs(container: Object) -> Iterator[tuple[str, str]]:
@@ -88,7 +94,7 @@ def _all_of(source: Object, objects: Found) -> dict[str, str]:
         if obj is None:
             if reference.get("optional"):
                 return {}
-            raise BadEnvironment(f'{kind} "{reference.get("name", "")}" not found')
+            raise BadEnvironment(_not_found(kind, reference))
         return {f"{prefix}{key}": value for key, value in _texts(obj).items()}
     return {}
 
@@ -161,10 +167,29 @@ def _referenced(source: Mapping[str, Any], given: EnvironmentInput) -> str | Non
         if is_optional:
             return None
         if obj is None:
-            raise BadEnvironment(f'{kind} "{name}" not found')
-        where = f"{kind_name} {meta.namespace(given.pod)}/{name}"
-        raise BadEnvironment(f"couldn't find key {reference['key']} in {where}")
+            raise BadEnvironment(_not_found(kind, reference))
+        raise BadEnvironment(_no_key(given.pod, kind_name, reference))
     return None
+
+
+def problem(pod: Object, kind: Kind, reference: Mapping[str, Any], obj: Object | None) -> str:
+    """Why the environment cannot be made with this object for one of its references; empty when it can."""
+    if reference.get("optional"):
+        return ""
+    if obj is None:
+        return _not_found(kind, reference)
+    if "key" in reference and reference["key"] not in _texts(obj):
+        return _no_key(pod, next(name for _, each, name in _KEYS if each == kind), reference)
+    return ""
+
+
+def _not_found(kind: Kind, reference: Mapping[str, Any]) -> str:
+    return f'{kind} "{reference.get("name", "")}" not found'
+
+
+def _no_key(pod: Object, kind_name: str, reference: Mapping[str, Any]) -> str:
+    where = f"{kind_name} {meta.namespace(pod)}/{reference.get('name', '')}"
+    return f"couldn't find key {reference['key']} in {where}"
 
 
 def service_variables(

@@ -21,11 +21,13 @@ from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.pulling import UNLIMITED, ImagePuller
+from tiphys.kubelet.references import References
 from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import Health
 from tiphys.kubelet.simulated_provisions import SimulatedProvisions
+from tiphys.kubelet.simulated_references import SimulatedReferences
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.static_pods.sources import Source
 from tiphys.kubelet.static_pods.static_pods import StaticPods
@@ -103,6 +105,7 @@ def hollow_kubelet(
         )
 
     kubelets: list[Kubelet] = []
+    references = SimulatedReferences(References(client, clock, lambda uids: kubelets[0].retry(uids)))
     offered = allocatable(capacity(machine, settings), settings)
     host = Host(
         node=node.name,
@@ -111,7 +114,7 @@ def hollow_kubelet(
         runtime=runtime,
         recorder=recorder or EventRecorder(client, "kubelet", clock=clock, host=node.name),
         images=ImagePuller(runtime, clock, limits=UNLIMITED),
-        provisions=SimulatedProvisions(logs),
+        provisions=SimulatedProvisions(references, logs),
         prober=prober or NoProber(),
         hooks=Hooks(runtime, clock),
         meter=SimulatedMeter(runtime, machine, clock),

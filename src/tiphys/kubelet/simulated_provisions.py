@@ -14,14 +14,19 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
     SandboxStatus,
 )
+from tiphys.kubelet.simulated_references import SimulatedReferences
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
 
 class SimulatedProvisions:
-    """`Provisions` without files, volumes, environments or secrets. `logs`: the directory of pods' logs; None: there are none."""
+    """`Provisions` without files, volumes or environments: only that what they are made of is there is made sure of.
 
-    def __init__(self, logs: Path | None = None) -> None:
+    `logs`: the directory of pods' logs; None: there are none.
+    """
+
+    def __init__(self, references: SimulatedReferences, logs: Path | None = None) -> None:
+        self._references = references
         self._logs = logs
 
     async def sandbox_config(self, pod: Object, attempt: int) -> SandboxConfig:
@@ -40,11 +45,13 @@ class SimulatedProvisions:
         return []
 
     async def prepare_volumes(self, pod: Object) -> float | None:
+        await self._references.check_volumes(pod)
         return None
 
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
     ) -> ContainerConfig:
+        await self._references.check_environment(pod, container)
         return ContainerConfig(
             name=container["name"],
             image=image,
@@ -85,4 +92,4 @@ class SimulatedProvisions:
         return set()
 
     def forget(self, uid: str) -> None:
-        pass
+        self._references.forget(uid)

@@ -10,7 +10,7 @@ from tiphys.kubelet.volumes.writer import write_atomically
 
 async def prepare(request: VolumeRequest) -> Prepared:
     mode = default_mode(request.source)
-    files = await files_of("configmap", request.source, request.services.lookups, mode)
+    files = await files_of("configmap", request.source, request.services.lookups.find, mode)
     make_directory(request.directory)
     write_atomically(request.directory, files, request.services.now, request.ownership)
     return Prepared(request.directory)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from tiphys.kubelet.env import content
-from tiphys.kubelet.volumes.request import Kind, Lookups, VolumeFailure
+from tiphys.kubelet.spec import Object
+from tiphys.kubelet.volumes.request import Kind, VolumeFailure
 from tiphys.kubelet.volumes.writer import File, Payload
 
 _MISSING_KEY: Mapping[str, str] = {
@@ -15,10 +16,12 @@ _MISSING_KEY: Mapping[str, str] = {
 }
 
 
-async def files_of(kind: Kind, source: Mapping[str, Any], lookups: Lookups, mode: int) -> Payload:
+async def files_of(
+    kind: Kind, source: Mapping[str, Any], find: Callable[[Kind, str], Awaitable[Object | None]], mode: int
+) -> Payload:
     """Of the object that `source` names; none when it is optional and not there. Raises VolumeFailure."""
     name, is_optional = source.get("name", ""), bool(source.get("optional"))
-    obj = await lookups.find(kind, name)
+    obj = await find(kind, name)
     if obj is None:
         if is_optional:
             return {}

@@ -39,9 +39,9 @@ async def prepare(request: VolumeRequest) -> Prepared:
 async def _payload(request: VolumeRequest, source: Mapping[str, Any], refresh: list[float]) -> Payload:
     mode, services = default_mode(request.source), request.services
     if source.get("configMap"):
-        return await files_of("configmap", source["configMap"], services.lookups, mode)
+        return await files_of("configmap", source["configMap"], services.lookups.find, mode)
     if source.get("secret"):
-        return await files_of("secret", source["secret"], services.lookups, mode)
+        return await files_of("secret", source["secret"], services.lookups.find, mode)
     if source.get("downwardAPI"):
         return downward_api.payload(request.pod, source["downwardAPI"], services.around, mode)
     if source.get("clusterTrustBundle"):

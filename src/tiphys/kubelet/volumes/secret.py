@@ -11,7 +11,7 @@ from tiphys.kubelet.volumes.writer import write_atomically
 async def prepare(request: VolumeRequest) -> Prepared:
     # A volume names its secret otherwise than all other references do.
     source = {**request.source, "name": request.source.get("secretName", "")}
-    files = await files_of("secret", source, request.services.lookups, default_mode(source))
+    files = await files_of("secret", source, request.services.lookups.find, default_mode(source))
     mount_memory(request)
     write_atomically(request.directory, files, request.services.now, request.ownership)
     return Prepared(request.directory)
