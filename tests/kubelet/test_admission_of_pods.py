@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from node_world import NodeWorld
 
-from tiphys.client.resources import NODES
+from tiphys.client.resources import NODES, PODS
 from tiphys.kubelet.runtimes.interface import SandboxConfig
 from tiphys.machinery import meta
 
@@ -102,3 +103,21 @@ async def test_what_runs_is_not_asked_again_when_the_kubelet_comes_back(world: N
 
 def labels(pod: Object) -> dict[str, str]:
     return {"io.kubernetes.pod.uid": meta.uid(pod)}
+
+
+async def test_a_resize_that_waits_for_room_takes_none(world: NodeWorld) -> None:
+    world.create(asking(cpu="10"), name="grows", generation=1)
+    await world.settle()
+    pod = deepcopy(world.pod("grows"))
+    pod["metadata"]["generation"] = 2
+    pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "30"
+    world.create(asking(cpu="15"), name="other")
+    await world.settle()
+    world.api.put(PODS, pod)
+    await world.settle()
+    pending = meta.find_condition(meta.conditions(world.pod("grows")), "PodResizePending")
+    assert pending is not None
+    assert pending["reason"] == "Deferred"
+    world.create(asking(cpu="5"), name="small")
+    await world.settle()
+    assert told(world.pod("small"))[0] == "Running"

@@ -122,6 +122,7 @@ class _Itself:
             abilities=self.abilities,
             pressure=lambda: self.needs.conditions,
             devices=self.keeper,
+            count_preemption=lambda resource: inhabitants().host.metrics.preempted(resource),
         )
 
     @property
@@ -153,7 +154,7 @@ def assemble(
     kubelets: list[Kubelet] = []
     enforced = _enforcement(machine, settings, cgroups := cgroups or Cgroups())
     pod_groups = PodCgroups(cgroups, parts.cgroup, enforced, lambda: kubelets[0].pods)
-    keeper = _keeper(parts, clock, lambda: kubelets[0])
+    keeper = _keeper(parts, clock, lambda: kubelets[0], metrics)
     itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock), keeper)
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
     volumes = NodeVolumes(
@@ -218,12 +219,15 @@ def _prober(runtime: Runtime, clock: Clock, kubelets: list[Kubelet], metrics: Pr
     return ProbeManager(Handlers(runtime), clock, wake, tell, random=Random(), metrics=metrics)
 
 
-def _keeper(parts: NodeParts, clock: Clock, kubelet: Callable[[], Kubelet]) -> DeviceKeeper:
+def _keeper(
+    parts: NodeParts, clock: Clock, kubelet: Callable[[], Kubelet], metrics: KubeletMetrics
+) -> DeviceKeeper:
     return DeviceKeeper(
         (parts.plugins or parts.files.directory) / PLUGINS,
         clock,
         active=lambda: kubelet().active_pods,
         on_change=lambda: kubelet().node_changed(),
+        metrics=metrics,
     )
 
 

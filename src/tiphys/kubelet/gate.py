@@ -37,6 +37,10 @@ class Inhabitants(Protocol):
     def active_pods(self) -> Iterable[Object]:
         """Those that were let in and have not come to their end."""
 
+    @property
+    def active_requests(self) -> Iterable[Amounts]:
+        """What those are granted: a resize that waits for room takes none."""
+
     async def throw_out(
         self,
         pods: Iterable[Object],
@@ -70,6 +74,7 @@ class Gate:
         abilities: Callable[[], Awaitable[Abilities]],
         pressure: Callable[[], Sequence[str]] = tuple,
         devices: Devices | None = None,
+        count_preemption: Callable[[str], None] = lambda resource: None,
     ) -> None:
         self._name = name
         self._own = own
@@ -78,7 +83,7 @@ class Gate:
         self._abilities = abilities
         self._pressure = pressure
         self._devices = devices
-        self._requests: dict[str, tuple[int, Amounts]] = {}
+        self._count_preemption = count_preemption
 
     async def admit(self, pod: Object) -> Rejection | None:
         found = in_need(pod, self._pressure()) or rejection(pod, await self._abilities())
@@ -95,7 +100,7 @@ class Gate:
 
     async def _fit(self, pod: Object, inhabitants: Inhabitants, offer: Offer) -> Rejection | None:
         others = list(inhabitants.active_pods)
-        shortages = fit.shortages(self._requested(pod), self._all_requested(others), offer.allocatable)
+        shortages = fit.shortages(fit.requests(pod), inhabitants.active_requests, offer.allocatable)
         misfit = next(fit.misfits(pod, others, offer), None)
         if not shortages or not spec.is_critical(pod):
             return shortages[0].rejection if shortages else misfit
@@ -107,6 +112,8 @@ class Gate:
             told = f"preemption: error finding a set of pods to preempt: {error}"
             message = f"Unexpected error while attempting to recover from admission failure: {told}"
             return Rejection("UnexpectedAdmissionError", message)
+        for _ in going:
+            self._count_preemption(shortages[0].resource)
         await inhabitants.throw_out(going, SENTENCE)
         return None
 
@@ -127,18 +134,6 @@ class Gate:
             return await self._client.get(NODES, self._name)
         except FAILURES:
             return node
-
-    def _requested(self, pod: Object) -> Amounts:
-        uid, generation = meta.uid(pod), meta.generation(pod)
-        known = self._requests.get(uid)
-        if known is None or known[0] != generation:
-            known = self._requests[uid] = (generation, fit.requests(pod))
-        return known[1]
-
-    def _all_requested(self, pods: list[Object]) -> list[Amounts]:
-        uids = {meta.uid(pod) for pod in pods}
-        self._requests = {uid: known for uid, known in self._requests.items() if uid in uids}
-        return [self._requested(pod) for pod in pods]
 
 
 def in_need(pod: Object, pressure: Sequence[str]) -> Rejection | None:

@@ -51,6 +51,7 @@ class Housekeeping:
             pinned=pinned,
             copies=copies,
             forget=host.images.forget_missing,
+            count=host.metrics.image_collected,
         )
 
     def chores(self, groups: PodCgroups, machine: Machine, monitoring_seconds: float) -> tuple[Chore, ...]:
@@ -64,6 +65,7 @@ class Housekeeping:
             reclaim=self._reclaim,
             record=host.record_node,
             on_change=self._change,
+            count=host.metrics.evicted,
             monitoring_seconds=monitoring_seconds,
         )
 

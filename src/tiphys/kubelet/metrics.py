@@ -82,6 +82,37 @@ class KubeletMetrics:
             "kubelet_http_requests_duration_seconds", "How long answers took to begin.", SECONDS, request
         )
         self.volumes = VolumeMetrics(registry)
+        self._declare_needs(registry)
+
+    def _declare_needs(self, registry: Registry) -> None:
+        counter = registry.counter
+        self._rejections = counter(
+            "kubelet_admission_rejections_total", "Pods that the node refused, by the reason.", ("reason",)
+        )
+        self._evictions = counter(
+            "kubelet_evictions", "Pods that were evicted, by the signal.", ("eviction_signal",)
+        )
+        self._preemptions = counter(
+            "kubelet_preemptions",
+            "Pods that had to go for a critical one, by the resource.",
+            ("preemption_signal",),
+        )
+        self._collected_images = counter(
+            "kubelet_image_garbage_collected_total",
+            "Images that were removed, by the reason: age or space.",
+            ("reason",),
+        )
+        self._plugins = counter(
+            "kubelet_device_plugin_registration_total",
+            "Registrations of device plugins.",
+            ("resource_name",),
+        )
+        self._allocations = registry.histogram(
+            "kubelet_device_plugin_alloc_duration_seconds",
+            "How long device plugins took to allocate.",
+            SECONDS,
+            ("resource_name",),
+        )
 
     # Pods
 
@@ -109,6 +140,26 @@ class KubeletMetrics:
         if interval_seconds is not None:
             self._relist_interval.observe(interval_seconds)
         self._relisted_at.set(at_seconds)
+
+    # The node
+
+    def rejected(self, reason: str) -> None:
+        self._rejections.inc(reason)
+
+    def evicted(self, signal: str) -> None:
+        self._evictions.inc(signal)
+
+    def preempted(self, resource: str) -> None:
+        self._preemptions.inc(resource)
+
+    def image_collected(self, reason: str) -> None:
+        self._collected_images.inc(reason)
+
+    def plugin_registered(self, resource: str) -> None:
+        self._plugins.inc(resource)
+
+    def devices_allocated(self, resource: str, seconds: float) -> None:
+        self._allocations.observe(seconds, resource)
 
     # Others
 

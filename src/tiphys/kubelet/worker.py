@@ -16,7 +16,7 @@ from typing import Any
 from tiphys.client.client import Client
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.client.resources import PODS
-from tiphys.kubelet import allocation, spec, wording
+from tiphys.kubelet import allocation, fit, spec, wording
 from tiphys.kubelet.actions import (
     Action,
     CleanUp,
@@ -32,8 +32,10 @@ from tiphys.kubelet.actions import (
     StopSandbox,
 )
 from tiphys.kubelet.admission import Rejection
+from tiphys.kubelet.allocation import Allocation
 from tiphys.kubelet.container_lives import RUNTIME_RETRY_SECONDS, ContainerLives
 from tiphys.kubelet.ending import DEADLINE_EXCEEDED
+from tiphys.kubelet.fit import Amounts
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.pod_images import PodImages
@@ -98,6 +100,7 @@ class PodWorker:
         self._dirty = False
         self._timer: Timer | None = None
         self._is_leaving = False
+        self._requests: tuple[int, Allocation, Amounts] | None = None
         self._is_late = False
         self._is_closed = False
 
@@ -150,6 +153,15 @@ class PodWorker:
     def granted(self) -> Object:
         """The pod with what the node has granted to it, whatever it asks for by now."""
         return allocation.with_allocation(self.pod, self._resizing.granted)
+
+    @property
+    def requests(self) -> Amounts:
+        """What it is granted. Reckoned anew only when that has changed: every newcomer is held against all of them."""
+        generation, granted = meta.generation(self.pod), self._resizing.granted
+        if self._requests is None or self._requests[:2] != (generation, granted):
+            found = fit.requests(self.granted)
+            self._requests = (generation, granted, found)
+        return self._requests[2]
 
     @property
     def is_over(self) -> bool:
@@ -223,6 +235,7 @@ class PodWorker:
             memory.rejection = await self._host.admit(pod)
         memory.is_admitted = memory.rejection is None
         if memory.rejection is not None:
+            self._host.metrics.rejected(memory.rejection.reason)
             self._host.record(pod, WARNING, memory.rejection.reason, memory.rejection.message)
 
     def _as_known(self) -> Object:

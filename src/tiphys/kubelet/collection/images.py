@@ -22,6 +22,8 @@ from tiphys.machinery.clock import Clock
 log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 300.0
+AGE, SPACE = "age", "space"
+"""Why an image goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class ImageCollector:
     """`record(type, reason, message)`: an event about the node. `pinned`: names of images that stay whatever they are.
 
     `copies` are of what registries have: first to go, as they are had again. `forget(ids, before)` is told what images there are.
+    `count(reason)`: of images that went.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class ImageCollector:
         pinned: Collection[str] = (),
         copies: RegistryCache | None = None,
         forget: Callable[[Collection[str], datetime], None] = lambda ids, before: None,
+        count: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._runtime = runtime
         self._meter = meter
@@ -122,6 +126,7 @@ class ImageCollector:
         self._pinned = frozenset(pinned)
         self._copies = copies
         self._forget = forget
+        self._count = count
         self._records: Records = {}
         self._has_failed = False
 
@@ -151,7 +156,7 @@ class ImageCollector:
         """What is too old goes, and what is too much for the disk; why that was not enough, if so."""
         images = await self._look()
         now, configuration = self._clock.now(), self._configuration
-        await self._remove(too_old(images, self._records, now, configuration))
+        await self._remove(too_old(images, self._records, now, configuration), AGE)
         disks = await self._meter.node_disks()
         disk = disks.images or disks.node
         if disk.capacity_bytes == 0:
@@ -174,7 +179,7 @@ class ImageCollector:
         images = await self._look()
         if self._copies is not None:
             self._copies.free()
-        await self._remove(removable(images, self._records, self._clock.now(), self._configuration))
+        await self._remove(removable(images, self._records, self._clock.now(), self._configuration), SPACE)
 
     async def _look(self) -> list[Image]:
         began = self._clock.now()
@@ -192,10 +197,10 @@ class ImageCollector:
         for image in removable(images, self._records, self._clock.now(), self._configuration):
             if freed >= wanted_bytes:
                 break
-            freed += await self._remove([image])
+            freed += await self._remove([image], SPACE)
         return freed
 
-    async def _remove(self, images: Iterable[Image]) -> int:
+    async def _remove(self, images: Iterable[Image], reason: str) -> int:
         """How many bytes they had."""
         freed = 0
         for image in images:
@@ -206,5 +211,6 @@ class ImageCollector:
                 continue
             log.info("removed image %s to free %d bytes", (*image.repo_tags, image.id)[0], image.size_bytes)
             self._records = {id: record for id, record in self._records.items() if id != image.id}
+            self._count(reason)
             freed += image.size_bytes
         return freed

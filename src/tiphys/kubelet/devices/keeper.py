@@ -18,6 +18,7 @@ from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.allocatable import is_extended
 from tiphys.kubelet.devices import checkpoint
 from tiphys.kubelet.devices.inventory import AllocationError, Grant, Holder, Inventory
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.runtimes.interface import ContainerConfig, Device, Mount, RuntimeFailure
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
@@ -48,11 +49,13 @@ class DeviceKeeper:
         *,
         active: Callable[[], Iterable[Object]],
         on_change: Callable[[], None],
+        metrics: KubeletMetrics | None = None,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._active = active
         self._on_change = on_change
+        self._metrics = metrics or KubeletMetrics()
         self.inventory = Inventory()
         self._plugins: dict[str, Plugin] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -105,6 +108,7 @@ class DeviceKeeper:
             request.options.pre_start_required, request.options.get_preferred_allocation_available
         )
         log.info("device plugin for %s at %s", resource, request.endpoint)
+        self._metrics.plugin_registered(resource)
         plugin = Plugin(resource, self._directory / request.endpoint, options)
         before = self._watches.pop(resource, None)
         if before is not None:
@@ -188,7 +192,10 @@ class DeviceKeeper:
             preferred = await plugin.preferred(available, reusable[:count], count)
             known = [id for id in dict.fromkeys(preferred) if id in available]
             chosen = [*known, *(id for id in available if id not in known)][:count]
-        return await plugin.allocate(chosen)
+        began = self._clock.monotonic()
+        grant = await plugin.allocate(chosen)
+        self._metrics.devices_allocated(resource, self._clock.monotonic() - began)
+        return grant
 
     # Containers
 

@@ -69,7 +69,7 @@ class Inhabitants(Protocol):
 
 
 class Evictor:
-    """`record(type, reason, message)`: an event about the node. `on_change`: MemoryPressure and its like, as far as they are true now."""
+    """`record(type, reason, message)`: an event about the node. `count(signal)`: of evictions. `on_change`: MemoryPressure and its like, as far as they are true now."""
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class Evictor:
         reclaim: Reclaim,
         record: Callable[[str, str, str], None],
         on_change: Callable[[tuple[str, ...]], None],
+        count: Callable[[str], None] = lambda signal: None,
         monitoring_seconds: float = MONITORING_SECONDS,
     ) -> None:
         self._inhabitants = inhabitants
@@ -93,6 +94,7 @@ class Evictor:
         self._reclaim = reclaim
         self._record = record
         self._on_change = on_change
+        self._count = count
         self._monitoring_seconds = monitoring_seconds
         self._pressure = Pressure()
 
@@ -156,6 +158,7 @@ class Evictor:
             why = sentence(candidate, acting, seen, limit)
             log.warning("evicting pod %s: %s", spec.described(candidate.pod), why.message)
             annotations = event_annotations(candidate, acting[0].resource)
+            self._count(acting[0].signal)
             await self._inhabitants.throw_out([candidate.pod], why, annotations)
             return True
         log.warning("%s is short, and there is no pod that could go", acting[0].resource)
@@ -182,6 +185,7 @@ class Evictor:
             found = disks.get(measured.uid)
             why = limits.violation(measured.pod, found, has_image_disk=has_image_disk) if found else None
             if why is not None and not spec.is_critical(measured.pod):
+                self._count(limits.signal(why))
                 going.append(self._inhabitants.throw_out([measured.pod], why))
         await asyncio.gather(*going)
         return bool(going)

@@ -52,3 +52,10 @@ def _limited_volumes(pod: Object) -> Iterator[tuple[str, Quantity]]:
 
 def _used(usage: FilesystemUsage | None) -> int:
     return (usage.used_bytes or 0) if usage else 0
+
+
+def signal(why: Sentence) -> str:
+    """What the eviction counts as."""
+    if why.message.startswith("Usage of EmptyDir"):
+        return "emptydirfs.limit"
+    return "ephemeralpodfs.limit" if why.message.startswith("Pod ") else "ephemeralcontainerfs.limit"
