@@ -344,8 +344,6 @@ AUTH = {
 
 OPEN = {
     "Kubectl client Guestbook": "nothing answers behind a service's address yet",
-    "ServiceAccounts should guarantee kube-root-ca.crt": "a test that takes it away",
-    "ServiceAccounts should mount": "a test with real containers",
 }
 """Entries that may be without a test, by how they begin, and what they wait for."""
 
