@@ -51,16 +51,19 @@ def pod(*amounts: Object, name: str = "web", **more: Any) -> Object:
 
 
 def test_a_node_says_what_can_never_be_and_what_cannot_be_now() -> None:
-    others = [pod(resources("2", "1Gi"), name="other")]
-    assert allocation.refusal(pod(resources("2", "7Gi")), others, ROOM) is None
-    assert allocation.refusal(pod(resources("5", "1Gi")), others, ROOM) == Refusal(
+    def refused(cpu: str, memory: str, others: int = 1) -> Refusal | None:
+        other = allocation.requested(pod(resources("2", "1Gi")))
+        return allocation.refusal(allocation.requested(pod(resources(cpu, memory))), [other] * others, ROOM)
+
+    assert refused("2", "7Gi") is None
+    assert refused("5", "1Gi") == Refusal(
         "Infeasible", "Node didn't have enough capacity: cpu, requested: 5000, capacity: 4000"
     )
-    assert allocation.refusal(pod(resources("5", "9Gi")), [], ROOM) == Refusal(
+    assert refused("5", "9Gi", others=0) == Refusal(
         "Infeasible",
         f"Node didn't have enough capacity: memory, requested: {9 << 30}, capacity: {8 << 30}",
     )
-    assert allocation.refusal(pod(resources("2500m", "1Gi")), others, ROOM) == Refusal(
+    assert refused("2500m", "1Gi") == Refusal(
         "Deferred", "Node didn't have enough resource: cpu, requested: 2500, used: 2000, capacity: 4000"
     )
 

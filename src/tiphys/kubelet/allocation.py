@@ -19,6 +19,8 @@ from tiphys.machinery.quantity import ZERO, Quantity, parse
 
 Allocation = Mapping[str, Object]
 """By container name (`POD`: the pod as a whole): {"limits": …, "requests": …}. Of containers whose resources may change."""
+Amounts = Mapping[str, Quantity]
+"""Of cpu and memory."""
 POD = ""
 RESIZED = ("cpu", "memory")
 _LEAST_LIMIT_MILLI = 10
@@ -71,6 +73,8 @@ def with_allocation(pod: Object, allocation: Allocation) -> Object:
 
 
 def are_same(one: Allocation, other: Allocation) -> bool:
+    if one == other:
+        return True
     return one.keys() == other.keys() and all(_amounts(one[name]) == _amounts(other[name]) for name in one)
 
 
@@ -121,15 +125,22 @@ class Refusal:
     message: str
 
 
-def refusal(pod: Object, others: Iterable[Object], allocatable: Mapping[str, Quantity]) -> Refusal | None:
-    """Why this node does not grant what the pod asks for now; `others` are its other pods, as they are granted."""
-    requests = pod_requests(pod["spec"])
+def requested(pod: Object) -> Amounts:
+    """What it takes of its node."""
+    amounts = pod_requests(pod["spec"])
+    return {name: amounts[name] for name in RESIZED if name in amounts}
+
+
+def refusal(
+    requests: Amounts, others: Iterable[Amounts], allocatable: Mapping[str, Quantity]
+) -> Refusal | None:
+    """Why a node does not grant what a pod requests now; `others`: what its other pods are granted."""
     for name in reversed(RESIZED):
         amount, room = requests.get(name, ZERO), allocatable.get(name)
         if room is not None and amount > room:
             told = f"{name}, requested: {_number(name, amount)}, capacity: {_number(name, room)}"
             return Refusal("Infeasible", f"Node didn't have enough capacity: {told}")
-    used = [pod_requests(other["spec"]) for other in others]
+    used = list(others)
     for name in RESIZED:
         amount, room = requests.get(name, ZERO), allocatable.get(name)
         taken = sum((each.get(name, ZERO) for each in used), ZERO)
@@ -149,10 +160,9 @@ def _number(name: str, amount: Quantity) -> int:
     return amount.milli if name == "cpu" else amount.value
 
 
-def grows(pod: Object, granted: Object) -> bool:
-    """Whether it asks for more than it has; less is always granted."""
-    after, before = pod_requests(pod["spec"]), pod_requests(granted["spec"])
-    return any(after.get(name, ZERO) > before.get(name, ZERO) for name in RESIZED)
+def grows(after: Amounts, before: Amounts) -> bool:
+    """Whether something is more than it was; less is always granted."""
+    return any(amount > before.get(name, ZERO) for name, amount in after.items())
 
 
 def summary(pod: Object, error: str = "") -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import allocation, spec
-from tiphys.kubelet.allocation import Allocation, Refusal
+from tiphys.kubelet.allocation import Allocation, Amounts, Refusal
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.seen import Resize, SeenContainer
 from tiphys.kubelet.spec import Object
@@ -31,16 +31,18 @@ class Ledger:
 
     def __init__(self, allocatable: Mapping[str, Quantity] | None = None) -> None:
         self._allocatable = allocatable or {}
-        self._granted: dict[str, Object] = {}
+        self._granted: dict[str, Amounts] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
 
     def grant(self, pod: Object) -> None:
         """`pod` as it is granted from now on; one that has ended gives all back."""
-        before = self._granted.get(meta.uid(pod))
+        uid = meta.uid(pod)
         if spec.is_finished(pod):
-            self.release(meta.uid(pod))
-        elif before is None or before["spec"] != pod["spec"]:
-            self._granted[meta.uid(pod)] = pod
+            self.release(uid)
+            return
+        amounts = allocation.requested(pod)
+        if self._granted.get(uid) != amounts:
+            self._granted[uid] = amounts
             self._retry()
 
     def release(self, uid: str) -> None:
@@ -50,18 +52,16 @@ class Ledger:
 
     def ask(self, pod: Object, wake: Callable[[], None]) -> Refusal | None:
         """Whether the pod may have what it asks for; if not yet, `wake` is called when it is worth to ask again."""
-        uid = meta.uid(pod)
+        uid, amounts = meta.uid(pod), allocation.requested(pod)
         self._waiting.pop(uid, None)
         granted = self._granted.get(uid)
-        if granted is not None and not allocation.grows(pod, granted):
+        if granted is not None and not allocation.grows(amounts, granted):
             return None
-        found = allocation.refusal(pod, self._others(uid), self._allocatable)
+        others = (each for other, each in self._granted.items() if other != uid)
+        found = allocation.refusal(amounts, others, self._allocatable)
         if found is not None and found.reason == "Deferred":
             self._waiting[uid] = wake
         return found
-
-    def _others(self, uid: str) -> Iterable[Object]:
-        return (pod for other, pod in self._granted.items() if other != uid)
 
     def _retry(self) -> None:
         for wake in list(self._waiting.values()):
@@ -87,10 +87,13 @@ class Resizing:
     _found: Allocation = field(default_factory=dict)
     """What containers have that were there before us."""
     _failures: int = 0
+    _told: tuple[int, bool, Allocation] | None = None
+    """What the ledger knows of it: generation, whether it has ended, what it is granted."""
 
     def begin(self, pod: Object) -> None:
         """The first that is seen of it."""
         self.granted = self.enforced = self._found = allocation.reported(pod)
+        self._told = None
 
     def decide(self, pod: Object, wake: Callable[[], None]) -> Object:
         """The pod as it is granted now: as it asks, if the node agrees."""
@@ -103,7 +106,10 @@ class Resizing:
         else:
             self._ask(pod, asked, wake)
         granted = allocation.with_allocation(pod, self.granted)
-        self.ledger.grant(granted)
+        known = (meta.generation(pod), spec.is_finished(pod), self.granted)
+        if self._told is None or known != self._told:
+            self._told = known
+            self.ledger.grant(granted)
         return granted
 
     def _ask(self, pod: Object, asked: Allocation, wake: Callable[[], None]) -> None:
