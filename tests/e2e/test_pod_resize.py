@@ -85,6 +85,7 @@ PODS = [
     resizable("replaced", amounts({"cpu": "20m"}, {"cpu": "30m"})),
     resizable("restarted", both("20m", "32Mi"), policies=RESTART),
     resizable("greedy", both("20m", "32Mi")),
+    resizable("busy", both("100m", "64Mi")),
     resizable("whole", {}, resources=both("100m", "64Mi")),
 ]
 
@@ -236,6 +237,26 @@ def test_more_than_there_is(world: PodWorld) -> None:
     assert made["status"]["containerStatuses"][0]["resources"] == both("20m", "32Mi")
     resize(world, "greedy", [both("30m", "32Mi")])
     world.until("greedy", has([both("30m", "32Mi")], generation=3))
+
+
+def test_less_memory_than_is_used(world: PodWorld) -> None:
+    world.until("busy", is_ready)
+    script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null"
+    world.kubectl("exec", "busy", "--", "sh", "-c", script)
+    resize(world, "busy", [both("100m", "16Mi")])
+
+    def has_failed(pod: Object) -> bool:
+        conditions = pod["status"]["conditions"]
+        return any(
+            each["type"] == "PodResizeInProgress" and each.get("reason") == "Error" for each in conditions
+        )
+
+    made = world.until("busy", has_failed)
+    assert is_ready(made)
+    assert made["status"]["containerStatuses"][0]["resources"] == both("100m", "64Mi")
+    assert world.until_event("busy", "ResizeError").startswith("Pod resize error: {")
+    world.kubectl("exec", "busy", "--", "rm", "/dev/shm/x")
+    world.until("busy", has([both("100m", "16Mi")]))
 
 
 def test_a_pod_as_a_whole(world: PodWorld) -> None:

@@ -9,10 +9,14 @@ import pytest
 from node_world import NodeWorld
 
 from tiphys.client.resources import PODS
+from tiphys.kubelet.hooks import HookFailure, Hooks
 from tiphys.kubelet.runtimes.interface import ExecResult
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
+from tiphys.testing.clock import FakeClock
+
+POD = {"metadata": {"name": "web", "namespace": "default", "uid": "u1"}}
 
 
 class Telling(SimulatedRuntime):
@@ -166,3 +170,50 @@ async def test_sidecars_end_after_the_others_and_the_last_one_first(world: NodeW
     await world.settle(3)
     assert told(world) == ["one", *["stop within 27 s"] * 3]
     assert world.pods() == []
+
+
+async def test_web_hooks_of_simulated_containers_succeed(world: NodeWorld) -> None:
+    world.create(with_hooks(postStart={"httpGet": {"port": 80, "path": "/"}}))
+    await world.settle()
+    assert world.pod()["status"]["phase"] == "Running"
+
+
+@pytest.mark.parametrize(
+    ("action", "asked"),
+    [
+        ({"port": 8080, "path": "/x"}, ("http://10.1.0.2:8080", "/x")),
+        ({"path": "x?y=1", "scheme": "HTTPS", "port": "web", "host": "own"}, ("https://own:8443", "/x?y=1")),
+        ({}, ("http://10.1.0.2:80", "/")),
+    ],
+)
+async def test_what_a_web_hook_asks(action: dict[str, Any], asked: tuple[str, str]) -> None:
+    requests = []
+
+    async def get(base: str, target: str, headers: list[tuple[str, str]]) -> None:
+        requests.append((base, target, dict(headers)))
+
+    clock = FakeClock()
+    container = {"name": "web", "ports": [{"name": "web", "containerPort": 8443}]}
+    hook = {"httpGet": {"httpHeaders": [{"name": "user-agent", "value": "me"}], **action}}
+    await Hooks(SimulatedRuntime(clock), clock, get).run(hook, POD, container, "id", "10.1.0.2")
+    [(base, target, headers)] = requests
+    assert (base, target) == asked
+    assert headers["user-agent"] == "me"
+    assert "User-Agent" not in headers
+
+
+async def test_a_web_hook_that_nobody_answers() -> None:
+    async def get(base: str, target: str, headers: list[tuple[str, str]]) -> None:
+        raise ConnectionRefusedError("connection refused")
+
+    clock = FakeClock()
+    hook = {"httpGet": {"port": 80, "path": "/stop"}}
+    with pytest.raises(HookFailure) as failed:
+        await Hooks(SimulatedRuntime(clock), clock, get).run(hook, POD, {"name": "web"}, "id", "10.1.0.2")
+    assert str(failed.value) == (
+        'HTTP lifecycle hook (/stop) for Container "web" in Pod "web_default(u1)" failed'
+        " - error: connection refused"
+    )
+    hook["httpGet"]["port"] = "nowhere"
+    with pytest.raises(HookFailure, match="nowhere"):
+        await Hooks(SimulatedRuntime(clock), clock, get).run(hook, POD, {"name": "web"}, "id", "10.1.0.2")

@@ -21,7 +21,7 @@ from tiphys.kubelet.devices.pod_resources import PodResources
 from tiphys.kubelet.eviction.evictor import MONITORING_SECONDS
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.gate import Gate
-from tiphys.kubelet.hooks import Hooks
+from tiphys.kubelet.hooks import Hooks, get
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.housekeeping import Housekeeping, Needs
 from tiphys.kubelet.images.pull_records import PullRecords
@@ -185,7 +185,7 @@ def assemble(
         images=_puller(parts, runtime, settings, clock),
         provisions=provisions,
         prober=_prober(runtime, clock, kubelets, metrics.probes),
-        hooks=Hooks(runtime, clock),
+        hooks=Hooks(runtime, clock, get),
         meter=_meter(parts, machine, DiskMeter(parts.files, runtime, clock, volumes.claimed), clock),
         clock=clock,
         admit=itself.gate(client, lambda: kubelets[0]).admit,

@@ -116,7 +116,7 @@ def hollow_kubelet(
         images=ImagePuller(runtime, clock, limits=UNLIMITED),
         provisions=SimulatedProvisions(references, logs),
         prober=prober or NoProber(),
-        hooks=Hooks(runtime, clock),
+        hooks=Hooks(runtime, clock, get=None),
         meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
         admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities=abilities).admit,

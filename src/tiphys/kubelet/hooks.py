@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tiphys.kubelet import spec
@@ -20,12 +21,17 @@ class HookFailure(Exception):
     """The hook did not succeed; the message is fit for the container's status."""
 
 
-class Hooks:
-    """Runs hooks of containers of one node. The process must be in the node's network namespace."""
+Get = Callable[[str, str, list[tuple[str, str]]], Awaitable[object]]
+"""(base URL, target, headers): asks a web server. Raises HTTPClientError or OSError."""
 
-    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+
+class Hooks:
+    """Runs hooks of containers of one node. `get` None: requests are not made, for nobody is there to answer."""
+
+    def __init__(self, runtime: Runtime, clock: Clock, get: Get | None) -> None:
         self._runtime = runtime
         self._clock = clock
+        self._get = get
 
     async def run(
         self, hook: dict[str, Any], pod: Object, container: Object, container_id: str, ip: str
@@ -37,7 +43,7 @@ class Hooks:
         elif "exec" in hook:
             await self._exec(hook["exec"].get("command") or [], container_id, whose)
         elif "httpGet" in hook:
-            await _ask(hook["httpGet"], container, ip, whose)
+            await self._ask(hook["httpGet"], container, ip, whose)
         else:
             # tcpSocket is an old mistake of the API: it was never run.
             raise HookFailure("Cannot run handler: invalid handler")
@@ -52,6 +58,16 @@ class Hooks:
             told = f"command '{' '.join(command)}' exited with {result.exit_code}: {stderr}"
             raise HookFailure(_exec_message(command, whose, told, output))
 
+    async def _ask(self, action: Object, container: Object, ip: str, whose: str) -> None:
+        """Any answer will do, whatever its status."""
+        try:
+            base, target = url_of({"port": DEFAULT_PORT, **action}, container, ip)
+            if self._get is not None:
+                await self._get(base, target, _headers(action))
+        except (ValueError, HTTPClientError, OSError) as error:
+            path = action.get("path") or ""
+            raise HookFailure(f"HTTP lifecycle hook ({path}) {whose} failed - error: {error}") from error
+
 
 def _exec_message(command: list[str], whose: str, error: str, output: str) -> str:
     return f"Exec lifecycle hook ([{' '.join(command)}]) {whose} failed - error: {error}, message: {quote(output)}"
@@ -61,24 +77,15 @@ def _text(data: bytes) -> str:
     return data.decode(errors="replace")
 
 
-async def _ask(action: Object, container: Object, ip: str, whose: str) -> None:
-    """Any answer will do, whatever its status."""
-    try:
-        base, target = url_of({"port": DEFAULT_PORT, **action}, container, ip)
-        await _get(base, target, action)
-    except (ValueError, HTTPClientError, OSError) as error:
-        path = action.get("path") or ""
-        raise HookFailure(f"HTTP lifecycle hook ({path}) {whose} failed - error: {error}") from error
-
-
-async def _get(base: str, target: str, action: Object) -> None:
-    headers: list[tuple[str, str]] = [
-        (header["name"], header["value"]) for header in action.get("httpHeaders") or ()
-    ]
+def _headers(action: Object) -> list[tuple[str, str]]:
+    headers = [(header["name"], header["value"]) for header in action.get("httpHeaders") or ()]
     named = {name.lower() for name, _ in headers}
-    for name, value in (("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Connection", "close")):
-        if name.lower() not in named:
-            headers.append((name, value))
+    own = (("User-Agent", USER_AGENT), ("Accept", "*/*"), ("Connection", "close"))
+    return headers + [(name, value) for name, value in own if name.lower() not in named]
+
+
+async def get(base: str, target: str, headers: list[tuple[str, str]]) -> None:
+    """The process must be in the node's network namespace: it reaches pods by their addresses."""
     client = HTTPClient(base, ssl_context=trusting_anybody() if base.startswith("https") else None)
     try:
         await client.request("GET", target, headers)

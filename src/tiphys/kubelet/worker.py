@@ -209,7 +209,11 @@ class PodWorker:
             self._wake_after(RUNTIME_RETRY_SECONDS)
             return
         await self._admit(self.pod)
+        granted_before = self._resizing.granted
         pod, now = self._resizing.decide(self._as_known(), self.wake), self._host.clock.now()
+        if self._resizing.granted is not granted_before:
+            # Volumes may show it.
+            self._volumes.outdate()
         self._lives.let_go(self.view.containers)
         self._resizing.look(pod, self.view.containers)
         seen = self.see()
