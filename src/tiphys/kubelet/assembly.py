@@ -43,7 +43,7 @@ from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
-from tiphys.kubelet.static_pods.sources import FileSource, Source, URLSource
+from tiphys.kubelet.static_pods.sources import configured
 from tiphys.kubelet.static_pods.static_pods import StaticPods
 from tiphys.kubelet.stats.disk_usage import DiskMeter
 from tiphys.kubelet.stats.meter import NodeMeter
@@ -194,12 +194,23 @@ def assemble(
         device_health=keeper.health,
     )
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
-    static = StaticPods(host, _sources(parts, host, settings), lambda: kubelets[0])
+    static = _static_pods(parts, host, settings, lambda: kubelets[0])
     kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known))
     house = _house(parts, kubelets[0], agent, itself)
     plugins = _plugin_chores(parts, keeper, kubelets[0])
     kubelets[0].chores += [*plugins, *house.chores(pod_groups, machine, monitoring_seconds)]
     return kubelets[0]
+
+
+def _static_pods(
+    parts: NodeParts, host: Host, settings: KubeletConfiguration, kubelet: Callable[[], Kubelet]
+) -> StaticPods:
+    def complain(problem: str) -> None:
+        log.error("static pod: %s", problem)
+        host.record_node(WARNING, "InvalidStaticPod", problem)
+
+    sources = configured(settings, parts.name, parts.manifests, host.clock, complain)
+    return StaticPods(host, sources, kubelet)
 
 
 def _house(parts: NodeParts, kubelet: Kubelet, agent: NodeAgent, itself: _Itself) -> Housekeeping:
@@ -240,31 +251,6 @@ def _plugin_chores(parts: NodeParts, keeper: DeviceKeeper, kubelet: Kubelet) -> 
 
 def _meter(parts: NodeParts, machine: Machine, disks: DiskMeter, clock: Clock) -> NodeMeter:
     return NodeMeter(parts.cgroup, disks, clock, machine=machine, sandbox_image=parts.sandbox_image)
-
-
-def _sources(parts: NodeParts, host: Host, settings: KubeletConfiguration) -> list[Source]:
-    """Where the node is told of static pods."""
-
-    def complain(problem: str) -> None:
-        log.error("static pod: %s", problem)
-        host.record_node(WARNING, "InvalidStaticPod", problem)
-
-    found: list[Source] = []
-    path = Path(settings.static_pod_path) if settings.static_pod_path else parts.manifests
-    if path is not None:
-        seconds = settings.file_check_frequency_seconds
-        found.append(FileSource(path, parts.name, host.clock, complain, check_seconds=seconds))
-    if settings.static_pod_url:
-        found.append(
-            URLSource(
-                settings.static_pod_url,
-                parts.name,
-                host.clock,
-                headers=settings.static_pod_url_header,
-                check_seconds=settings.http_check_frequency_seconds,
-            )
-        )
-    return found
 
 
 def _puller(parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock) -> ImagePuller:

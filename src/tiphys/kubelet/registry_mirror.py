@@ -9,6 +9,7 @@ not imported is had from that registry and kept (pull_through.py).
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Callable
 
@@ -21,6 +22,8 @@ from tiphys.kubelet.pull_through import Asked, Blob, PullThrough
 from tiphys.kubelet.runtimes.cri.content import ContentStore
 from tiphys.kubelet.runtimes.interface import NotFound
 from tiphys.net.http import Request, Response
+
+log = logging.getLogger(__name__)
 
 _ROUTE = re.compile(r"/v2/(?P<path>.+)/(?P<what>manifests|blobs|tags)/(?P<reference>[^/]+)")
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})")
@@ -75,9 +78,13 @@ class RegistryMirror:
         if self._through is None or registry in ("", self._own_name):
             return None
         asked = Asked(repository, request.headers.get("authorization", ""))
-        if what == "manifests":
-            return await self._through.manifest(asked, reference)
-        blob = await self._through.blob(asked, reference)
+        try:
+            if what == "manifests":
+                return await self._through.manifest(asked, reference)
+            blob = await self._through.blob(asked, reference)
+        except OSError as error:
+            log.warning("%s: the disk: %s", repository, error)
+            return None
         return (
             blob_response(request, reference, blob.size_bytes, blob.read) if isinstance(blob, Blob) else blob
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tiphys.kubelet.static_pods.sources import FileSource, URLSource
+from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.static_pods.sources import FileSource, configured
 from tiphys.machinery.clock import SystemClock
 from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
@@ -112,13 +113,17 @@ async def test_a_url_with_headers(tasks: list[asyncio.Task[None]]) -> None:
 
     server, followed = Server(handle), Followed()
     port = (await server.listen(host="127.0.0.1", port=0)).port
-    source = URLSource(
-        f"http://127.0.0.1:{port}/pods?of=n",
-        "n",
-        SystemClock(),
-        headers={"X-Token": ["t"]},
-        check_seconds=0.01,
+    settings = KubeletConfiguration.parse(
+        {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "staticPodURL": f"http://127.0.0.1:{port}/pods?of=n",
+            "staticPodURLHeader": {"X-Token": ["t"]},
+            "httpCheckFrequency": "10ms",
+        }
     )
+    assert "t" not in settings.document()["staticPodURLHeader"]["X-Token"]
+    [source] = configured(settings, "n", None, SystemClock(), print)
     assert source.look() is None
     tasks.append(asyncio.create_task(source.follow(followed.update)))
     await followed.until("a-n")
@@ -128,3 +133,11 @@ async def test_a_url_with_headers(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await server.shutdown(grace_seconds=0)
+
+
+def test_the_directory_of_the_configuration_comes_first(tmp_path: Path) -> None:
+    head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    chosen = KubeletConfiguration.parse({**head, "staticPodPath": str(tmp_path)})
+    Directory(tmp_path).write("a.yaml", "a")
+    [source] = configured(chosen, "n", tmp_path / "other", SystemClock(), print)
+    assert [pod["metadata"]["name"] for pod in source.look() or ()] == ["a-n"]

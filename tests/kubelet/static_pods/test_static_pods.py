@@ -27,9 +27,10 @@ spec:
 """
 
 
-def made(image: str = "busybox:1") -> Object:
+def made(image: str = "busybox:1", name: str = "web", uid: str = "") -> Object:
     origin = Origin("file", "/manifests/web.yaml", NODE)
-    return read_pod((MANIFEST % image).encode(), origin, datetime(2026, 1, 1, tzinfo=UTC))
+    text = (MANIFEST % image).replace("{name: web}", f"{{name: {name}, uid: '{uid}'}}")
+    return read_pod(text.encode(), origin, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 class Manifests:
@@ -206,3 +207,33 @@ async def test_a_mirror_without_a_manifest_is_deleted(world: StaticWorld) -> Non
     await world.start()
     await world.settle(5)
     assert world.pods() == []
+
+
+async def test_a_manifest_with_a_uid_of_its_own_changes_the_pod_that_runs(world: StaticWorld) -> None:
+    world.manifests.set(made(uid="my-own"))
+    await world.start()
+    await world.settle(5)
+    world.manifests.set(made("busybox:2", uid="my-own"))
+    await world.settle(60)
+    assert await world.running() == ["busybox:2"]
+    assert world.mirrors()[0]["status"]["containerStatuses"][0]["restartCount"] == 1
+
+
+async def test_of_two_manifests_with_one_uid_the_first_counts(world: StaticWorld) -> None:
+    world.manifests.set(made(uid="one"), made("busybox:2", name="other", uid="one"))
+    await world.start()
+    await world.settle(5)
+    assert await world.running() == ["busybox:1"]
+
+
+async def test_a_manifest_that_goes_while_the_api_is_away_leaves_no_mirror(world: StaticWorld) -> None:
+    world.manifests.set(made())
+    await world.start()
+    await world.settle(5)
+    world.api.refuse(lambda method, path: True, internal_error("away"))
+    world.manifests.set()
+    await world.settle(60)
+    assert await world.running() == []
+    world.api.accept_all()
+    await world.settle(60)
+    assert world.mirrors() == []

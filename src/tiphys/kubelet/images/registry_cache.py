@@ -54,7 +54,9 @@ class RegistryCache:
     limit_bytes: int = LIMIT_BYTES
 
     def begin(self) -> None:
-        """Once, when the mirror starts: downloads that were cut off are dropped."""
+        """Once, when the mirror starts: downloads that were cut off are dropped. What is here is not for all users of the machine."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
         shutil.rmtree(self._partials, ignore_errors=True)
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.static_pods.manifest import BadManifest, Origin, read_pod, read_pods
 from tiphys.kubelet.watching import DirectoryWatch
 from tiphys.machinery.clock import Clock
@@ -39,6 +40,22 @@ class Source(Protocol):
         """What can be known at once, at the start; None: nothing yet."""
 
     async def follow(self, update: Update) -> None: ...
+
+
+def configured(
+    settings: KubeletConfiguration, node: str, manifests: Path | None, clock: Clock, complain: Complain
+) -> list[Source]:
+    """Those of a node. `manifests`: where they are unless the configuration says it."""
+    found: list[Source] = []
+    path = Path(settings.static_pod_path) if settings.static_pod_path else manifests
+    if path is not None:
+        seconds = settings.file_check_frequency_seconds
+        found.append(FileSource(path, node, clock, complain, check_seconds=seconds))
+    if settings.static_pod_url:
+        url, headers = settings.static_pod_url, settings.static_pod_url_header
+        seconds = settings.http_check_frequency_seconds
+        found.append(URLSource(url, node, clock, headers=headers, check_seconds=seconds))
+    return found
 
 
 class FileSource:

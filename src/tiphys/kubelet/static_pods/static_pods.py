@@ -121,15 +121,23 @@ class StaticPods:
     def update(self, kind: str, pods: Sequence[Object]) -> None:
         """All that a source has."""
         before = self._wanted[kind]
-        self._wanted[kind] = {}
+        wanted = self._wanted[kind] = {}
+        uids = {
+            meta.uid(pod)
+            for source, found in self._wanted.items()
+            if source != kind
+            for pod in found.values()
+        }
         for pod in pods:
-            key = key_of(pod)
-            if key in self._wanted[kind]:
+            key, uid = key_of(pod), meta.uid(pod)
+            if key in wanted or uid in uids:
                 log.warning("there are two manifests of pod %s", key)
                 continue
+            uids.add(uid)
             known = before.get(key)
             # It is seen when it is seen for the first time.
-            self._wanted[kind][key] = known if known and meta.uid(known) == meta.uid(pod) else pod
+            is_known = known is not None and meta.uid(known) == uid and known["spec"] == pod["spec"]
+            wanted[key] = known if known is not None and is_known else pod
         if self._has_begun:
             for key in {**before, **self._wanted[kind]}:
                 self._settle(key)
@@ -141,6 +149,10 @@ class StaticPods:
             self._carer().care_for(shown(wanted, self._mirror_named(key)))
         elif current is not None and (wanted is None or meta.uid(wanted) != meta.uid(current)):
             self._carer().let_go(meta.uid(current))
+        elif current is not None and wanted is not None and current is not wanted:
+            # Its manifest says which uid it has, and something new beside that.
+            self._current[key] = wanted
+            self._carer().care_for(shown(wanted, self._mirror_named(key)))
         self._something.set()
 
     def dropped(self, uid: str) -> None:
