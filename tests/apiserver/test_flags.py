@@ -32,9 +32,12 @@ def test_values() -> None:
             "enable-priority-and-fairness",
             "disable-admission-plugins=Priority",
             "disable-admission-plugins=ServiceAccount, RuntimeClass",
+            "runtime-config=metrics.k8s.io/v1beta1=false,apps/v1=true",
         ],
     )
     assert settings.max_requests_inflight == 7
+    assert settings.runtime_config == (("metrics.k8s.io/v1beta1", "false"), ("apps/v1", "true"))
+    assert shown(settings)["runtime-config"] == "[metrics.k8s.io/v1beta1=false,apps/v1=true]"
     assert settings.request_timeout_seconds == 90
     assert settings.anonymous_auth is False
     assert settings.fairness is True
@@ -52,6 +55,9 @@ def test_values() -> None:
         ("anonymous-auth=maybe", "it must be true or false"),
         ("enable-admission-plugins=Nope", "unknown admission plugin Nope"),
         ("authorization-mode=RBAC,Magic", 'authorization-mode "Magic" is not a valid mode'),
+        ("runtime-config=metrics.k8s.io", "must be formatted as key=value"),
+        ("runtime-config=api/all=false", "api/all is no group version"),
+        ("runtime-config=apps/v1=false", "apps/v1 is stable, and is always served"),
         ("authorization-mode=RBAC,RBAC", "has mode specified more than once"),
     ],
 )

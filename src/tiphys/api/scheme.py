@@ -38,6 +38,8 @@ BUILT_IN_GROUPS = (
     "storagemigration",
 )
 """Folders below `tiphys/api`, in discovery order."""
+OPTIONAL_GROUPS = ("metrics",)
+"""What elsewhere another server serves."""
 
 
 class Scheme:
@@ -98,10 +100,11 @@ class Scheme:
         return len(self._by_resource)
 
 
-def built_in() -> Scheme:
-    """The scheme of all built-in kinds of v1.36."""
-    scheme = Scheme()
-    for group in BUILT_IN_GROUPS:
+def built_in(*optional: str, without: Iterable[GroupVersion] = ()) -> Scheme:
+    """The scheme of all built-in kinds of v1.36, and of those of OPTIONAL_GROUPS that are named; but for some group versions."""
+    scheme, left_out = Scheme(), set(without)
+    for group in (*BUILT_IN_GROUPS, *optional):
         for resource in import_module(f"tiphys.api.{group}.resources").RESOURCES:
-            scheme.add(resource)
+            if resource.group_version not in left_out:
+                scheme.add(resource)
     return scheme

@@ -6,6 +6,7 @@ refused rather than ignored: nobody shall believe that something is switched on 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -60,6 +61,20 @@ def _token_seconds(text: str) -> float:
     if seconds and not 3600 <= seconds <= 1 << 32:
         raise ValueError("the service-account-max-token-expiration must be between 1 hour and 2^32 seconds")
     return seconds
+
+
+def _versions(text: str) -> tuple[tuple[str, str], ...]:
+    """`group/version=false`, several separated by commas. Only what is not yet stable can be switched off."""
+    found = []
+    for key, value in (_pair(word)[0] for word in _words(text)):
+        group, slash, version = key.partition("/")
+        if not slash or group == "api":
+            raise ValueError(f"{key} is no group version, such as metrics.k8s.io/v1beta1")
+        is_served = _boolean(value)
+        if not is_served and not re.fullmatch(r"v\d+(alpha|beta)\d+", version):
+            raise ValueError(f"{key} is stable, and is always served")
+        found.append((key, str(is_served).lower()))
+    return tuple(found)
 
 
 @frozen
@@ -138,6 +153,7 @@ FLAGS = (
     Flag("requestheader-group-headers", _words, "requestheader_group_headers", repeats=True),
     Flag("requestheader-uid-headers", _words, "requestheader_uid_headers", repeats=True),
     Flag("requestheader-username-headers", _words, "requestheader_username_headers", repeats=True),
+    Flag("runtime-config", _versions, "runtime_config", repeats=True),
     Flag("service-account-extend-token-expiration", _boolean, "service_account_extend_tokens"),
     Flag("service-account-issuer", _one, "issuers", repeats=True),
     Flag("service-account-jwks-uri", str, "service_account_jwks_uri"),

@@ -79,7 +79,8 @@ def negotiate(call: Call) -> None:
     )  # a Scale has protobuf, whatever it is of
     served = SERVED if body is not None or schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
     # Reviews, bindings and the like are answers to a question: nobody prints them in columns.
-    tables = body.kind == "Scale" if body is not None else not call.row.virtual
+    is_read = not call.row.virtual or "list" in call.row.verbs
+    tables = body.kind == "Scale" if body is not None else is_read
     call.representation = accepted(call.request.headers.get("accept", ""), served, tables=tables)
 
 

@@ -51,10 +51,12 @@ from tiphys.apiserver.request_metrics import RequestMetrics
 from tiphys.apiserver.responses import failure
 from tiphys.apiserver.service_dialer import Connect, ServiceDialer
 from tiphys.apiserver.settings import Settings
+from tiphys.apiserver.usage.serving import scraper
 from tiphys.apiserver.version import GIT_VERSION
 from tiphys.apiserver.webhooks.client import Webhooks
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
+from tiphys.machinery.gvk import GroupVersion, parse_api_version
 from tiphys.machinery.metrics import Registry
 from tiphys.machinery.names import Random
 from tiphys.machinery.protobuf import encode_envelope
@@ -90,7 +92,7 @@ class APIServer:
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.scheme = scheme or built_in()
+        self.scheme = scheme or built_in(*settings.optional_groups, without=_switched_off(settings))
         self.metrics = metrics or Registry()
         self.encryption = encryption(settings, store, self.clock, EncryptionMetrics(self.metrics))
         if self.encryption is not None:
@@ -127,6 +129,7 @@ class APIServer:
         self.catalog = Catalog(self.scheme, self.aggregator)
         self.library = Library(self.scheme, self.aggregator)
         self.webhooks = Webhooks(self.service_dialer)
+        self.usage = scraper(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.kinds = Kinds(self)
         self.component_checks: dict[str, Callable[[], str]] = {}
@@ -276,8 +279,6 @@ class APIServer:
 
     def _row_of(self, obj: dict[str, Any]) -> str | None:
         """The types block of any object that is sent: a kind of the scheme, its list, or one of meta's."""
-        from tiphys.machinery.gvk import parse_api_version
-
         version = parse_api_version(obj["apiVersion"])
         found = self.scheme.by_kind(version.with_kind(obj["kind"]))
         if found is not None:
@@ -320,3 +321,8 @@ class APIServer:
             self.encryption.close()
         if self.auditor is not None:
             await self.auditor.close()
+
+
+def _switched_off(settings: Settings) -> set[GroupVersion]:
+    served = dict(settings.runtime_config)  # the last word counts
+    return {parse_api_version(key) for key, value in served.items() if value == "false"}

@@ -32,6 +32,10 @@ class Settings:
     """How other API servers know this one."""
     client_ca: bytes = b""
     """PEM of the authority of client certificates, for other API servers to accept them too."""
+    optional_groups: tuple[str, ...] = ()
+    """Of `tiphys.api.scheme.OPTIONAL_GROUPS`, those that are served."""
+    runtime_config: tuple[tuple[str, str], ...] = ()
+    """Group versions, "true" or "false": whether they are served."""
     fairness: bool = True
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200

@@ -28,14 +28,15 @@ about a millisecond of either."""
 
 @frozen
 class ListMeta:
-    """What a list says of itself; `remaining` is only told when the list was not selected and goes on."""
+    """What a list says of itself; `remaining` is only told when the list was not selected and goes on. `revision` 0: none, for
+    what is not stored."""
 
     revision: int
     continue_token: str = ""
     remaining: int | None = None
 
     def to_dict(self) -> Object:
-        meta: Object = {"resourceVersion": str(self.revision)}
+        meta: Object = {"resourceVersion": str(self.revision)} if self.revision else {}
         if self.continue_token:
             meta["continue"] = self.continue_token
         if self.remaining:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tiphys.api.scheme import OPTIONAL_GROUPS
 from tiphys.apiserver import flags
 from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.authorization.reconcile import reconcile
@@ -138,6 +139,7 @@ class ControlPlane:
                 signing_key,
                 service_cidr=settings.service_cidr,
                 front_proxy=front_proxy(settings),
+                optional_groups=OPTIONAL_GROUPS,
                 client_ca=Path(settings.pki, "ca.crt").read_bytes(),
             ),
             settings.apiserver_args,

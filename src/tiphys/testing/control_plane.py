@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tiphys.api.scheme import OPTIONAL_GROUPS
 from tiphys.apiserver.authentication.static_tokens import StaticTokens
 from tiphys.apiserver.bootstrap import NAMESPACES, bootstrap
 from tiphys.apiserver.call import User
@@ -73,7 +74,10 @@ class ControlPlane:
         self._store = MemoryStore()
         self._clock.progress = lambda: self._store.revision
         server = self._server = ObservedAPIServer(
-            self._store, Settings(key), kubelet_client=self._kubelet_client, clock=self._clock
+            self._store,
+            Settings(key, optional_groups=OPTIONAL_GROUPS),
+            kubelet_client=self._kubelet_client,
+            clock=self._clock,
         )
         server.observe()
         server.token_readers.append(StaticTokens(self._users))

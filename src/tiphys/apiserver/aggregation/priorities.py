@@ -49,6 +49,10 @@ _GROUPS: tuple[tuple[str, int, dict[str, int]], ...] = (
     ("internal.apiserver.k8s.io", 16000, {"v1alpha1": 9}),
     ("storagemigration.k8s.io", 15800, {"v1beta1": 9}),
 )
+OFTEN_REPLACED: Mapping[GroupVersion, Priority] = {
+    GroupVersion("metrics.k8s.io", "v1beta1"): Priority(100, 100)
+}
+"""Served here as long as nobody else does: whoever installs a server for it has his way, and when he takes it away again it is ours."""
 BUILT_IN: Mapping[GroupVersion, Priority] = {
     GroupVersion(group, version): Priority(group_priority, version_priority)
     for group, group_priority, versions in _GROUPS
@@ -60,7 +64,7 @@ def of_local(version: GroupVersion) -> Priority:
     """The priority of a group version that this server serves."""
     if version.group == FIRST_GROUP:
         return _FIRST
-    return BUILT_IN.get(version, CUSTOM_RESOURCES)
+    return BUILT_IN.get(version) or OFTEN_REPLACED.get(version, CUSTOM_RESOURCES)
 
 
 def ordered(priorities: Mapping[GroupVersion, Priority], *, by_service: bool = False) -> dict[str, list[str]]:

@@ -18,10 +18,11 @@ from tiphys.api.resource import Object
 from tiphys.apiserver.aggregation.priorities import (
     BUILT_IN,
     CUSTOM_RESOURCES,
+    OFTEN_REPLACED,
     Priority,
     service_name,
 )
-from tiphys.apiserver.aggregation.services import GROUP, PLURAL
+from tiphys.apiserver.aggregation.services import GROUP, PLURAL, is_remote
 from tiphys.apiserver.cache import DELETED, Event, ResourceCache
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.deletion import DeleteOptions
@@ -36,6 +37,8 @@ log = logging.getLogger("tiphys.apiserver")
 
 LABEL = "kube-aggregator.kubernetes.io/automanaged"
 ON_START, ALWAYS = "onstart", "true"
+UNLESS_REPLACED = "unless-replaced"
+"""Ours alone: made whenever there is none, and left alone when it is somebody else's."""
 RETRY_SECONDS = 1.0
 
 
@@ -50,11 +53,13 @@ def wanted(versions: Iterable[GroupVersion], custom: Iterable[GroupVersion]) -> 
     """The APIServices that should be, by name: of built-in group versions, and of those of custom resources."""
     found: dict[str, Object] = {}
     for version in custom:
-        if version not in BUILT_IN:
+        if version not in BUILT_IN and version not in OFTEN_REPLACED:
             found[service_name(version)] = _service(version, CUSTOM_RESOURCES, ALWAYS)
     for version in versions:
         if version in BUILT_IN:
             found[service_name(version)] = _service(version, BUILT_IN[version], ON_START)
+        elif version in OFTEN_REPLACED:
+            found[service_name(version)] = _service(version, OFTEN_REPLACED[version], UNLESS_REPLACED)
     return found
 
 
@@ -93,6 +98,8 @@ def plan(
             actions.append(Action("create", name, desired))
             continue
         kept = _kept(found)
+        if kept == UNLESS_REPLACED and desired is None and not is_remote(found):
+            actions.append(Action("delete", name))
         if kept not in (ON_START, ALWAYS):
             continue
         if kept == ON_START and (name not in at_start or name in done):

@@ -27,6 +27,7 @@ from tiphys.apiserver.subresources.reviews import (
 )
 from tiphys.apiserver.subresources.scale import scale
 from tiphys.apiserver.subresources.token import create_token
+from tiphys.apiserver.usage.serving import usage_of_nodes, usage_of_pods
 from tiphys.net.http import Response
 
 Handler = Callable[[Call], Response | Awaitable[Response]]
@@ -48,6 +49,7 @@ SUBRESOURCES: dict[tuple[str, str, str], Handler] = {
 }
 
 VIRTUAL: dict[str, Handler] = {
+    # By the plural alone: `nodes` and `pods` are those of metrics.k8s.io, for the others are stored.
     "bindings": create_binding,
     "componentstatuses": component_status,
     "tokenreviews": token_review,
@@ -56,4 +58,6 @@ VIRTUAL: dict[str, Handler] = {
     "localsubjectaccessreviews": local_access_review,
     "selfsubjectaccessreviews": self_access_review,
     "selfsubjectrulesreviews": self_rules_review,
+    "nodes": usage_of_nodes,
+    "pods": usage_of_pods,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.resource import Object
 from tiphys.apiserver.call import Call
 from tiphys.machinery import errors
 from tiphys.machinery.frozen import frozen
@@ -24,7 +25,11 @@ def kubelet_address(call: Call, node_name: str) -> KubeletAddress:
     record = call.server.writes.cache("", "nodes").get("", node_name)
     if record is None:
         raise errors.not_found(_NODES, node_name)
-    status = record.object.get("status") or {}
+    return address_of(node_name, record.object.get("status") or {})
+
+
+def address_of(node_name: str, status: Object) -> KubeletAddress:
+    """Raises 503 for a node that says nothing of it."""
     port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or _PORT
     addresses = {entry["type"]: entry["address"] for entry in status.get("addresses") or ()}
     for kind in ("InternalIP", "ExternalIP", "Hostname"):
