@@ -10,6 +10,7 @@ from node_world import NodeWorld
 
 from tiphys.client.resources import LEASES, NODES, PODS
 from tiphys.kubelet.host import Unprovided
+from tiphys.kubelet.references import References
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ImageNotFound,
@@ -21,6 +22,7 @@ from tiphys.kubelet.runtimes.interface import (
 )
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.simulated_provisions import SimulatedProvisions
+from tiphys.kubelet.simulated_references import SimulatedReferences
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
@@ -218,8 +220,9 @@ async def test_a_deletion_goes_through_once_the_api_takes_it(world: NodeWorld) -
 class Remains(SimulatedProvisions):
     """Something is left of a pod that nobody knows, and does not go at the first try."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, world: NodeWorld) -> None:
+        references = References(world.client, world.clock, lambda uids: None)
+        super().__init__(SimulatedReferences(references))
         self.left = {"old"}
         self.tries = 0
 
@@ -236,7 +239,7 @@ class Remains(SimulatedProvisions):
 
 async def test_what_is_left_of_a_pod_that_went_while_nobody_was_here(world: NodeWorld) -> None:
     await world.stop()
-    world.provisions = remains = Remains()
+    world.provisions = remains = Remains(world)
     await world.start()
     assert (remains.tries, remains.left) == (1, {"old"})
     await world.settle(5)
