@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,9 @@ from tiphys.kubelet.volumes.request import Services
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
+
+PROGRAM_SECONDS = 60.0
+"""A server that does not answer must not keep a pod from being deleted for longer."""
 
 
 class InThread(Protocol):
@@ -94,13 +98,22 @@ class NodeVolumes:
         await self._in_thread(remove_volumes, uid, self._files, self._mounter)
 
 
-async def run(command: Sequence[str]) -> tuple[int, str]:
-    """Starts a program; its exit code (127: there is no such program) and all that it said."""
+async def run(command: Sequence[str], limit_seconds: float = PROGRAM_SECONDS) -> tuple[int, str]:
+    """Starts a program; its exit code (127: there is no such program; 124: it took too long) and all that it said."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
     except OSError as error:
         return 127, f"{command[0]}: {error.strerror}"
-    said, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(limit_seconds):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        # One that the kernel holds fast does not even end by that.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await process.wait()
+        return 124, f"{command[0]} did not end within {limit_seconds:.0f} s"
     return process.returncode or 0, said.decode(errors="replace").strip()

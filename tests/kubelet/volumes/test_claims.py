@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from volume_node import Node, pod
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.volumes.pod_volumes import prepare_volumes
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes devices")
 CLAIMED = {"persistentVolumeClaim": {"claimName": "data"}}
 
 
@@ -124,7 +127,7 @@ async def test_a_claim_that_is_not_there(node: Node) -> None:
 async def test_a_claim_of_somebody_else_is_not_the_ephemeral_volume(node: Node) -> None:
     bind(node, {}, "web-v")
     said = await node.problem(pod({"ephemeral": {"volumeClaimTemplate": {}}}))
-    assert said.endswith("PVC default/web-v was not created for pod default/web (pod is not owner)")
+    assert said.endswith("=[v]: PVC default/web-v was not created for pod default/web (pod is not owner)")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +166,45 @@ async def test_a_block_device(node: Node, tmp_path: Path) -> None:
     )
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    os.mknod(tmp_path / "disk", 0o600 | stat.S_IFBLK, os.makedev(7, 200))
+    return tmp_path / "disk"
+
+
+@needs_root
+async def test_a_disk_as_a_device(node: Node, disk: Path) -> None:
+    bind(node, {"local": {"path": str(disk)}, "volumeMode": "Block"})
+    given = pod(CLAIMED, containers=[{"name": "c", "volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}])
+    assert await node.prepare(given) == disk
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("content", "formats"), [(2, [["mkfs.xfs", "DISK"]]), (0, [])], ids=["empty", "formatted"]
+)
+async def test_a_disk_with_a_file_system(
+    node: Node, disk: Path, content: int, formats: list[list[str]]
+) -> None:
+    node.codes["blkid"] = content
+    bind(node, {"local": {"path": str(disk), "fsType": "xfs"}, "mountOptions": ["noatime"]})
+    path = await node.prepare(pod(CLAIMED))
+    commands = [[str(disk) if word == "DISK" else word for word in command] for command in formats]
+    mount = ["mount", "-t", "xfs", "-o", "noatime", str(disk), str(path)]
+    assert node.commands == [["blkid", "-p", str(disk)], *commands, mount]
+
+
+@needs_root
+async def test_a_disk_that_cannot_be_mounted(node: Node, disk: Path) -> None:
+    node.codes["mount"] = 32
+    bind(node, {"local": {"path": str(disk)}})
+    said = await node.problem(pod(CLAIMED))
+    assert said.startswith(
+        f'MountVolume.MountDevice failed for volume "pv-1" : local: failed to mount device {disk} at '
+    )
+    assert "(fstype: ext4), error mount -t ext4 -o defaults" in said
+
+
 # NFS
 
 
@@ -173,7 +215,7 @@ async def test_nfs_is_mounted_by_the_nodes_program(node: Node) -> None:
 
 
 async def test_nfs_that_cannot_be_mounted(node: Node) -> None:
-    node.answer = (32, "mount: bad option")
+    node.codes["mount"], node.says = 32, "mount: bad option"
     said = await node.problem(pod({"nfs": {"server": "fd00::9", "path": "/x", "readOnly": True}}))
     path = node.files.pod("u1") / "volumes/kubernetes.io~nfs/v"
     assert said == (

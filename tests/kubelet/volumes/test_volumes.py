@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -307,6 +308,17 @@ async def test_a_directory_of_the_node(node: Node, tmp_path: Path, kind: str) ->
     source = {"hostPath": {"path": str(tmp_path / "there"), "type": kind}}
     assert await node.prepare(pod(source, securityContext={"fsGroup": 2000})) == tmp_path / "there"
     assert (tmp_path / "there").stat().st_gid == os.getgid()
+
+
+async def test_sockets_and_devices_of_the_node(node: Node, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        for path, kind in (
+            (tmp_path / "s", "Socket"),
+            (Path("/dev/null"), "CharDevice"),
+            (Path("/etc/hosts"), "File"),
+        ):
+            assert await node.prepare(pod({"hostPath": {"path": str(path), "type": kind}})) == path
 
 
 async def test_what_is_missing_is_made_if_that_is_asked_for(node: Node, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ class Node:
     lookups: FakeLookups = field(default_factory=FakeLookups)
     allocatable: dict[str, str] = field(default_factory=lambda: {"cpu": "4"})
     commands: list[Sequence[str]] = field(default_factory=list)
-    answer: tuple[int, str] = (0, "")
+    codes: dict[str, int] = field(default_factory=dict)
+    """How programs end that do not end well."""
+    says: str = ""
     now: datetime = NOW
 
     @property
@@ -76,7 +78,7 @@ class Node:
     def services(self) -> Services:
         async def run(command: Sequence[str]) -> tuple[int, str]:
             self.commands.append(command)
-            return self.answer
+            return self.codes.get(command[0], 0), self.says
 
         allocatable = {name: parse(text) for name, text in self.allocatable.items()}
         around = Surroundings("node-1", ["10.0.0.1"], [], allocatable)

@@ -34,23 +34,38 @@ def claim_of(pod: Object, volume: Object) -> Claim | None:
 
 async def bound_volume(pod: Object, claim: Claim, lookups: Lookups) -> Object:
     """The PersistentVolume. Raises Unprocessed."""
+    namespace = meta.namespace(pod)
     try:
-        return await _bound_volume(pod, claim, lookups)
-    except (NoSuchObject, _NotUsable) as error:
-        raise Unprocessed(f"error processing PVC {meta.namespace(pod)}/{claim.name}: {error}") from error
+        found = await _bound_claim(claim, lookups)
+        if claim.is_ephemeral and not _is_owner(pod, found):
+            raise Unprocessed(
+                f"PVC {namespace}/{claim.name} was not created for pod {namespace}/{meta.name(pod)} (pod is not owner)"
+            )
+        return await _volume_of(found, lookups)
+    except _NotUsable as error:
+        raise Unprocessed(f"error processing PVC {namespace}/{claim.name}: {error}") from error
 
 
 class _NotUsable(Exception):
-    pass
+    """Of a claim or its volume."""
 
 
-async def _bound_volume(pod: Object, claim: Claim, lookups: Lookups) -> Object:
+async def _bound_claim(claim: Claim, lookups: Lookups) -> Object:
     try:
         found = await lookups.fetch("persistentvolumeclaim", claim.name)
     except NoSuchObject as error:
         raise _NotUsable(f"failed to fetch PVC from API server: {error}") from error
-    _check_claim(pod, claim, found)
-    name = found["spec"]["volumeName"]
+    if meta.deletion_time(found) is not None:
+        raise _NotUsable("PVC is being deleted")
+    if (found.get("status") or {}).get("phase") != "Bound":
+        raise _NotUsable("PVC is not bound")
+    if not found["spec"].get("volumeName"):
+        raise _NotUsable("PVC has empty pvc.Spec.VolumeName")
+    return found
+
+
+async def _volume_of(claim: Object, lookups: Lookups) -> Object:
+    name = claim["spec"]["volumeName"]
     try:
         volume = await lookups.fetch("persistentvolume", name)
     except NoSuchObject as error:
@@ -60,26 +75,12 @@ async def _bound_volume(pod: Object, claim: Claim, lookups: Lookups) -> Object:
         raise _NotUsable(
             f"found PV object {name} but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim"
         )
-    if reference.get("uid") != meta.uid(found):
+    if reference.get("uid") != meta.uid(claim):
         raise _NotUsable(
             f"found PV object {name} but its pv.Spec.ClaimRef.UID {reference.get('uid', '')} "
-            f"does not point to claim.UID {meta.uid(found)}"
+            f"does not point to claim.UID {meta.uid(claim)}"
         )
     return volume
-
-
-def _check_claim(pod: Object, claim: Claim, found: Object) -> None:
-    if meta.deletion_time(found) is not None:
-        raise _NotUsable("PVC is being deleted")
-    if claim.is_ephemeral and not _is_owner(pod, found):
-        namespace = meta.namespace(pod)
-        raise _NotUsable(
-            f"PVC {namespace}/{claim.name} was not created for pod {namespace}/{meta.name(pod)} (pod is not owner)"
-        )
-    if (found.get("status") or {}).get("phase") != "Bound":
-        raise _NotUsable("PVC is not bound")
-    if not found["spec"].get("volumeName"):
-        raise _NotUsable("PVC has empty pvc.Spec.VolumeName")
 
 
 def _is_owner(pod: Object, claim: Object) -> bool:

@@ -105,8 +105,11 @@ def can_be_deeply_read_only() -> bool:
 
 
 def mounts_below(directory: Path, *, only_itself: bool = False) -> list[Path]:
-    """Mount points at and below a directory, the outer ones first. A mount of a file system on itself counts, too."""
-    top = os.path.realpath(directory)
+    """Mount points at and below a directory, the outer ones first. A mount of a file system on itself counts, too.
+
+    The directory itself is not looked at: of a server that is gone it would never come to an end.
+    """
+    top = os.path.join(os.path.realpath(directory.parent), directory.name)
     found = []
     for line in _MOUNTS.read_text(errors="surrogateescape").splitlines():
         path = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), line.split(" ", 5)[4])
