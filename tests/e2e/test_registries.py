@@ -122,6 +122,8 @@ def test_an_image_of_a_registry_is_kept_and_a_rebuilt_one_found(
     registry.stop()
     pods.run("offline", image)
     assert pods.running("offline")["imageID"] == f"{PUBLIC}/argo/ship@{second}"
+    listed = pods.cluster.tiphys("image", "ls", "--name", pods.cluster.name).stdout
+    assert f"\t{image}\t{second}" in listed
     told = pods.cluster.tiphys("image", "rm", image, "--name", pods.cluster.name).stderr
     assert f"removed {image}" in told
     pods.run("removed", image)

@@ -161,11 +161,13 @@ async def import_image(layout: Layout, file: Path) -> list[str]:
 
 
 async def list_images(layout: Layout) -> list[str]:
-    """A line for each image and node."""
+    """A line for each image and node: what was imported, and what is kept of what registries have."""
     lines = []
     for name, path in _sockets(layout).items():
         async with _loader(name, path, layout) as loader:
-            lines += [f"{name}\t{image.name}\t{image.digest}" for image in await loader.images()]
+            found = {image.name: image.digest for image in await loader.images()}
+        cached = dict(RegistryCache(layout.node(name) / REGISTRY_CACHE).images())
+        lines += [f"{name}\t{image}\t{digest}" for image, digest in sorted({**cached, **found}.items())]
     return lines
 
 

@@ -46,7 +46,6 @@ _CODES: dict[type[RuntimeFailure], str] = {
     Unavailable: "Unavailable",
     DeadlineExceeded: "DeadlineExceeded",
 }
-QPS_EXCEEDED = "pull QPS exceeded"
 
 Record = Callable[[str, str, str], None]
 """(type, reason, message) of an event about the container."""
@@ -218,8 +217,7 @@ class ImagePuller:
 
     async def _in_turn(self, wanted: Wanted) -> tuple[str, float]:
         async with self._turn:
-            if not self._starts.may_begin():
-                raise RuntimeFailure(QPS_EXCEEDED)
+            await self._starts.wait()
             await self._remember()
             self._records.begin(wanted.image)
             try:
@@ -259,7 +257,11 @@ class ImagePuller:
 
 
 class _Starts:
-    """A token bucket: how many more pulls may begin now."""
+    """A token bucket: how many more pulls may begin now.
+
+    Upstream fails a pull that comes too early. Its pulls are never so quick that this often happens; from a mirror on the node they are, and
+    an ordinary deployment would wait for its back-offs. So a pull waits for its time, and others of the same image join it.
+    """
 
     def __init__(self, limits: PullLimits, clock: Clock) -> None:
         self._limits = limits
@@ -267,17 +269,16 @@ class _Starts:
         self._left = float(limits.registry_burst)
         self._counted_at = clock.monotonic()
 
-    def may_begin(self) -> bool:
+    async def wait(self) -> None:
         qps = self._limits.registry_pull_qps
         if not qps:
-            return True
+            return
         now = self._clock.monotonic()
         self._left = min(self._left + (now - self._counted_at) * qps, float(self._limits.registry_burst))
         self._counted_at = now
-        if self._left < 1:
-            return False
         self._left -= 1
-        return True
+        if self._left < 0:
+            await self._clock.sleep(-self._left / qps)
 
 
 def _turn(limits: PullLimits) -> contextlib.AbstractAsyncContextManager[None]:

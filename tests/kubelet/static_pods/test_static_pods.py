@@ -11,6 +11,7 @@ import pytest
 from node_world import NODE, NodeWorld
 
 from tiphys.client.resources import PODS
+from tiphys.client.transport import STRATEGIC_MERGE_PATCH
 from tiphys.kubelet.static_pods.manifest import Origin, read_pod
 from tiphys.kubelet.static_pods.sources import Update
 from tiphys.machinery import meta
@@ -237,3 +238,18 @@ async def test_a_manifest_that_goes_while_the_api_is_away_leaves_no_mirror(world
     world.api.accept_all()
     await world.settle(60)
     assert world.mirrors() == []
+
+
+async def test_who_changes_a_mirror_changes_no_pod(world: StaticWorld) -> None:
+    world.manifests.set(made())
+    await world.start()
+    await world.settle(5)
+    [mirror] = world.mirrors()
+    patch = {
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "main", "image": "busybox:9"}]},
+    }
+    await world.client.patch(PODS, meta.name(mirror), patch, "default", content_type=STRATEGIC_MERGE_PATCH)
+    await world.settle(60)
+    assert await world.running() == ["busybox:1"]
+    assert world.mirrors()[0]["status"]["containerStatuses"][0]["restartCount"] == 0
