@@ -14,7 +14,15 @@ from node_world import NODE, StrategicAPI
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Reflector
-from tiphys.client.resources import CONFIGMAPS, EVENTS, NODES, PODS, find
+from tiphys.client.resources import (
+    CONFIGMAPS,
+    EVENTS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    find,
+)
 from tiphys.client.transport import Object
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.cgroups import Cgroups
@@ -285,6 +293,37 @@ async def test_only_what_may_change_is_looked_at_again(node: DiskNode, tmp_path:
     assert node.volume("emptyDir", "unused").is_dir()
     assert node.events("FailedMount") == []
     assert [config.name for config in node.runtime.configs] == ["main", "debug"]
+
+
+async def test_a_claim_for_one_pod_at_a_time(node: DiskNode, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    node.put(PERSISTENTVOLUMECLAIMS, "data", spec={"volumeName": "pv"}, status={"phase": "Bound"})
+    [claim] = node.api.objects(PERSISTENTVOLUMECLAIMS)
+    spec = {
+        "accessModes": ["ReadWriteOncePod"],
+        "claimRef": {"uid": meta.uid(claim)},
+        "hostPath": {"path": str(tmp_path / "own")},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": spec}
+    node.api.put(PERSISTENTVOLUMES, volume)
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    node.create(MOUNTED, volumes=volumes)
+    await node.settle()
+    assert node.pod["status"]["phase"] == "Running"
+    other = {
+        **node.pod,
+        "metadata": {"name": "other", "namespace": "default"},
+        "status": {"phase": "Pending"},
+    }
+    node.api.put(PODS, other)
+    await node.settle()
+    [said] = node.events("FailedMount")
+    assert said.endswith("is already in use by another pod")
+    for setting in node.cgroups.rglob("*.*"):
+        setting.unlink()
+    await node.client.delete(PODS, "web", "default")
+    await node.settle(40)
+    assert node.pod["status"]["phase"] == "Running"
 
 
 async def test_an_environment_that_cannot_be_made_is_tried_again(node: DiskNode) -> None:

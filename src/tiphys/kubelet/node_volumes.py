@@ -60,7 +60,12 @@ class NodeVolumes:
     async def prepare(self, pod: Object, around: Surroundings) -> float | None:
         """In how many seconds they must be looked at again. Raises Unprovided with all that failed; the others are there."""
         services = Services(
-            PodLookups(pod, self._references, self._tokens), around, self._mounter, run, self._clock.now()
+            PodLookups(pod, self._references, self._tokens),
+            around,
+            self._mounter,
+            run,
+            self._clock.now(),
+            lambda name: self._is_used(name, meta.uid(pod)),
         )
         known = self._prepared.setdefault(meta.uid(pod), {})
         outcome = await prepare_volumes(pod, self._files, services, known)
@@ -70,6 +75,10 @@ class NodeVolumes:
             raise Unprovided(*first, others=others)
         times = [volume.refresh_after_seconds for volume in known.values()]
         return min((seconds for seconds in times if seconds is not None), default=None)
+
+    def _is_used(self, name: str, uid: str) -> bool:
+        others = (volumes.values() for other, volumes in self._prepared.items() if other != uid)
+        return any(volume.persistent == name for volumes in others for volume in volumes)
 
     def of(self, pod: Object) -> Mapping[str, Volume]:
         """Those that are there, by name; without images."""

@@ -152,6 +152,25 @@ async def test_a_local_disk_that_is_not_there(node: Node) -> None:
     )
 
 
+async def test_options_of_a_mount_that_is_none(node: Node) -> None:
+    bind(node, {"hostPath": {"path": "/"}, "mountOptions": ["ro"]})
+    assert await node.problem(pod(CLAIMED)) == (
+        'MountVolume.MountOptionSupport check failed for volume "pv-1" : '
+        "Mount options are not supported for this volume type"
+    )
+
+
+async def test_a_volume_for_one_pod_at_a_time(node: Node, tmp_path: Path) -> None:
+    bind(node, {"hostPath": {"path": str(tmp_path)}, "accessModes": ["ReadWriteOncePod"]})
+    node.used = {"pv-1"}
+    assert await node.problem(pod(CLAIMED)) == (
+        'MountVolume.SetUp failed for volume "pv-1" : '
+        "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
+    )
+    node.used = set()
+    assert await node.prepare(pod(CLAIMED)) == tmp_path
+
+
 # Devices
 
 

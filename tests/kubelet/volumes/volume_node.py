@@ -68,6 +68,7 @@ class Node:
     codes: dict[str, int] = field(default_factory=dict)
     """How programs end that do not end well."""
     says: str = ""
+    used: set[str] = field(default_factory=set)
     now: datetime = NOW
 
     @property
@@ -82,7 +83,7 @@ class Node:
 
         allocatable = {name: parse(text) for name, text in self.allocatable.items()}
         around = Surroundings("node-1", ["10.0.0.1"], [], allocatable)
-        return Services(self.lookups, around, self.mounter, run, self.now)
+        return Services(self.lookups, around, self.mounter, run, self.now, self.used.__contains__)
 
     async def prepare(self, given: dict[str, Any]) -> Path:
         """The path of the pod's only volume."""

@@ -18,6 +18,11 @@ _CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
 
 
 async def prepare(request: VolumeRequest) -> Prepared:
+    if request.mount_options:
+        raise VolumeFailure(
+            "Mount options are not supported for this volume type",
+            stage="MountVolume.MountOptionSupport check failed",
+        )
     path = Path(request.source["path"])
     kind = request.source.get("type") or ""
     if kind == "DirectoryOrCreate" and not path.exists():

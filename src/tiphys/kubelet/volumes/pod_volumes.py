@@ -71,6 +71,8 @@ class Volume:
     path: Path
     read_only: bool = False
     refresh_after_seconds: float | None = None
+    persistent: str = ""
+    """The name of the PersistentVolume, if it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,9 @@ class _Source:
     prepare: Prepare
     read_only: bool = False
     mount_options: tuple[str, ...] = ()
+    is_persistent: bool = False
+    is_exclusive: bool = False
+    """For one pod at a time (ReadWriteOncePod)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,10 @@ class _Work:
             source.mount_options,
         )
         try:
+            if source.is_exclusive and self.services.is_used(source.name):
+                raise VolumeFailure(
+                    "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
+                )
             prepared = await source.prepare(request)
         except (VolumeFailure, OSError) as error:
             stage, reason = _stage(error)
@@ -182,6 +191,7 @@ class _Work:
             prepared.path,
             source.read_only or source.kind in READ_ONLY,
             prepared.refresh_after_seconds,
+            source.name if source.is_persistent else "",
         )
 
     async def _claimed(self, name: str, claim: Claim) -> _Source:
@@ -196,8 +206,16 @@ class _Work:
         kind = next((field for field in known if content.get(field)), None)
         if kind is None:
             raise _no_plugin(meta.name(found))
-        options = tuple(content.get("mountOptions") or ())
-        return _Source(meta.name(found), kind, content[kind], known[kind], claim.read_only, options)
+        return _Source(
+            meta.name(found),
+            kind,
+            content[kind],
+            known[kind],
+            claim.read_only,
+            tuple(content.get("mountOptions") or ()),
+            is_persistent=True,
+            is_exclusive=content.get("accessModes") == ["ReadWriteOncePod"],
+        )
 
 
 def _own_source(volume: Object) -> _Source:

@@ -60,13 +60,14 @@ class Lookups(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`run`: a program of the node; its exit code, and all that it said."""
+    """`run`: a program of the node; its exit code, and all that it said. `is_used`: a PersistentVolume, by another pod here."""
 
     lookups: Lookups
     around: Surroundings
     mounter: Mounter
     run: Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
     now: datetime
+    is_used: Callable[[str], bool] = lambda name: False
 
 
 @dataclass(frozen=True, slots=True)
