@@ -14,8 +14,12 @@ from real_world import FOREVER, PATIENCE_SECONDS, RealWorld
 
 from tiphys.client.resources import EVENTS, PODS
 from tiphys.client.transport import Object
+from tiphys.cluster.images import PAUSE_IMAGE
+from tiphys.kubelet.collection.images import ImageCollector
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
+from tiphys.kubelet.images.build import ImageSource, Layer, write_archive
+from tiphys.kubelet.images.load import ImageLoader
 from tiphys.machinery import meta
 
 if TYPE_CHECKING:
@@ -163,6 +167,35 @@ async def test_devices_of_a_plugin_are_in_the_container(world: RealWorld) -> Non
     await world.until("plays", lambda pod: "Unhealthy" in str(pod["status"]["containerStatuses"]))
     await plugin.stop()
     await world.until_node(lambda node: (node["status"]["allocatable"].get(TOY)) == "0")
+
+
+UNUSED = "docker.io/library/unused:1"
+
+
+async def test_images_that_nothing_uses_go_and_others_stay(world: RealWorld, real_node: RealNode) -> None:
+    archive = world.files.directory / "unused.tar"
+    write_archive(archive, [ImageSource((UNUSED,), (Layer(files={"x": (b"x" * 5000, 0o644)}),), {})])
+    loader = ImageLoader(real_node.containerd.socket)
+    await loader.import_archive(archive)
+    host = world.kubelet.host
+    collector = ImageCollector(
+        host.runtime,
+        host.meter,
+        KubeletConfiguration(),
+        host.clock,
+        record=host.record_node,
+        pinned=(PAUSE_IMAGE,),
+    )
+    world.create("uses", FOREVER)
+    await world.until("uses", has_begun)
+    await collector.remove_unused()
+    tags = {tag for image in await host.runtime.list_images() for tag in image.repo_tags}
+    assert UNUSED not in tags
+    assert {"docker.io/library/busybox:latest", PAUSE_IMAGE} <= tags
+    # It was imported: the node's registry mirror can still bring it back.
+    assert UNUSED in {image.name for image in await loader.images()}
+    await loader.remove(UNUSED)
+    await loader.close()
 
 
 EVICTED = "Evicted"

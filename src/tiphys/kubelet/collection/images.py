@@ -30,7 +30,8 @@ AGE, SPACE = "age", "space"
 class Record:
     """Of an image: since when we know it, when something was last seen to use it, and whether something does."""
 
-    first_seen: datetime
+    first_seen: datetime | None
+    """None: it was there before us, and is old enough for anything."""
     last_used: datetime | None = None
     is_used: bool = False
 
@@ -40,13 +41,13 @@ Records = Mapping[str, Record]
 
 
 def seen(
-    records: Records, images: Iterable[Image], containers: Iterable[Container], now: datetime
+    records: Records | None, images: Iterable[Image], containers: Iterable[Container], now: datetime
 ) -> Records:
-    """What we know after a look at all images and containers, dead ones too."""
+    """What we know after a look at all images and containers, dead ones too. `records` None: it is our first."""
     used = {name for container in containers for name in (container.image, container.image_ref)}
     found = {}
     for image in images:
-        record = records.get(image.id, Record(first_seen=now))
+        record = Record(None) if records is None else records.get(image.id, Record(now))
         is_used = not used.isdisjoint((image.id, *image.repo_tags, *image.repo_digests))
         last_used = now if is_used else record.last_used
         found[image.id] = Record(record.first_seen, last_used, is_used)
@@ -73,20 +74,29 @@ def removable(
         if not image.pinned
         and image.id in records
         and not records[image.id].is_used
-        and now - records[image.id].first_seen >= youngest
+        and _is_older(records[image.id], now - youngest)
     ]
     return sorted(found, key=lambda image: _age_key(records[image.id]))
 
 
+def _is_older(record: Record, limit: datetime) -> bool:
+    return record.first_seen is None or record.first_seen <= limit
+
+
 def _age_key(record: Record) -> tuple[float, float]:
     used = record.last_used.timestamp() if record.last_used else 0.0
-    return used, record.first_seen.timestamp()
+    return used, record.first_seen.timestamp() if record.first_seen else 0.0
 
 
 def too_old(
-    images: Sequence[Image], records: Records, now: datetime, configuration: KubeletConfiguration
+    images: Sequence[Image],
+    records: Records,
+    now: datetime,
+    configuration: KubeletConfiguration,
+    *,
+    began: datetime,
 ) -> list[Image]:
-    """Those that nothing has used for longer than they may be kept, or since we began to look."""
+    """Those that nothing has used for longer than they may be kept; what was before we `began` to look nobody knows."""
     oldest = configuration.image_maximum_gc_age_seconds
     if not oldest:
         return []
@@ -94,7 +104,7 @@ def too_old(
     return [
         image
         for image in removable(images, records, now, configuration)
-        if (records[image.id].last_used or records[image.id].first_seen) < limit
+        if (records[image.id].last_used or records[image.id].first_seen or began) < limit
     ]
 
 
@@ -127,7 +137,9 @@ class ImageCollector:
         self._copies = copies
         self._forget = forget
         self._count = count
+        self._began = clock.now()
         self._records: Records = {}
+        self._has_looked = False
         self._has_failed = False
 
     async def run(self) -> None:
@@ -156,7 +168,8 @@ class ImageCollector:
         """What is too old goes, and what is too much for the disk; why that was not enough, if so."""
         images = await self._look()
         now, configuration = self._clock.now(), self._configuration
-        await self._remove(too_old(images, self._records, now, configuration), AGE)
+        old = too_old(images, self._records, now, configuration, began=self._began)
+        await self._remove(old, AGE)
         disks = await self._meter.node_disks()
         disk = disks.images or disks.node
         if disk.capacity_bytes == 0:
@@ -188,7 +201,8 @@ class ImageCollector:
             for image in await self._runtime.list_images()
         ]
         containers = await self._runtime.list_containers()
-        self._records = seen(self._records, images, containers, self._clock.now())
+        known = self._records if self._has_looked else None
+        self._records, self._has_looked = seen(known, images, containers, self._clock.now()), True
         self._forget([image.id for image in images], began)
         return images
 
