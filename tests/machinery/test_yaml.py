@@ -82,5 +82,6 @@ def test_aliases_cannot_stand_for_too_much() -> None:
         yaml.load("\n".join(steps))
 
 
-def test_dump_keeps_the_order_of_keys() -> None:
-    assert yaml.dump({"b": 1, "a": ["ü", True]}) == "b: 1\na:\n- ü\n- true\n".encode()
+def test_dump_puts_keys_in_order() -> None:
+    written = yaml.dump({"b": {"d": 1, "c": 2}, "a": ["ü", True]})
+    assert written == "a:\n- ü\n- true\nb:\n  c: 2\n  d: 1\n".encode()

@@ -94,12 +94,12 @@ def _check_shape(text: bytes | str) -> None:
 
 
 def dump(value: Any) -> bytes:
-    """One document, keys in the order that they have."""
+    """One document, keys in alphabetical order, as upstream writes it."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text: bytes = yaml.dump(
-        value, Dumper=dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, encoding="utf-8"
+        value, Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False, encoding="utf-8"
     )
     return text
 
