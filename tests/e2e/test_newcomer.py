@@ -55,6 +55,9 @@ def test_a_deployment_from_create_to_delete(cluster: Cluster, namespace: str) ->
     assert cluster.get("replicasets", *at)["items"] == []
 
 
+@pytest.mark.conformance(
+    "Kubelet when scheduling a busybox command in a pod should print the output to logs [NodeConformance]"
+)
 def test_logs(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     script = "echo one; echo two; echo three; echo aside >&2; sleep 3600"
