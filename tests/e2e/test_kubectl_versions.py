@@ -11,7 +11,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,9 @@ from e2e_cluster import Cluster, wait_for
 from walks import FOLDER, Walker, load
 
 pytestmark = pytest.mark.real
-BASICS = FOLDER.with_name("kubectl_versions") / "basics.txt"
+BASICS, CONTAINERS = (
+    FOLDER.with_name("kubectl_versions") / f"{name}.txt" for name in ("basics", "containers")
+)
 LAYERS = {
     "1.27": "2.1.0", "1.28": "2.2.1", "1.29": "2.1.1", "1.30": "2.0.4", "1.31": "2.1.0", "1.32": "2.1.0",
     "1.33": "2.2.2", "1.34": "2.2.2", "1.35": "2.2.2",
@@ -56,25 +61,66 @@ def fetch(version: str, folder: Path) -> bytes:
             return archive.read("kubectl/kubectl")
 
 
-@pytest.mark.parametrize("version", versions())
-def test_basics(hollow: Cluster, tmp_path: Path, version: str) -> None:
+@pytest.fixture(scope="module", params=versions())
+def kubectl(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """(version, program)."""
+    version: str = request.param
     if version == "installed":
         assert INSTALLED is not None
-        binary = Path(INSTALLED)
-    else:
-        folder = tmp_path / "download"
-        folder.mkdir()
-        binary = folder / "kubectl"
-        binary.write_bytes(fetch(version, folder))
-        binary.chmod(0o755)
+        yield version, Path(INSTALLED)
+        return
+    folder = tmp_path_factory.mktemp("download")
+    binary = folder / "kubectl"
+    binary.write_bytes(fetch(version, folder))
+    binary.chmod(0o755)
+    yield version, binary
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def namespace_of(cluster: Cluster, version: str) -> Iterator[str]:
     namespace = f"kubectl-{version.replace('.', '-')}"
-    hollow.kubectl("create", "namespace", namespace)
+    cluster.kubectl("create", "namespace", namespace)
     account = ("get", "serviceaccount", "default", "-n", namespace)
-    wait_for(lambda: hollow.kubectl(*account, check=False).returncode == 0, "the default service account")
-    walk = tmp_path / "walk"
-    walk.mkdir()
+    wait_for(lambda: cluster.kubectl(*account, check=False).returncode == 0, "the default service account")
     try:
-        Walker(hollow, namespace, walk, binary).walk(load(BASICS))
+        yield namespace
     finally:
-        hollow.kubectl("delete", "namespace", namespace, "--wait=false")
-        shutil.rmtree(tmp_path / "download", ignore_errors=True)
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def test_basics(hollow: Cluster, tmp_path: Path, kubectl: tuple[str, Path]) -> None:
+    version, binary = kubectl
+    with namespace_of(hollow, version) as namespace:
+        Walker(hollow, namespace, tmp_path, binary).walk(load(BASICS))
+
+
+def test_containers(cluster: Cluster, tmp_path: Path, kubectl: tuple[str, Path]) -> None:
+    version, binary = kubectl
+    with namespace_of(cluster, version) as namespace:
+        Walker(cluster, namespace, tmp_path, binary).walk(load(CONTAINERS))
+        server = "mkdir /www; echo ahoy > /www/index.html; httpd -p 8080 -h /www"
+        cluster.kubectl("exec", "box", "-n", namespace, "--", "sh", "-c", server)
+        with forwarded(cluster, binary, "box", namespace) as port:
+            for _ in range(3):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+                    assert answer.read() == b"ahoy\n"
+
+
+@contextmanager
+def forwarded(cluster: Cluster, binary: Path, pod: str, namespace: str) -> Iterator[str]:
+    """The local port."""
+    kubeconfig = str(cluster.home / "tiphys" / cluster.name / "kubeconfig")
+    with subprocess.Popen(
+        [str(binary), "port-forward", f"pod/{pod}", ":8080", "-n", namespace],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**cluster.environment, "KUBECONFIG": kubeconfig},
+    ) as forwarder:
+        assert forwarder.stdout is not None
+        try:
+            yield forwarder.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+        finally:
+            forwarder.terminate()
