@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import yaml
 from e2e_cluster import Cluster
 
-from tiphys.net.client import HTTPClient
+from tiphys.net.client import ClientResponse, HTTPClient
+from tiphys.net.http import ByteStream
 from tiphys.net.tls import client_context
 from tiphys.net.websocket import ClientHandshake, WebSocket
 
@@ -54,11 +55,17 @@ class StreamClient:
     ) -> tuple[int, str, WebSocket | None]:
         """(status, text of a refusal or the protocol, the WebSocket)."""
         handshake = ClientHandshake([protocol] if protocol else [])
-        target = f"/api/v1/namespaces/{path}?{urlencode(query)}"
-        answer, stream = await self._http.upgrade("GET", target, list(handshake.headers.items()))
+        answer, stream = await self.raw("GET", path, query, handshake.headers)
         if stream is None:
             return answer.status, answer.body.decode(errors="replace"), None
         return 101, handshake.verify(101, answer.headers), WebSocket(stream, "client")
+
+    async def raw(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]
+    ) -> tuple[ClientResponse, ByteStream | None]:
+        """An upgrade, and what is behind it as bare bytes."""
+        target = f"/api/v1/namespaces/{path}?{urlencode(query)}"
+        return await self._http.upgrade(method, target, list(headers.items()))
 
     async def session(
         self,

@@ -16,6 +16,8 @@ from e2e_cluster import KUBECTL, Cluster, wait_for
 from stream_client import RESIZE, STDIN, StreamClient, drain
 from weather import component
 
+from tiphys.net.websocket import ClientHandshake
+
 pytestmark = pytest.mark.real
 NAMESPACE = "streams"
 PATIENCE_SECONDS = 120.0
@@ -211,6 +213,69 @@ def test_clients_that_vanish_leave_nothing_behind(ask: Callable[[Ask], Any], pod
         return "7700" not in running and pipes <= before[0] and descriptors <= before[1] + 2
 
     wait_for(is_clean, "the processes of clients that are gone have ended", seconds=PATIENCE_SECONDS)
+
+
+WEBSOCKET = ClientHandshake(["v5.channel.k8s.io"]).headers
+SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v4.channel.k8s.io"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "nonsense"),
+    [
+        (WEBSOCKET, b"\x82\x03abc"),  # not masked
+        (WEBSOCKET, b"\x82\xff" + (1 << 60).to_bytes(8, "big") + b"abcd"),  # an exabyte to come
+        (WEBSOCKET, b"\x89\x85abcdhello" * 3000),  # pings whose answers nobody reads
+        (SPDY, b"GET / HTTP/1.1\r\n\r\n" * 10),
+        (SPDY, b"\x80\x03\x00\x01\x00\xff\xff\xff" + bytes(100)),  # headers of 16 MB
+        (SPDY, b"\x80\x03\x00\x01\x01\x00\x00\x0e" + b"\x00\x00\x00\x01" + bytes(10)),  # no zlib
+    ],
+    ids=lambda value: "spdy" if value is SPDY else "websocket" if value is WEBSOCKET else value[:8].hex(),
+)
+def test_nonsense_ends_the_session_that_it_is_sent_to(
+    ask: Callable[[Ask], Any], pods: Cluster, headers: dict[str, str], nonsense: bytes
+) -> None:
+    kubelets = component(pods, "kubelet"), component(pods, "control-plane")
+    before = kubelet_has(pods)[0]
+
+    async def work(client: StreamClient) -> None:
+        query = [("command", "cat"), ("stdin", "1"), ("stdout", "1")]
+        method = "POST" if headers is SPDY else "GET"
+        answer, stream = await client.raw(method, f"{pod('box-0')}/exec", query, headers)
+        assert answer.status == 101
+        assert stream is not None
+        try:
+            await stream.write(nonsense)
+            await asyncio.sleep(0)
+        except ConnectionError:
+            pass  # it was cut off already
+        stream.close()
+        # Others are served.
+        assert (await client.run(pod("box-0"), "echo", "well")).stdout == b"well\n"
+
+    ask(work)
+    wait_for(lambda: kubelet_has(pods)[0] <= before, "the session is over", seconds=PATIENCE_SECONDS)
+    assert (component(pods, "kubelet"), component(pods, "control-plane")) == kubelets
+
+
+def test_what_is_no_upgrade_that_we_know(ask: Callable[[Ask], Any]) -> None:
+    async def work(client: StreamClient) -> None:
+        query = [("command", "id"), ("stdout", "1")]
+        path = f"{pod('box-0')}/exec"
+        older = {**WEBSOCKET, "Sec-WebSocket-Protocol": "v4.channel.k8s.io"}
+        for headers, code, words in (
+            ({}, 400, "Upgrade request required"),
+            ({"Connection": "Upgrade", "Upgrade": "tea"}, 400, "missing upgrade headers in request"),
+            ({**SPDY, "X-Stream-Protocol-Version": "v9.channel.k8s.io"}, 403, "unable to negotiate protocol"),
+            ({**older, "Sec-WebSocket-Version": "12"}, 426, "websocket version 13"),
+            ({**older, "Sec-WebSocket-Key": "short"}, 400, "Sec-WebSocket-Key"),
+            ({**WEBSOCKET, "Sec-WebSocket-Protocol": "v9.channel.k8s.io"}, 403, "not supported"),
+        ):
+            answer, stream = await client.raw("GET", path, query, headers)
+            assert stream is None
+            assert answer.status == code, (headers, answer)
+            assert words in answer.body.decode(), (headers, answer)
+
+    ask(work)
 
 
 # Many, and much

@@ -159,6 +159,48 @@ async def test_exec_of_a_missing_program_is_refused_and_leaves_nothing(
     assert os.listdir(real_node.containerd.node.root / "run/tiphys/pipes") == []
 
 
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "tty"),
+    [(True, False, False), (False, True, False), (False, False, False), (False, False, True)],
+)
+async def test_only_the_streams_that_were_asked_for(
+    subject: Subject, real_node: RealNode, *, stdout: bool, stderr: bool, tty: bool
+) -> None:
+    """The others are read all the same: the process must not wait for somebody who does."""
+    script = "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; cat; exit 3"
+    async with subject.running() as container_id, asyncio.timeout(PATIENCE_SECONDS):
+        session = await subject.runtime.exec(
+            container_id, ["sh", "-c", script], stdin=not tty, stdout=stdout, stderr=stderr, tty=tty
+        )
+        if tty:
+            await session.close()
+        else:
+            await session.close_stdin()
+            out, err, code = await asyncio.gather(
+                collect(session.stdout), collect(session.stderr), session.wait()
+            )
+            assert (len(out), len(err), code) == (1_000_000 * stdout, 1_000_000 * stderr, 3)
+            await session.close()
+    assert os.listdir(real_node.containerd.node.root / "run/tiphys/pipes") == []
+
+
+async def test_a_start_that_is_given_up_in_the_middle_leaves_nothing(
+    subject: Subject, real_node: RealNode
+) -> None:
+    async with subject.running() as container_id, asyncio.timeout(PATIENCE_SECONDS):
+        for moments in range(0, 60, 6):
+            starting = asyncio.create_task(start(subject, container_id, "exec sleep 4321", stdin=True))
+            for _ in range(moments):
+                await asyncio.sleep(0.001)
+            starting.cancel()
+            given_up = (await asyncio.gather(starting, return_exceptions=True))[0]
+            if not isinstance(given_up, BaseException):
+                await given_up.close()
+        listing = await subject.runtime.exec_sync(container_id, ["ps"], 10)
+        assert b"4321" not in listing.stdout
+    assert os.listdir(real_node.containerd.node.root / "run/tiphys/pipes") == []
+
+
 async def test_closing_a_session_kills_its_process(subject: Subject) -> None:
     async with subject.running() as container_id:
         session = await start(subject, container_id, "echo ready; exec sleep 1234")

@@ -64,15 +64,14 @@ class Execution:
         self._id: dict[str, Any] = {"container_id": container_id, "exec_id": directory.ours.name}
         self._directory = directory
         self._streams = streams
-        wanted = {
-            "stdout": streams.stdout,
-            "stderr": streams.stderr and not streams.tty,
-            "stdin": streams.stdin,
-        }
-        paths = {name: self._make_pipe(name) for name, is_wanted in wanted.items() if is_wanted}
+        # The shim wants both outputs, or neither can be; a terminal has one. What nobody asked for is read and dropped.
+        has_pipe = {"stdout": True, "stderr": not streams.tty, "stdin": streams.stdin}
+        paths = {name: self._make_pipe(name) for name, is_there in has_pipe.items() if is_there}
         self._stdin = PipeWriter(paths["stdin"]) if "stdin" in paths else None
-        self.stdout = PipeReader(paths.get("stdout"))
-        self.stderr = PipeReader(paths.get("stderr"))
+        self._outputs = [PipeReader(paths[name]) for name in ("stdout", "stderr") if name in paths]
+        self.stdout = self._outputs[0] if streams.stdout else PipeReader(None)
+        self.stderr = self._outputs[1] if streams.stderr and not streams.tty else PipeReader(None)
+        self._dropping: list[asyncio.Task[None]] = []
         self._nodes_paths: dict[str, Any] = {name: f"{directory.nodes}/{name}" for name in paths}
         self._exit: asyncio.Task[int] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -96,6 +95,8 @@ class Execution:
             self._exit = asyncio.create_task(self._wait_for_exit())
             await asyncio.sleep(0)
             await self._tasks.call("Start", **self._id)
+            unwanted = [pipe for pipe in self._outputs if pipe not in (self.stdout, self.stderr)]
+            self._dropping = [asyncio.create_task(_drain(pipe)) for pipe in unwanted]
             if self._stdin is not None:
                 await self._stdin.connect()
         except BaseException as error:
@@ -143,7 +144,7 @@ class Execution:
 
     async def _end(self) -> None:
         # The shim deletes a process only once its output has been read.
-        drains = [asyncio.create_task(_drain(stream)) for stream in (self.stdout, self.stderr)]
+        drains = [*self._dropping, *(asyncio.create_task(_drain(pipe)) for pipe in self._outputs)]
         if self._stdin is not None:
             self._stdin.close()
         if self._exit is not None and not self._exit.done():
@@ -152,8 +153,8 @@ class Execution:
         await self._quietly("DeleteProcess")
         for task in [*drains, *([self._exit] if self._exit is not None else [])]:
             task.cancel()
-        self.stdout.close()
-        self.stderr.close()
+        for pipe in self._outputs:
+            pipe.close()
         shutil.rmtree(self._directory.ours, ignore_errors=True)
 
     async def _quietly(self, method: str, **fields: Any) -> None:

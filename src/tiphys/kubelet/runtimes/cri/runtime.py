@@ -259,10 +259,23 @@ class ContainerdRuntime:
     ) -> ExecSession:
         sandbox_id = await self._sandbox(container_id)
         async with self._limit(self._session_limits, sandbox_id, PARALLEL_SESSION_STARTS_PER_SANDBOX):
-            container = await self._running_process(container_id)
-            directory = self._pipes.make(uuid.uuid4().hex)
-            execution = Execution(self._tasks, container_id, directory, Streams(stdin, stdout, stderr, tty))
-            await execution.start(process_spec(container, command, tty=tty))
+            starting = asyncio.ensure_future(
+                self._start_session(container_id, command, Streams(stdin, stdout, stderr, tty))
+            )
+            try:
+                return await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # A shim that is left in the middle of a start does not answer for a while: it is let finish.
+                await asyncio.wait([starting])
+                if starting.exception() is None:
+                    await starting.result().close()
+                raise
+
+    async def _start_session(self, container_id: str, command: Sequence[str], streams: Streams) -> Execution:
+        container = await self._running_process(container_id)
+        directory = self._pipes.make(uuid.uuid4().hex)
+        execution = Execution(self._tasks, container_id, directory, streams)
+        await execution.start(process_spec(container, command, tty=streams.tty))
         return execution
 
     async def attach(
