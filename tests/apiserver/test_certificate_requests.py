@@ -1,10 +1,11 @@
 """A certificate request's three writers: who asks, who approves, who signs."""
 
 from minimal import minimal
-from served import MERGE_PATCH, Client
+from served import MERGE_PATCH, Client, Object
 
 from tiphys.api.scheme import built_in
 from tiphys.machinery.gvk import GroupVersionKind
+from tiphys.testing.clock import FakeClock
 
 ROW = built_in().by_kind(GroupVersionKind("certificates.k8s.io", "v1", "CertificateSigningRequest"))
 PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
@@ -25,6 +26,38 @@ async def test_asked_approved_and_signed(client: Client) -> None:
     assert table.body["rows"][0]["cells"][-1] == "Approved,Issued"
     selected = await client.get(f"{PATH}?fieldSelector=spec.signerName=example.com/s")
     assert len(selected["items"]) == 1
+
+
+async def test_conditions_get_the_times_that_their_writers_leave_out(
+    client: Client, clock: FakeClock
+) -> None:
+    assert ROW is not None
+    asked = await client.create(PATH, minimal(ROW))
+
+    async def write(path: str, *conditions: Object) -> list[list[str]]:
+        answer = await client.patch(path, {"status": {"conditions": list(conditions)}}, MERGE_PATCH)
+        return [
+            [each["lastUpdateTime"], each["lastTransitionTime"]] for each in answer["status"]["conditions"]
+        ]
+
+    first, later, last = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z")
+    assert await write(f"{PATH}/one/approval", APPROVED) == [[first, first]]
+    await clock.advance(3600)
+    again = {**APPROVED, "message": "still fine"}
+    assert await write(f"{PATH}/one/approval", again) == [[later, first]], "it has not changed"
+    failed = {**APPROVED, "type": "Failed"}
+    assert await write(f"{PATH}/one/status", failed) == [[later, first], [later, later]]
+    await clock.advance(3600)
+    own = {**failed, "lastUpdateTime": first, "lastTransitionTime": first}
+    assert await write(f"{PATH}/one/status", own, {**failed, "type": "Other"}) == [
+        [later, first],
+        [first, first],
+        [last, last],
+    ]
+    before = await client.get(f"{PATH}/one")
+    assert before["metadata"]["uid"] == asked["metadata"]["uid"]
+    unchanged = await client.patch(f"{PATH}/one", {"metadata": {"labels": {"a": "b"}}}, MERGE_PATCH)
+    assert unchanged["status"] == before["status"]
 
 
 async def test_a_signer_cannot_approve(client: Client) -> None:

@@ -212,6 +212,8 @@ class Resource:
     graceful_deletion_seconds: Callable[[Object], int | None] | None = None
     """The grace period of a delete without one of its own; None: this kind is deleted at once."""
     note_caller: Callable[[Object, Mapping[str, Any]], None] | None = None
+    note_time: Callable[[Object, Object, datetime], None] | None = None
+    """Fills in the times that an update left to the server: (new, old, now)."""
     """Writes into a new object who made it (a UserInfo: username, uid, groups, extra), over whatever the client wrote there."""
     status_on_create: bool = False
     """A create may bring a status (nodes); otherwise it is dropped for kinds with a status subresource."""

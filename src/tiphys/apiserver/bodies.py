@@ -41,12 +41,12 @@ def read_object(call: Call, kind: GroupVersionKind, schema: Schema) -> Object:
         obj, source = parse_yaml(body), None
     elif media == PROTOBUF and schema.struct is not None:
         obj = _read_protobuf(body, kind, schema.struct)
-        call.note_body(obj)
+        call.note_body(obj, is_object=True)
         return obj
     else:
         accepted = ACCEPTED if schema.struct is not None else ACCEPTED[:-1]
         raise errors.unsupported_media_type(accepted)
-    call.note_body(obj)
+    call.note_body(obj, is_object=True)
     return check_fields(call, obj, kind, schema, source=source)
 
 

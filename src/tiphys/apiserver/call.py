@@ -96,10 +96,15 @@ class Call:
     def dry_run(self) -> bool:
         return "All" in self.request.query.get("dryRun", ())
 
-    def note_body(self, body: Any) -> None:
-        """Shows the audit log what was sent."""
-        if self.audit is not None and self.audit.wants_request and self.audit.request_object is None:
-            self.audit.request_object = body
+    def note_body(self, body: Any, *, is_object: bool = False) -> None:
+        """Shows the audit log what was sent. `is_object`: what is written there, and no patch or options."""
+        record = self.audit
+        if record is None:
+            return
+        if is_object:
+            record.note_names(body)
+        if record.wants_request and record.request_object is None:
+            record.request_object = body
 
     def annotate(self, key: str, value: str) -> None:
         """Says something to the audit log, the first word on a key counting."""

@@ -16,7 +16,7 @@ from enum import Enum
 import httptools
 
 from tiphys.machinery.frozen import frozen
-from tiphys.net.http import Connection, Request
+from tiphys.net.http import Connection, Request, repeated
 from tiphys.net.service import Limits
 
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -39,7 +39,7 @@ def header_name(raw: bytes) -> str:
 def add_header(headers: dict[str, str], name: str, value: str) -> None:
     """Repeated fields are one list (RFC 9110 §5.3), cookies one string (RFC 6265 §5.4)."""
     if name in headers:
-        value = headers[name] + ("; " if name == "cookie" else ", ") + value
+        value = repeated(headers[name], value, "; " if name == "cookie" else ", ")
     headers[name] = value
 
 

@@ -56,10 +56,28 @@ class Connection:
         self.context: Any = None
 
 
+class Repeated(str):
+    """A header that was sent several times: all of it joined, and each of its `values`."""
+
+    __slots__ = ("values",)
+    values: tuple[str, ...]
+
+
+def repeated(before: str, value: str, separator: str) -> Repeated:
+    joined = Repeated(f"{before}{separator}{value}")
+    joined.values = (*values_of(before), value)
+    return joined
+
+
+def values_of(header: str) -> tuple[str, ...]:
+    """What a header was each time that it was sent; commas inside are part of a value."""
+    return header.values if isinstance(header, Repeated) else (header,)
+
+
 class Request:
     """One request, whole: the handler is called when the body has arrived.
 
-    `headers` has lower-case names; repeated fields are joined by ", " (RFC 9110 §5.3). HTTP/2's `:authority` is `host`.
+    `headers` has lower-case names; repeated fields are joined by ", " (RFC 9110 §5.3; `values_of` tells them apart). HTTP/2's `:authority` is `host`.
     """
 
     __slots__ = ("_query", "body", "connection", "context", "headers", "method", "path", "target")

@@ -107,6 +107,28 @@ async def test_a_write_with_both_bodies(audited: tuple[Client, Path]) -> None:
     assert event["requestReceivedTimestamp"] == "2026-01-01T00:00:00.000000Z"
 
 
+async def test_whom_it_is_about_at_every_level(audited: tuple[Client, Path]) -> None:
+    """By what was sent where the URL does not say it: never by a patch, nor a name that the server has made up."""
+    client, log = audited
+    secrets = "/api/v1/namespaces/default/secrets"
+    made = await client.create(secrets, {"metadata": {"name": "s"}}, user_agent="x" * 1030)
+    await client.create(secrets, {"metadata": {"generateName": "made-up-"}})
+    await client.put(f"{secrets}/s", made)
+    await client.patch(f"{secrets}/s", {"metadata": {"uid": made["metadata"]["uid"], "labels": {"a": "b"}}})
+    events = lines(log)
+    assert {event["level"] for event in events} == {"Metadata"}
+    assert not any("requestObject" in event for event in events)
+    common = {"resource": "secrets", "namespace": "default", "apiVersion": "v1"}
+    whole = {name: made["metadata"][name] for name in ("name", "uid", "resourceVersion")}
+    assert [event["objectRef"] for event in events] == [
+        {**common, "name": "s"},
+        common,
+        {**common, **whole},
+        {**common, "name": "s"},
+    ]
+    assert events[0]["userAgent"] == "x" * 1024 + "...TRUNCATED"
+
+
 async def test_a_refusal_and_who_asked_in_truth(audited: tuple[Client, Path]) -> None:
     client, log = audited
     await client.call("GET", "/api/v1/namespaces/default/secrets", impersonate_user="eve")

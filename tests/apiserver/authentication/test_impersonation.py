@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from served import Client
 
+from tiphys.net.http import repeated
+
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
@@ -34,7 +36,7 @@ def rule(resource: str, *names: str, group: str = "") -> dict[str, Any]:
 
 
 async def test_an_administrator_acts_as_anybody(client: Client) -> None:
-    assert await who(client, impersonate_user="bob", impersonate_group="a, b") == {
+    assert await who(client, impersonate_user="bob", impersonate_group=repeated("a", "b", ", ")) == {
         "username": "bob",
         "groups": ["a", "b", "system:authenticated"],
     }
@@ -79,7 +81,9 @@ async def test_every_part_must_be_allowed(client: Client) -> None:
         403,
         'users "root" is forbidden: User "eve" cannot impersonate resource "users" in API group "" at the cluster scope',
     )
-    assert (await who(eve, impersonate_user="bob", impersonate_group="devs, system:masters"))[0] == 403
+    assert (
+        await who(eve, impersonate_user="bob", impersonate_group=repeated("devs", "system:masters", ", "))
+    )[0] == 403
     assert (await who(eve, impersonate_user="bob", impersonate_extra_scopes="view"))["extra"] == {
         "scopes": ["view"]
     }

@@ -14,6 +14,7 @@ from served import Client
 from tiphys.apiserver.authentication.request_header import RequestHeaders
 from tiphys.apiserver.server import APIServer
 from tiphys.machinery.clock import SystemClock
+from tiphys.net.http import repeated
 
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
@@ -48,13 +49,13 @@ async def who(client: Client, shown: bytes | None, **headers: str) -> Any:
 
 
 async def test_its_word_is_believed(client: Client) -> None:
-    extra = {"x-remote-extra-acme.com%2fscope": "a, b"}
-    assert await who(
-        client, PROXY, x_remote_user="alice", x_remote_group="devs, ops", x_remote_uid="9", **extra
-    ) == {
+    extra = {"x-remote-extra-acme.com%2fscope": repeated("a", "b", ", ")}
+    groups = repeated("devs, and their friends", "ops", ", ")
+    user = repeated("alice", "bob", ", ")
+    assert await who(client, PROXY, x_remote_user=user, x_remote_group=groups, x_remote_uid="9", **extra) == {
         "username": "alice",
         "uid": "9",
-        "groups": ["devs", "ops", "system:authenticated"],
+        "groups": ["devs, and their friends", "ops", "system:authenticated"],
         "extra": {"acme.com/scope": ["a", "b"]},
     }
 

@@ -1,6 +1,7 @@
 """Requests and frames as a handler sees them."""
 
-from tiphys.net.http import Address, Frame, Request, parse_query
+from tiphys.net.h1_reader import add_header
+from tiphys.net.http import Address, Frame, Request, parse_query, values_of
 
 
 def test_query() -> None:
@@ -30,3 +31,16 @@ def test_addresses() -> None:
         "10.0.0.1:80",
         "unix:/run/x",
     ]
+
+
+def test_a_header_that_is_sent_several_times_is_one_text_and_several_values() -> None:
+    headers: dict[str, str] = {}
+    add_header(headers, "x-group", "a, b")
+    assert values_of(headers["x-group"]) == ("a, b",)
+    for value in ("c", "", "d, e"):
+        add_header(headers, "x-group", value)
+    assert headers["x-group"] == "a, b, c, , d, e"
+    assert values_of(headers["x-group"]) == ("a, b", "c", "", "d, e")
+    for value in ("a=1", "b=2"):
+        add_header(headers, "cookie", value)
+    assert headers["cookie"] == "a=1; b=2"

@@ -6,9 +6,11 @@ A request stays as it was made. Approvers write conditions through `/approval`, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from tiphys.api.resource import Object
+from tiphys.machinery.meta import format_time
 
 _VERDICTS = ("Approved", "Denied")
 
@@ -35,7 +37,7 @@ def approval(new: Object, old: Object | None) -> None:
     new["spec"] = old["spec"]
     status = dict(old.get("status") or {})
     if conditions:
-        status["conditions"] = _with_times(conditions, old)
+        status["conditions"] = conditions
     else:
         status.pop("conditions", None)
     new["status"] = status
@@ -52,21 +54,24 @@ def status(new: Object, old: Object | None) -> None:
     kept = [each for each in before if each.get("type") in _VERDICTS]
     found.pop("conditions", None)
     if kept or others:
-        found["conditions"] = [*kept, *_with_times(others, old)]
+        found["conditions"] = [*kept, *others]
 
 
-def _with_times(conditions: list[Object], old: Object) -> list[Object]:
-    """Transition times come from what was there; there is no clock here, so a new one without a time has none."""
-    before = {each.get("type"): each for each in (old.get("status") or {}).get("conditions") or ()}
-    result = []
-    for condition in conditions:
-        known = before.get(condition.get("type")) or {}
-        time = known.get("lastTransitionTime")
-        if (
-            time
-            and not condition.get("lastTransitionTime")
-            and known.get("status") == condition.get("status")
-        ):
-            condition = {**condition, "lastTransitionTime": time}
-        result.append(condition)
-    return result
+def condition_times(new: Object, old: Object, now: datetime) -> None:
+    """A condition that says nothing of its times was written now; one that was there before as it is has changed when it says."""
+    status = new.get("status") or {}
+    conditions, before = status.get("conditions") or [], (old.get("status") or {}).get("conditions") or []
+    if not conditions or conditions == before:
+        return
+    known = {(each.get("type"), each.get("status")): each.get("lastTransitionTime") for each in before}
+    moment = format_time(now)
+    status["conditions"] = [
+        {
+            **each,
+            "lastUpdateTime": each.get("lastUpdateTime") or moment,
+            "lastTransitionTime": each.get("lastTransitionTime")
+            or known.get((each.get("type"), each.get("status")))
+            or moment,
+        }
+        for each in conditions
+    ]

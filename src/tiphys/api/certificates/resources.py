@@ -27,6 +27,7 @@ RESOURCES = (
         defaults=defaults.certificate_signing_request,
         prepare=prepare.certificate_signing_request,
         note_caller=prepare.requested_by,
+        note_time=prepare.condition_times,
         validate=validation.certificate_signing_request,
         prepare_status=prepare.status,
         resets=("spec", "status"),

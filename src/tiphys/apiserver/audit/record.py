@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tiphys.apiserver.call import Call
 
 Object = dict[str, Any]
+_NAMES = ("name", "namespace", "uid", "resourceVersion")
+_AGENT_LENGTH = 1024
 
 
 @dataclass(slots=True)
@@ -28,6 +30,14 @@ class Record:
     received: datetime
     annotations: dict[str, str] = field(default_factory=dict)
     request_object: Any = None
+    named: dict[str, str] = field(default_factory=dict)
+    """What the object that was sent says of itself: name, uid, namespace and resourceVersion."""
+
+    def note_names(self, body: Any) -> None:
+        """At every level. A name that the server makes up stands in the answer only."""
+        metadata = body.get("metadata") if isinstance(body, dict) else None
+        if isinstance(metadata, dict):
+            self.named = {name: value for name in _NAMES if isinstance(value := metadata.get(name), str)}
 
     @property
     def wants_request(self) -> bool:
@@ -55,7 +65,7 @@ def event(call: Call, record: Record, stage: str, now: datetime, response: Respo
         made["impersonatedUser"] = call.user.to_dict()
     made["sourceIPs"] = source_addresses(call)
     if request.headers.get("user-agent"):
-        made["userAgent"] = request.headers["user-agent"]
+        made["userAgent"] = _shortened(request.headers["user-agent"])
     if call.info.is_resource:
         made["objectRef"] = _reference(call, record)
     if response is not None:
@@ -73,6 +83,10 @@ def event(call: Call, record: Record, stage: str, now: datetime, response: Respo
     return made
 
 
+def _shortened(agent: str) -> str:
+    return agent if len(agent) <= _AGENT_LENGTH else f"{agent[:_AGENT_LENGTH]}...TRUNCATED"
+
+
 def source_addresses(call: Call) -> list[str]:
     """Whence it came: what proxies say of it, then the peer itself."""
     forwarded = call.request.headers.get("x-forwarded-for", "")
@@ -86,12 +100,10 @@ def source_addresses(call: Call) -> list[str]:
 
 
 def _reference(call: Call, record: Record) -> Object:
-    info, body = call.info, record.request_object
-    metadata = body.get("metadata") if isinstance(body, dict) else None
-    named = metadata if isinstance(metadata, dict) else {}
+    info, named = call.info, record.named
     values = {
         "resource": info.resource,
-        "namespace": info.namespace,
+        "namespace": info.namespace or named.get("namespace", ""),
         "name": info.name or named.get("name", ""),
         "uid": named.get("uid", ""),
         "apiGroup": info.group,

@@ -14,6 +14,7 @@ from tiphys.apiserver.authorization.interface import Decision
 from tiphys.apiserver.call import ANONYMOUS, Call, User
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.machinery import errors
+from tiphys.net.http import values_of
 
 _USER, _GROUP, _UID, _EXTRA = (
     "impersonate-user",
@@ -84,7 +85,7 @@ _NAMES = frozenset({_GROUP, _UID})
 
 
 def _values(headers: dict[str, str], name: str) -> list[str]:
-    return [value for value in headers.get(name, "").split(", ") if value]
+    return [value for value in values_of(headers.get(name, "")) if value]
 
 
 def _requests(name: str, groups: list[str], uid: str, extra: dict[str, list[str]]) -> Iterator[RequestInfo]:

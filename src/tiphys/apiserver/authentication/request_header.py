@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from tiphys.apiserver.call import User
 from tiphys.machinery import errors
 from tiphys.machinery.frozen import frozen
+from tiphys.net.http import values_of
 from tiphys.net.tls import subject_of
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def proxied_user(call: Call) -> User | None:
 
 
 def _first(headers: dict[str, str], names: tuple[str, ...]) -> str:
-    return next((headers[name.lower()] for name in names if headers.get(name.lower())), "")
+    """Of the first header that says something; of one that was sent several times, the first."""
+    return next((found for name in names if (found := values_of(headers.get(name.lower(), ""))[0])), "")
 
 
 def _all(headers: dict[str, str], name: str) -> list[str]:
-    """The values of a header that may be sent several times."""
-    return [value for value in headers.get(name.lower(), "").split(", ") if value]
+    """The values of a header that may be sent several times; a comma is part of one."""
+    return [value for value in values_of(headers.get(name.lower(), "")) if value]

@@ -253,6 +253,8 @@ class Writes:
         own = _rules_of(row, call.info.subresource)
         if own.prepare is not None:
             own.prepare(new, old)
+        if row.note_time is not None:
+            row.note_time(new, old, self._clock.now())
         if own.raises_generation:
             rules.raise_generation(new, old, row)
         with attributes, _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
