@@ -25,10 +25,15 @@ POD = {"metadata": {"name": "web", "namespace": "default", "uid": "u1"}, "spec":
 @dataclass
 class Mounter(NoMounter):
     deep: list[Path] = field(default_factory=list)
+    shared: list[Path] = field(default_factory=list)
 
-    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+    def bind(
+        self, file: int, target: Path, *, is_deeply_read_only: bool = False, is_shared: bool = False
+    ) -> Path:
         if is_deeply_read_only:
             self.deep.append(target)
+        if is_shared:
+            self.shared.append(target)
         return super().bind(file, target)
 
 
@@ -81,6 +86,13 @@ def test_a_part_of_a_volume(volume: Path) -> None:
         {"mountPath": "/b", "subPath": "$(NAME)"},
     )
     assert (expanded.host_path, plain.host_path) == (str(volume / "x/y"), str(volume / "$(NAME)"))
+
+
+def test_a_part_of_a_volume_shows_later_mounts_if_its_container_wants_them(volume: Path) -> None:
+    mounter = Mounter()
+    part = {"mountPath": "/b", "subPath": "x"}
+    mounts(Volume("v", volume), part, {**part, "mountPropagation": "HostToContainer"}, mounter=mounter)
+    assert [path.name for path in mounter.shared] == ["1"]
 
 
 def test_a_volume_as_a_device(volume: Path) -> None:

@@ -46,34 +46,32 @@ class MountMaker:
                 raise BadMount(f"volume {quote(wanted['name'])} is not mounted")
             below = wanted_path(wanted, environment)
             is_deep = is_deeply_read_only(wanted)
+            propagation = _PROPAGATIONS.get(wanted.get("mountPropagation") or "", "None")
             path = volume.path
             if below or is_deep:
+                file = _open(volume.path, below, wanted["name"], container["name"])
                 target = self.files.subpath(meta.uid(pod), wanted["name"], container["name"], index)
-                path = self._bind(
-                    volume.path, below, wanted["name"], container["name"], target, is_deep=is_deep
-                )
+                try:
+                    path = self.mounter.bind(
+                        file, target, is_deeply_read_only=is_deep, is_shared=propagation != "None"
+                    )
+                finally:
+                    os.close(file)
             found.append(
                 Mount(
                     container_path=_absolute(wanted["mountPath"]),
                     host_path=str(path),
                     read_only=bool(wanted.get("readOnly")) or volume.read_only,
-                    propagation=_PROPAGATIONS.get(wanted.get("mountPropagation") or "", "None"),
+                    propagation=propagation,
                 )
             )
         return found
 
-    def _bind(
-        self, volume: Path, below: str, name: str, container: str, target: Path, *, is_deep: bool
-    ) -> Path:
-        file = (
-            open_sub_path(volume, below, name, container)
-            if below
-            else os.open(volume, os.O_PATH | os.O_CLOEXEC)
-        )
-        try:
-            return self.mounter.bind(file, target, is_deeply_read_only=is_deep)
-        finally:
-            os.close(file)
+
+def _open(volume: Path, below: str, name: str, container: str) -> int:
+    return (
+        open_sub_path(volume, below, name, container) if below else os.open(volume, os.O_PATH | os.O_CLOEXEC)
+    )
 
 
 def devices(container: Object, volumes: Mapping[str, Volume]) -> tuple[Device, ...]:

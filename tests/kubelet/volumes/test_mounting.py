@@ -89,6 +89,21 @@ def test_what_was_opened_is_mounted_whatever_lies_there_by_now(tmp_path: Path) -
     in_own_namespace(work)
 
 
+def test_what_is_mounted_later_shows_only_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "source/later").mkdir(parents=True)
+
+    def work() -> None:
+        mounter = SystemMounter()
+        mounter.mount("bind", str(tmp_path / "source"), tmp_path / "source", ["bind"])
+        alone = mounter.bind(opened(tmp_path / "source"), tmp_path / "alone")
+        shared = mounter.bind(opened(tmp_path / "source"), tmp_path / "shared", is_shared=True)
+        mounter.mount("tmpfs", "tmpfs", tmp_path / "source/later")
+        assert mounts_below(alone) == [alone]
+        assert mounts_below(shared) == [shared, shared / "later"]
+
+    in_own_namespace(work)
+
+
 def test_deeply_read_only(tmp_path: Path) -> None:
     (tmp_path / "source/inner").mkdir(parents=True)
 
@@ -116,7 +131,7 @@ def test_removal_lets_go_of_everything_and_touches_nothing_that_is_the_nodes(tmp
         volume = files.volume("u1", "emptyDir", "v")
         (volume / "by the container").mkdir(parents=True)
         mounter.mount("tmpfs", "tmpfs", volume / "by the container")
-        mounter.bind(opened(nodes_own), files.subpath("u1", "v", "c", 0))
+        mounter.bind(opened(nodes_own), files.subpath("u1", "v", "c", 0), is_shared=True)
         local = files.volume("u1", "local", "pv")
         local.mkdir(parents=True)
         mounter.mount("bind", str(nodes_own), local, ["bind"])

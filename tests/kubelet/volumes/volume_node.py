@@ -30,7 +30,9 @@ class FakeMounter:
         self.mounted[directory] = (kind, source, list(options))
         return True
 
-    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+    def bind(
+        self, file: int, target: Path, *, is_deeply_read_only: bool = False, is_shared: bool = False
+    ) -> Path:
         raise AssertionError("only containers' mounts are bound")
 
     def unmount_below(self, directory: Path) -> None:

@@ -40,10 +40,13 @@ class Mounter(Protocol):
         What is mounted already stays as it is: False.
         """
 
-    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+    def bind(
+        self, file: int, target: Path, *, is_deeply_read_only: bool = False, is_shared: bool = False
+    ) -> Path:
         """Mounts an open file or directory at `target`, which is made, instead of what was there; tells where to find it.
 
-        `is_deeply_read_only`: with all that is mounted below it, and that for reading only.
+        `is_deeply_read_only`: with all that is mounted below it, and that for reading only. `is_shared`: what is mounted below the
+        one later shows below the other; else it does not, and cannot double with every mount of a path that holds our own ones.
         """
 
     def unmount_below(self, directory: Path) -> None:
@@ -68,11 +71,15 @@ class SystemMounter:
             _mount("", directory, "", flags & ~_MS_REC | _MS_REMOUNT, "")
         return True
 
-    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+    def bind(
+        self, file: int, target: Path, *, is_deeply_read_only: bool = False, is_shared: bool = False
+    ) -> Path:
         self.unmount_below(target)
         _make_mount_point(target, is_directory=os.path.isdir(f"/proc/self/fd/{file}"))
         flags = _MS_BIND | _MS_REC if is_deeply_read_only else _MS_BIND
         _mount(f"/proc/self/fd/{file}", target, "", flags, "")
+        if not is_shared:
+            _mount("", target, "", _MS_REC | _MS_PRIVATE, "")
         if is_deeply_read_only:
             _set_read_only_below(target)
         return target
@@ -91,7 +98,9 @@ class NoMounter:
     def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> bool:
         return False
 
-    def bind(self, file: int, target: Path, *, is_deeply_read_only: bool = False) -> Path:
+    def bind(
+        self, file: int, target: Path, *, is_deeply_read_only: bool = False, is_shared: bool = False
+    ) -> Path:
         return Path(os.readlink(f"/proc/self/fd/{file}"))
 
     def unmount_below(self, directory: Path) -> None:
