@@ -13,6 +13,7 @@ from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import EVENTS, NODES, PODS
 from tiphys.client.transport import JSON, STRATEGIC_MERGE_PATCH
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.host import Provisions
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
@@ -58,8 +59,9 @@ class StrategicAPI(FakeAPI):
 class NodeWorld:
     """`start` brings the node up; `settle` lets it work until nothing is left to do at this moment."""
 
-    def __init__(self, *sources: Source) -> None:
+    def __init__(self, *sources: Source, configuration: KubeletConfiguration | None = None) -> None:
         self.clock = FakeClock()
+        self._configuration = configuration
         self._sources = sources
         self.api = StrategicAPI(clock=self.clock)
         self.client = Client(self.api)
@@ -82,6 +84,7 @@ class NodeWorld:
             self.clock,
             runtime=self.runtime,
             recorder=recorder,
+            configuration=self._configuration,
             sources=self._sources,
             until_known=reflector.wait_synced if self._sources else None,
         )

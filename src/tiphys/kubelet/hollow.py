@@ -12,14 +12,16 @@ from tiphys.client.events import EventRecorder
 from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.eviction.evictor import Evictor
 from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.host import Host, Prober
+from tiphys.kubelet.housekeeping import Needs
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine, simulated_machine
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import NodeFacts
-from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.node_agent import Look, NodeAgent
 from tiphys.kubelet.pulling import UNLIMITED, ImagePuller
 from tiphys.kubelet.references import References
 from tiphys.kubelet.resizing import Ledger
@@ -32,6 +34,7 @@ from tiphys.kubelet.spec import Object
 from tiphys.kubelet.static_pods.sources import Source
 from tiphys.kubelet.static_pods.static_pods import StaticPods
 from tiphys.kubelet.stats.simulated_meter import SimulatedMeter
+from tiphys.kubelet.stats.usage import NodeUsage
 from tiphys.machinery.clock import Clock
 
 START_DELAY_SECONDS = 0.05
@@ -83,20 +86,6 @@ def hollow_kubelet(
     machine = machine or simulated_machine()
     settings = configuration or KubeletConfiguration()
 
-    async def look() -> NodeFacts:
-        status = await runtime.status()
-        return NodeFacts(
-            node.name,
-            node.addresses,
-            node.port,
-            machine,
-            await runtime.version(),
-            runtime_conditions=status.conditions,
-            runtime_handlers=status.handlers,
-            supplemental_groups_policy=status.supplemental_groups_policy,
-            configuration=settings,
-        )
-
     async def abilities() -> Abilities:
         return Abilities(
             has_apparmor=True,
@@ -104,6 +93,7 @@ def hollow_kubelet(
             unsafe_sysctls=settings.allowed_unsafe_sysctls,
         )
 
+    needs = Needs()
     kubelets: list[Kubelet] = []
     references = SimulatedReferences(References(client, clock, lambda uids: kubelets[0].retry(uids)))
     offered = allocatable(capacity(machine, settings), settings)
@@ -119,11 +109,75 @@ def hollow_kubelet(
         hooks=Hooks(runtime, clock, get=None),
         meter=SimulatedMeter(runtime, machine, clock),
         clock=clock,
-        admit=Gate(node.name, offered, client, lambda: kubelets[0], abilities=abilities).admit,
+        admit=Gate(
+            node.name,
+            offered,
+            client,
+            lambda: kubelets[0],
+            abilities=abilities,
+            pressure=lambda: needs.conditions,
+        ).admit,
         ledger=Ledger(offered),
         metrics=metrics or KubeletMetrics(),
     )
+    look = _look(node, runtime, machine, settings, needs)
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)
     static = StaticPods(host, sources, lambda: kubelets[0]) if sources else None
     kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known, relist_seconds=0))
+    if settings.thresholds != KubeletConfiguration().thresholds:
+        # With the usual ones a simulated node is never in need: thousands of them need not look.
+        kubelets[0].chores.append(_evictor(kubelets[0], agent, settings, needs).run)
     return kubelets[0]
+
+
+def _look(
+    node: HollowNode,
+    runtime: SimulatedRuntime,
+    machine: Machine,
+    settings: KubeletConfiguration,
+    needs: Needs,
+) -> Look:
+    async def look() -> NodeFacts:
+        status = await runtime.status()
+        return NodeFacts(
+            node.name,
+            node.addresses,
+            node.port,
+            machine,
+            await runtime.version(),
+            runtime_conditions=status.conditions,
+            runtime_handlers=status.handlers,
+            supplemental_groups_policy=status.supplemental_groups_policy,
+            configuration=settings,
+            pressure=needs.conditions,
+        )
+
+    return look
+
+
+def _evictor(kubelet: Kubelet, agent: NodeAgent, settings: KubeletConfiguration, needs: Needs) -> Evictor:
+    host = kubelet.host
+
+    def change(conditions: tuple[str, ...]) -> None:
+        needs.conditions = conditions
+        agent.check_now()
+
+    def node() -> NodeUsage:
+        # A simulated node uses what its pods were last seen to use.
+        host.meter.pods(kubelet.measured())
+        return host.meter.node()
+
+    async def reclaim() -> None:
+        """Images that are not there take no room."""
+
+    return Evictor(
+        kubelet,
+        host.meter,
+        settings,
+        host.clock,
+        reclaim=reclaim,
+        record=host.record_node,
+        on_change=change,
+        count=host.metrics.evicted,
+        node=node,
+    )

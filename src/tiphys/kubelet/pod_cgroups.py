@@ -6,6 +6,7 @@ nothing; Guaranteed pods lie in kubepods itself (`pkg/kubelet/cm` node_container
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
 from tiphys.api.core.pod_resources import pod_requests, qos_class
@@ -70,7 +71,7 @@ class PodCgroups:
 
     def make(self, pod: Object, before: Object | None = None) -> str:
         """Where the pod's group is; `before`, what the pod was granted until now, makes it wide enough for both. Raises OSError."""
-        self._weigh_classes(pod)
+        self._weigh_classes({meta.uid(each): each for each in (*self._pods(), pod)}.values())
         path = cgroup_path(self._root, pod, meta.uid(pod))
         wanted = pod_resources(pod, self._enforced)
         if before is not None:
@@ -78,9 +79,8 @@ class PodCgroups:
         self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
         return path
 
-    def _weigh_classes(self, newcomer: Object) -> None:
-        pods = {meta.uid(pod): pod for pod in (*self._pods(), newcomer)}
-        shares = burstable_shares(pods.values())
+    def _weigh_classes(self, pods: Iterable[Object]) -> None:
+        shares = burstable_shares(pods)
         if shares == self._burstable_shares:
             return
         self._cgroups.make(f"{self._root}/kubepods/burstable", Resources(cpu_shares=shares))
@@ -90,6 +90,10 @@ class PodCgroups:
     def remove(self, uid: str) -> bool:
         """False when something had still run there: then it takes another call."""
         removed = [self._cgroups.remove(path) for path in self._cgroups.pods(self._root).get(uid, ())]
+        if removed:
+            # Others weigh what they did; where they cannot be told the next pod does it.
+            with contextlib.suppress(OSError):
+                self._weigh_classes(pod for pod in self._pods() if meta.uid(pod) != uid)
         return all(removed)
 
     def uids(self) -> set[str]:

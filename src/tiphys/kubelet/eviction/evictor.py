@@ -36,7 +36,7 @@ from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.stats.meter import Meter
-from tiphys.kubelet.stats.usage import NodeDisks
+from tiphys.kubelet.stats.usage import NodeDisks, NodeUsage
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 
@@ -69,7 +69,7 @@ class Inhabitants(Protocol):
 
 
 class Evictor:
-    """`record(type, reason, message)`: an event about the node. `count(signal)`: of evictions. `on_change`: MemoryPressure and its like, as far as they are true now."""
+    """`record(type, reason, message)`: an event about the node. `count(signal)`: of evictions. `node`: what the node uses, if not what the meter says at once. `on_change`: MemoryPressure and its like, as far as they are true now."""
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class Evictor:
         record: Callable[[str, str, str], None],
         on_change: Callable[[tuple[str, ...]], None],
         count: Callable[[str], None] = lambda signal: None,
+        node: Callable[[], NodeUsage] | None = None,
         monitoring_seconds: float = MONITORING_SECONDS,
     ) -> None:
         self._inhabitants = inhabitants
@@ -95,6 +96,7 @@ class Evictor:
         self._record = record
         self._on_change = on_change
         self._count = count
+        self._node = node or meter.node
         self._monitoring_seconds = monitoring_seconds
         self._pressure = Pressure()
 
@@ -115,7 +117,7 @@ class Evictor:
         if not self._thresholds and not isolates:
             return False
         disks = await self._meter.node_disks()
-        seen = observations(self._meter.node(), disks)
+        seen = observations(self._node(), disks)
         self._look(seen)
         has_image_disk = _has_image_disk(disks)
         if isolates and await self._evict_over_limits(has_image_disk=has_image_disk):
@@ -144,7 +146,7 @@ class Evictor:
         if threshold.signal not in reclaimable:
             return False
         await self._reclaim()
-        seen = observations(self._meter.node(), await self._meter.node_disks())
+        seen = observations(self._node(), await self._meter.node_disks())
         return is_relieved(self._thresholds, seen)
 
     async def _evict_one(

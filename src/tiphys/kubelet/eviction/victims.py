@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tiphys.api.core.pod_resources import has_pod_level_resources, pod_requests
+from tiphys.api.core.pod_resources import pod_requests
 from tiphys.kubelet import spec
 from tiphys.kubelet.eviction.pressure import Observations
 from tiphys.kubelet.eviction.thresholds import (
@@ -134,16 +134,23 @@ def _message(candidate: Candidate, acting: Sequence[Threshold], seen: Observatio
     usage = candidate.usage
     if usage is None:
         return told
-    pod = candidate.pod
-    if resource == "memory" and has_pod_level_resources(pod["spec"]) and usage.memory:
-        request = ((pod["spec"].get("resources") or {}).get("requests") or {}).get(resource)
-        if request is not None:
-            used = from_value(usage.memory.working_set_bytes, BINARY_SI)
-            told += f"Pod {meta.name(pod)} was using {used}, request is {request}, {_larger(resource)}"
+    whole = _whole(candidate, resource)
+    if whole is not None:
+        name, (used, request) = meta.name(candidate.pod), whole
+        told += f"Pod {name} was using {used}, request is {request}, {_larger(resource)}"
     for container, used in offenders(candidate, resource):
         request = _container_request(container, resource)
         told += f"Container {container['name']} was using {used}, request is {request}, {_larger(resource)}"
     return told
+
+
+def _whole(candidate: Candidate, resource: str) -> tuple[Quantity, str] | None:
+    """What a pod that requests memory as a whole uses of it, and its request."""
+    memory = candidate.usage.memory if candidate.usage else None
+    requests = (candidate.pod["spec"].get("resources") or {}).get("requests") or {}
+    if resource != "memory" or resource not in requests or memory is None:
+        return None
+    return from_value(memory.working_set_bytes, BINARY_SI), str(requests[resource])
 
 
 def _larger(resource: str) -> str:
@@ -206,7 +213,12 @@ def _container_request(container: Object, resource: str) -> str:
 def event_annotations(candidate: Candidate, resource: str) -> Mapping[str, str]:
     """Of the event: what programs want to know of it."""
     found = offenders(candidate, resource)
+    whole = _whole(candidate, resource)
+    of_pod = (
+        {"offending_pod": meta.name(candidate.pod), "offending_pod_usage": str(whole[0])} if whole else {}
+    )
     return {
+        **of_pod,
         "offending_containers": ",".join(container["name"] for container, _ in found),
         "offending_containers_usage": ",".join(str(used) for _, used in found),
         "starved_resource": resource,
