@@ -31,10 +31,10 @@ from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.catalog import Catalog
+from tiphys.apiserver.config_reloads import ConfigReloads
 from tiphys.apiserver.cors import CrossOrigin
 from tiphys.apiserver.customresources.kinds import Kinds
 from tiphys.apiserver.customresources.lifecycle import Lifecycle
-from tiphys.apiserver.encryption.metrics import EncryptionMetrics
 from tiphys.apiserver.encryption.setup import encryption
 from tiphys.apiserver.fairness.controller import Fairness
 from tiphys.apiserver.fairness.metrics import FairnessMetrics
@@ -57,7 +57,7 @@ from tiphys.apiserver.webhooks.client import Webhooks
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.gvk import GroupVersion, parse_api_version
-from tiphys.machinery.metrics import Registry
+from tiphys.machinery.metrics import ALPHA, BETA, Registry
 from tiphys.machinery.names import Random
 from tiphys.machinery.protobuf import encode_envelope
 from tiphys.net.client import HTTPClient
@@ -94,7 +94,7 @@ class APIServer:
         self.clock = clock or SystemClock()
         self.scheme = scheme or built_in(*settings.optional_groups, without=_switched_off(settings))
         self.metrics = metrics or Registry()
-        self.encryption = encryption(settings, store, self.clock, EncryptionMetrics(self.metrics))
+        self.encryption = encryption(settings, store, self.clock, self._reloads_of("encryption", ALPHA))
         if self.encryption is not None:
             store = self.encryption.store
         self.store = store
@@ -137,6 +137,9 @@ class APIServer:
         self._compactor: asyncio.Task[None] | None = None
         self._make_outer_steps(settings)
 
+    def _reloads_of(self, file: str, stability: str = BETA) -> ConfigReloads:
+        return ConfigReloads(self.metrics, file, self.settings.identity, stability)
+
     def _make_doors(self, settings: Settings, connect: Connect) -> None:
         """Who is let in, and who may do what."""
         self.closed_last: list[Callable[[], Awaitable[None]]] = []
@@ -170,6 +173,8 @@ class APIServer:
         self.inflight = Inflight()
         self.request_metrics = RequestMetrics(self.metrics, self.inflight)
         self.authentication_metrics = AuthenticationMetrics(self.metrics)
+        self.authentication_reloads = self._reloads_of("authentication")
+        self.authorization_reloads = self._reloads_of("authorization")
         self.authorization_metrics = AuthorizationMetrics(self.metrics)
         self.watch_metrics = WatchMetrics(self.metrics)
         self.admission_metrics = AdmissionMetrics(self.metrics)

@@ -84,6 +84,8 @@ class Settings:
     audit_webhook_batch_throttle: bool = True
     audit_webhook_batch_throttle_qps: float = 10.0
     audit_webhook_batch_throttle_burst: int = 15
+    identity: str = ""
+    """By which metrics tell this server from others of the cluster."""
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
     authorization_config: str = ""
     """The file that says the same and more; read again when it changes."""

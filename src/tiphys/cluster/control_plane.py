@@ -23,6 +23,7 @@ from tiphys.apiserver import flags
 from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.bootstrap import bootstrap
+from tiphys.apiserver.config_reloads import server_identity
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer
@@ -141,6 +142,7 @@ class ControlPlane:
                 front_proxy=front_proxy(settings),
                 optional_groups=OPTIONAL_GROUPS,
                 client_ca=Path(settings.pki, "ca.crt").read_bytes(),
+                identity=server_identity(socket.gethostname()),
             ),
             settings.apiserver_args,
         )

@@ -15,6 +15,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from reload_metrics import hash_of, reloads
 from served import Client, Object, running
 
 from tiphys.apiserver.authentication.jose import SigningKey
@@ -242,9 +243,17 @@ async def test_the_file_is_read_again(
         provider.file(path)
         await clock.advance(6)
         assert (await user(client, provider.token()))["username"] == "o:7"
+        in_use = path.read_bytes()
         path.write_text("nonsense: [")
         await clock.advance(6)
         assert (await user(client, provider.token()))["username"] == "o:7"
+        counted = await reloads(Client(client.server), "authentication")
+        assert counted["automatic_reloads_total success"] == "1"
+        assert counted["automatic_reloads_total failure"] == "1"
+        assert (
+            counted["automatic_reload_last_timestamp_seconds failure"] == f"{clock.now().timestamp() - 1:.0f}"
+        )
+        assert counted["hash"] == hash_of(in_use)
 
 
 async def test_where_anonymous_requests_are_let_in(

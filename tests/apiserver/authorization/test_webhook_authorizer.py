@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from reload_metrics import hash_of, reloads
 from served import Client, Object, running
 from webhook_server import Webhook, certificate, webhook
 
@@ -199,9 +200,14 @@ async def test_the_file_is_read_again(
         write(tmp_path, entry(tmp_path), RBAC)
         await clock.advance(6)
         assert await status(admin, "alice") == 200
+        in_use = (tmp_path / "config").read_bytes()
         (tmp_path / "config").write_text("nonsense")
         await clock.advance(6)
         assert await status(admin, "alice") == 200
+        counted = await reloads(admin, "authorization")
+        assert counted["automatic_reloads_total success"] == "1"
+        assert counted["automatic_reloads_total failure"] == "1"
+        assert counted["hash"] == hash_of(in_use)
 
 
 async def test_the_flags(decider: Webhook, clock: FakeClock, signing_key: bytes, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from encrypted import (
     local,
     text,
 )
+from reload_metrics import hash_of, reloads
 from served import Object
 
 from tiphys.apiserver.settings import ConfigurationError
@@ -247,10 +248,10 @@ async def test_a_changed_file_is_used_within_a_minute_and_a_bad_one_is_not(
         await clock.advance(61)
         await client.put(f"{SECRETS}/s", await client.get(f"{SECRETS}/s"))
         assert store.stored().startswith(b"k8s:enc:aesgcm:v1:key2:")
-        metrics = (await client.call("GET", "/metrics")).raw.decode()
-        name = "apiserver_encryption_config_controller_automatic_reloads_total"
-        assert f'{name}{{status="success"}} 1' in metrics
-        assert f'{name}{{status="failure"}} 1' in metrics
+        counted = await reloads(client, "encryption")
+        assert counted["automatic_reloads_total success"] == "1"
+        assert counted["automatic_reloads_total failure"] == "1"
+        assert counted["hash"] == hash_of(path.read_bytes())
         assert (await client.call("GET", "/readyz/kms-providers")).raw == b"ok"
 
 

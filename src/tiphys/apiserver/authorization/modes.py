@@ -130,6 +130,7 @@ async def follow(server: APIServer) -> None:
     """Looks at the file again and again. One that cannot be used changes nothing, and is said in the log."""
     path = Path(server.settings.authorization_config)
     before = path.read_bytes()
+    server.authorization_reloads.in_use(before)
     while True:
         await server.clock.sleep(_LOOK_SECONDS)
         try:
@@ -140,5 +141,7 @@ async def follow(server: APIServer) -> None:
             server.authorizer = server.authorization_modes.make(read_file(path))
         except (OSError, ConfigurationError) as error:
             log.error("the authorization configuration stays as it was: %s", error)
+            server.authorization_reloads.failed(server.clock.now())
             continue
+        server.authorization_reloads.succeeded(text, server.clock.now())
         log.info("the authorization configuration was read again")

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tiphys.apiserver.config_reloads import ConfigReloads
 from tiphys.apiserver.encryption.configuration import (
     ANY,
     BadConfiguration,
@@ -23,7 +24,6 @@ from tiphys.apiserver.encryption.configuration import (
 )
 from tiphys.apiserver.encryption.kms import KMS, POLL_AFTER_FAILURE_SECONDS, POLL_SECONDS
 from tiphys.apiserver.encryption.kms_wire import Plugin
-from tiphys.apiserver.encryption.metrics import EncryptionMetrics
 from tiphys.apiserver.encryption.store import EncryptedStore
 from tiphys.apiserver.encryption.transformers import (
     CBC,
@@ -53,15 +53,17 @@ class Keeper:
     """`store` is what the server shall use. Raises ConfigurationError."""
 
     def __init__(
-        self, path: Path, store: EncryptedStore, clock: Clock, *, metrics: EncryptionMetrics, reload: bool
+        self, path: Path, store: EncryptedStore, clock: Clock, *, reloads: ConfigReloads, reload: bool
     ) -> None:
         self.store = store
         self._path, self._clock, self.reload = path, clock, reload
-        self._metrics = metrics
+        self._reloads = reloads
         self._plugins: list[KMS] = []
         self._seen = b""
         self._running = False
+        self._content = b""
         self._use(self._read())
+        self._reloads.in_use(self._content)
         self._running = True
 
     def health(self) -> dict[str, Callable[[], str | None]]:
@@ -85,7 +87,7 @@ class Keeper:
                 f"--encryption-provider-config: error opening encryption provider configuration file "
                 f'"{self._path}": {error.strerror}'
             ) from None
-        self._seen = hashlib.sha256(content).digest()
+        self._content, self._seen = content, hashlib.sha256(content).digest()
         try:
             if not content:
                 raise BadConfiguration(f'encryption provider configuration file "{self._path}" is empty')
@@ -144,10 +146,10 @@ class Keeper:
             if self._seen != before:
                 self._seen = before  # it is tried again the next time
                 log.error("the encryption configuration stays as it was: %s", error)
-                self._metrics.count("failure", self._clock.now())
+                self._reloads.failed(self._clock.now())
             return
         log.info("the encryption configuration has been reloaded")
-        self._metrics.count("success", self._clock.now())
+        self._reloads.succeeded(self._content, self._clock.now())
 
     def close(self) -> None:
         for plugin in self._plugins:

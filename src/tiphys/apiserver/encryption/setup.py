@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiphys.api.scheme import built_in
-from tiphys.apiserver.encryption.metrics import EncryptionMetrics
+from tiphys.apiserver.config_reloads import ConfigReloads
 from tiphys.apiserver.settings import Settings
 from tiphys.machinery.clock import Clock
 from tiphys.store.interface import Store
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tiphys.apiserver.encryption.keeper import Keeper
 
 
-def encryption(settings: Settings, store: Store, clock: Clock, metrics: EncryptionMetrics) -> Keeper | None:
+def encryption(settings: Settings, store: Store, clock: Clock, reloads: ConfigReloads) -> Keeper | None:
     """None when nothing is to be encrypted: then not even the libraries are loaded. Raises ConfigurationError."""
     if not settings.encryption_provider_config:
         return None
@@ -26,4 +26,4 @@ def encryption(settings: Settings, store: Store, clock: Clock, metrics: Encrypti
     own = {row.group for row in built_in()} | {"core"}
     encrypted = EncryptedStore(store, lambda group: group not in own)
     path = Path(settings.encryption_provider_config)
-    return Keeper(path, encrypted, clock, metrics=metrics, reload=settings.encryption_reload)
+    return Keeper(path, encrypted, clock, reloads=reloads, reload=settings.encryption_reload)

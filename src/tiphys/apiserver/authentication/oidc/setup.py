@@ -106,6 +106,7 @@ async def follow(server: APIServer) -> None:
     settings = server.settings
     path = Path(settings.authentication_config)
     before: bytes | None = path.read_bytes()
+    server.authentication_reloads.in_use(before or b"")
     while True:
         await server.clock.sleep(_LOOK_SECONDS)
         try:
@@ -117,6 +118,8 @@ async def follow(server: APIServer) -> None:
         except ConfigurationError as error:
             if before is not None:
                 log.error("the authentication configuration stays as it was: %s", error)
+            server.authentication_reloads.failed(server.clock.now())
             continue
         server.id_tokens.replace(found.issuers)
+        server.authentication_reloads.succeeded(text, server.clock.now())
         log.info("the authentication configuration was read again")
