@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from tiphys.cluster.configure import Wanted, configure, kubelet_configuration
 from tiphys.cluster.layout import ClusterError
 from tiphys.kubelet.configuration import BadConfiguration, KubeletConfiguration, read_document
 from tiphys.kubelet.log_rotation import RotationPolicy
+from tiphys.kubelet.machine import simulated_machine
+from tiphys.kubelet.node import NodeFacts, node_status
 from tiphys.kubelet.pulling import PullLimits
+from tiphys.kubelet.runtimes.interface import Image, Version
 
 HEAD = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 
@@ -214,3 +218,30 @@ def test_how_images_come() -> None:
         preloadedImagesVerificationAllowlist=["quay.io/team/*"],
     )
     assert allowed.verification.allowed == ("quay.io/team/*",)
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(None, 50), (2, 2), (0, 0), (-1, 60)])
+def test_how_many_images_a_node_tells_of_the_largest_first(limit: int | None, shown: int) -> None:
+    images = [
+        Image(f"sha256:{number}", (f"a:{number}", "b", "c", "d", "e"), ("a@sha256:1",), number)
+        for number in range(60)
+    ]
+    settings = parsed(**({} if limit is None else {"nodeStatusMaxImages": limit}))
+    facts = NodeFacts(
+        "n", ("10.0.0.1",), 10250, simulated_machine(), Version("containerd", "1", "v1"),
+        images=images, configuration=settings,
+    )  # fmt: skip
+    told = node_status({}, facts, datetime(2026, 1, 1, tzinfo=UTC))["images"]
+    assert len(told) == shown
+    if told:
+        assert told[0] == {"names": ["a@sha256:1", "a:59", "b", "c", "d"], "sizeBytes": 59}
+
+
+def test_fewer_images_than_all_but_none() -> None:
+    assert "must be -1 or greater" in problem(nodeStatusMaxImages=-2)
+
+
+def test_what_upstream_cannot_tell_from_nothing_is_the_default() -> None:
+    found = parsed(registryBurst=0, fileCheckFrequency="0s", imagePullCredentialsVerificationPolicy="")
+    assert found == KubeletConfiguration()
+    assert parsed(registryPullQPS=0).pull_limits.registry_pull_qps == 0

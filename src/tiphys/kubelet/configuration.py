@@ -192,19 +192,20 @@ class KubeletConfiguration:
     static_pod_path: str = _setting("staticPodPath", "", _word)
     static_pod_url: str = _setting("staticPodURL", "", _word)
     static_pod_url_header: Mapping[str, Sequence[str]] = _map("staticPodURLHeader", _headers)
-    file_check_frequency_seconds: float = _setting("fileCheckFrequency", 20.0, _seconds)
-    http_check_frequency_seconds: float = _setting("httpCheckFrequency", 20.0, _seconds)
+    file_check_frequency_seconds: float = _setting("fileCheckFrequency", 20.0, _seconds, zero_is_unset=True)
+    http_check_frequency_seconds: float = _setting("httpCheckFrequency", 20.0, _seconds, zero_is_unset=True)
     # How images come
     serialize_image_pulls: bool | None = _setting("serializeImagePulls", None, _boolean)
     max_parallel_image_pulls: int | None = _setting("maxParallelImagePulls", None, _integer)
     registry_pull_qps: int = _setting("registryPullQPS", 5, _integer)
-    registry_burst: int = _setting("registryBurst", 10, _integer)
+    registry_burst: int = _setting("registryBurst", 10, _integer, zero_is_unset=True)
     image_pull_credentials_verification_policy: str = _setting(
-        "imagePullCredentialsVerificationPolicy", POLICIES[0], _word
+        "imagePullCredentialsVerificationPolicy", POLICIES[0], _word, zero_is_unset=True
     )
     preloaded_images_verification_allowlist: tuple[str, ...] = _setting(
         "preloadedImagesVerificationAllowlist", (), _words
     )
+    node_status_max_images: int = _setting("nodeStatusMaxImages", 50, _integer)
     # When images must go
     image_gc_high_threshold_percent: int = _setting("imageGCHighThresholdPercent", 85, _integer)
     image_gc_low_threshold_percent: int = _setting("imageGCLowThresholdPercent", 80, _integer)
@@ -363,6 +364,9 @@ def _problems(found: KubeletConfiguration) -> list[str]:
         )
         if value < 0
     ]
+    if found.node_status_max_images < -1:
+        name = "nodeStatusMaxImages (--node-status-max-images)"
+        problems.append(f"{name} {found.node_status_max_images} must be -1 or greater")
     problems += pull_problems(found.pull_limits, found.verification)
     problems += [*_image_problems(found), *_enforcement_problems(found), *_log_problems(found)]
     problems = [f"invalid configuration: {problem}" for problem in problems]
@@ -466,7 +470,6 @@ _FIXED: Mapping[str, Any] = {
     "memoryManagerPolicy": "None",
     "memorySwap": {},
     "nodeLeaseDurationSeconds": 40,
-    "nodeStatusMaxImages": 50,
     "nodeStatusReportFrequency": "5m0s",
     "nodeStatusUpdateFrequency": "10s",
     "oomScoreAdj": -999,

@@ -15,7 +15,6 @@ from tiphys.machinery import meta
 
 KUBELET_VERSION = "v1.36.2"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_IMAGE_LIMIT = 50
 _NAMES_PER_IMAGE = 5
 
 Object = dict[str, Any]
@@ -81,7 +80,7 @@ def node_status(old: Mapping[str, Any], facts: NodeFacts, now: datetime) -> Obje
         "conditions": conditions(old.get("conditions") or (), facts, now),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "nodeInfo": _node_info(facts),
-        "images": _images(facts.images),
+        "images": _images(facts.images, facts.configuration.node_status_max_images),
         **_runtime_features(facts),
     }
 
@@ -140,9 +139,10 @@ def _node_info(facts: NodeFacts) -> dict[str, Any]:
     }
 
 
-def _images(images: Sequence[Image]) -> list[Object]:
-    """The largest ones, with some of their names."""
-    largest = sorted(images, key=lambda image: image.size_bytes, reverse=True)[:_IMAGE_LIMIT]
+def _images(images: Sequence[Image], limit: int) -> list[Object]:
+    """The largest ones, with some of their names; a limit of -1 is none."""
+    largest = sorted(images, key=lambda image: image.size_bytes, reverse=True)
+    largest = largest if limit == -1 else largest[:limit]
     return [
         {
             "names": [*image.repo_digests, *image.repo_tags][:_NAMES_PER_IMAGE],
