@@ -295,7 +295,7 @@ async def test_only_what_may_change_is_looked_at_again(node: DiskNode, tmp_path:
     assert [config.name for config in node.runtime.configs] == ["main", "debug"]
 
 
-async def test_a_claim_for_one_pod_at_a_time(node: DiskNode, tmp_path: Path) -> None:
+async def test_a_claim_for_one_pod_at_a_time_and_for_one_group(node: DiskNode, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     node.put(PERSISTENTVOLUMECLAIMS, "data", spec={"volumeName": "pv"}, status={"phase": "Bound"})
     [claim] = node.api.objects(PERSISTENTVOLUMECLAIMS)
@@ -304,12 +304,14 @@ async def test_a_claim_for_one_pod_at_a_time(node: DiskNode, tmp_path: Path) -> 
         "claimRef": {"uid": meta.uid(claim)},
         "hostPath": {"path": str(tmp_path / "own")},
     }
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": spec}
+    metadata = {"name": "pv", "annotations": {"pv.beta.kubernetes.io/gid": "1234"}}
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
     node.api.put(PERSISTENTVOLUMES, volume)
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
     node.create(MOUNTED, volumes=volumes)
     await node.settle()
     assert node.pod["status"]["phase"] == "Running"
+    assert node.runtime.configs[0].security.supplemental_groups == (1234,)
     other = {
         **node.pod,
         "metadata": {"name": "other", "namespace": "default"},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiphys.kubelet.files import Files
-from tiphys.kubelet.runtimes.interface import Device, Mount, MountPropagation
+from tiphys.kubelet.runtimes.interface import ContainerConfig, Device, Mount, MountPropagation
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import open_sub_path, wanted_path
 from tiphys.kubelet.volumes.mounting import Mounter, can_be_deeply_read_only
@@ -84,6 +84,15 @@ def devices(container: Object, volumes: Mapping[str, Volume]) -> tuple[Device, .
         permissions = "r" if volume.read_only else "mrw"
         found.append(Device(wanted["devicePath"], str(volume.path), permissions))
     return tuple(found)
+
+
+def with_groups(config: ContainerConfig, volumes: Mapping[str, Volume]) -> ContainerConfig:
+    """In the groups, too, that PersistentVolumes of the pod ask for."""
+    has = config.security.supplemental_groups
+    more = sorted({volume.group for volume in volumes.values() if volume.group is not None} - set(has))
+    if not more:
+        return config
+    return replace(config, security=replace(config.security, supplemental_groups=(*has, *more)))
 
 
 def is_deeply_read_only(wanted: Mapping[str, str]) -> bool:

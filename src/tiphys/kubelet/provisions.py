@@ -12,7 +12,7 @@ from tiphys.client.cache import Cache
 from tiphys.client.resources import CONFIGMAPS, find
 from tiphys.kubelet import env, env_files, spec
 from tiphys.kubelet.container_config import Gathered, Names, container_config, sandbox_config
-from tiphys.kubelet.container_mounts import BadMount, devices, mounts_path
+from tiphys.kubelet.container_mounts import BadMount, devices, mounts_path, with_groups
 from tiphys.kubelet.devices.keeper import DeviceKeeper, with_devices
 from tiphys.kubelet.dns import ClusterDNS, NameTooLong, PodDNS, hosts_file, parse_resolver, pod_dns
 from tiphys.kubelet.downward import Surroundings
@@ -164,7 +164,7 @@ class NodeProvisions:
             target_container_id=await self._target(container, sandbox),
             devices=of_devices,
         )
-        config = container_config(pod, container, gathered)
+        config = with_groups(container_config(pod, container, gathered), volumes)
         return with_devices(config, await self._devices.prepare(pod, container))
 
     async def _environment(self, pod: Object, container: Object, sandbox: SandboxStatus) -> dict[str, str]:

@@ -36,6 +36,7 @@ from tiphys.machinery import meta
 
 Prepare = Callable[[VolumeRequest], Awaitable[Prepared]]
 
+GROUP_ANNOTATION = "pv.beta.kubernetes.io/gid"
 IMAGE = "image"
 """Made for each container that mounts it (image_volumes.py)."""
 READ_ONLY = ("configMap", "secret", "downwardAPI", "projected")
@@ -73,6 +74,8 @@ class Volume:
     refresh_after_seconds: float | None = None
     persistent: str = ""
     """The name of the PersistentVolume, if it is one."""
+    group: int | None = None
+    """A group that whoever uses it must be in (an annotation of the PersistentVolume)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ class _Source:
     is_persistent: bool = False
     is_exclusive: bool = False
     """For one pod at a time (ReadWriteOncePod)."""
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,7 @@ class _Work:
             source.read_only or source.kind in READ_ONLY,
             prepared.refresh_after_seconds,
             source.name if source.is_persistent else "",
+            source.group,
         )
 
     async def _claimed(self, name: str, claim: Claim) -> _Source:
@@ -215,6 +220,7 @@ class _Work:
             tuple(content.get("mountOptions") or ()),
             is_persistent=True,
             is_exclusive=content.get("accessModes") == ["ReadWriteOncePod"],
+            group=_number(meta.annotations(found).get(GROUP_ANNOTATION, "")),
         )
 
 
@@ -226,6 +232,10 @@ def _own_source(volume: Object) -> _Source:
     if kind not in OF_PODS:
         raise _no_plugin(name)
     return _Source(name, kind, volume.get(kind) or {}, OF_PODS[kind])
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def _no_plugin(name: str) -> Unprocessed:
