@@ -250,9 +250,8 @@ async def test_the_file_is_read_again(
         counted = await reloads(Client(client.server), "authentication")
         assert counted["automatic_reloads_total success"] == "1"
         assert counted["automatic_reloads_total failure"] == "1"
-        assert (
-            counted["automatic_reload_last_timestamp_seconds failure"] == f"{clock.now().timestamp() - 1:.0f}"
-        )
+        last = float(counted["automatic_reload_last_timestamp_seconds failure"])
+        assert 0 <= clock.now().timestamp() - last < 5
         assert counted["hash"] == hash_of(in_use)
 
 
