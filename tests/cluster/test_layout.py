@@ -84,5 +84,7 @@ def test_the_api_servers_certificate_names_every_way_to_it() -> None:
     apiserver = next(leaf for leaf in blueprint.leaves(config()) if leaf.file == "apiserver")
     expected = {"127.0.0.1", "localhost", "10.96.0.1", "10.90.0.1", "kubernetes.default.svc"}
     assert expected <= set(apiserver.names)
+    to_kubelets = next(leaf for leaf in blueprint.leaves(config()) if leaf.file == "apiserver-kubelet-client")
+    assert (to_kubelets.user, to_kubelets.groups) == ("kube-apiserver-kubelet-client", ())
     kubelet = next(leaf for leaf in blueprint.leaves(config()) if leaf.file == "kubelet-node-1")
     assert (kubelet.user, kubelet.groups) == ("system:node:node-1", ("system:nodes",))

@@ -159,6 +159,16 @@ def test_a_command_without_streams(node: Node) -> None:
     assert done.stdout == "over here\n"
 
 
+def test_the_api_server_may_do_no_more_than_its_role_says(node: Node) -> None:
+    """system:kubelet-api-admin has no nodes/checkpoint, as upstream's."""
+    path = f"/api/v1/nodes/{node.name}/proxy/checkpoint/{NAMESPACE}/web/web"
+    refused = node.cluster.kubectl("create", "--raw", path, "-f", "/dev/null", check=False)
+    user = "kube-apiserver-kubelet-client"
+    assert (
+        f"Forbidden (user={user}, verb=create, resource=nodes, subresource(s)=[checkpoint])" in refused.stderr
+    )
+
+
 def test_nothing_but_logs_is_below_logs(node: Node) -> None:
     for path in ("logs/pods/../../../etc/passwd", "logs/pods/%2e%2e/%2e%2e/etc/passwd", "logs//etc/passwd"):
         assert "the server could not find the requested resource" in node.proxied(path, check=False), path

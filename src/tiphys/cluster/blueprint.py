@@ -27,11 +27,15 @@ _SERVER_NAMES = (
 )
 
 
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+"""Whom kubelets know the API server by. In no group: what it may do with kubelets is granted (`grants.py`)."""
+
+
 def leaves(config: ClusterConfig) -> list[Leaf]:
     """Every certificate of the cluster; users and groups are upstream's."""
     return [
         Leaf("apiserver", "kube-apiserver", names=(*_SERVER_NAMES, config.segment_address)),
-        Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
+        Leaf("apiserver-kubelet-client", KUBELET_CLIENT),
         Leaf("admin", "kubernetes-admin", ("system:masters",)),
         *(leaf for number in kubelet_numbers(config) for leaf in _kubelet_leaves(config, number)),
     ]

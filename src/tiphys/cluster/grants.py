@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tiphys.cluster.blueprint import HOLLOW_KUBELET
+from tiphys.cluster.blueprint import HOLLOW_KUBELET, KUBELET_CLIENT
 from tiphys.cluster.pki import NODES
 
 Object = dict[str, Any]
@@ -20,7 +20,7 @@ RBAC = "rbac.authorization.k8s.io"
 
 def grants(simulated_nodes: Sequence[str] = ()) -> dict[str, list[Object]]:
     """Objects by plural."""
-    bindings = _of_nodes()
+    bindings = [*_of_nodes(), _of_the_api_server()]
     roles: list[Object] = [_role("kubeadm:get-nodes", {"resources": ["nodes"], "verbs": ["get"]})]
     if simulated_nodes:
         roles.append(_hollow_role(simulated_nodes))
@@ -52,6 +52,12 @@ def _hollow_role(nodes: Sequence[str]) -> Object:
             {"apiGroups": [""], "resources": ["groups"], "verbs": ["impersonate"], "resourceNames": [NODES]},
         ],
     }
+
+
+def _of_the_api_server() -> Object:
+    """Kubelets ask what it may: as its certificate's user it may do everything with them, and nothing else."""
+    user = {"apiGroup": RBAC, "kind": "User", "name": KUBELET_CLIENT}
+    return _binding(f"tiphys:{KUBELET_CLIENT}", "system:kubelet-api-admin", user)
 
 
 def _of_nodes() -> list[Object]:
