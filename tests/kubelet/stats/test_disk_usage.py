@@ -13,7 +13,7 @@ import pytest
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.runtimes.interface import ContainerConfig, RuntimeFailure, SandboxConfig
 from tiphys.kubelet.runtimes.simulated import IMAGE_BYTES, LAYER_BYTES, SimulatedRuntime
-from tiphys.kubelet.stats.disk_usage import DiskMeter, filesystem, tree
+from tiphys.kubelet.stats.disk_usage import FORGOTTEN_SECONDS, DiskMeter, filesystem, tree
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.testing.clock import FakeClock
 
@@ -135,10 +135,14 @@ async def test_it_is_measured_again_after_a_minute_or_for_other_containers(node:
     assert await used(pod, max_age_seconds=10) == before
 
 
-async def test_pods_that_are_gone_are_forgotten(node: Node) -> None:
+async def test_a_question_about_others_does_not_make_it_forget(node: Node) -> None:
     pod = await node.pod()
-    assert list(await node.meter.pods([pod])) == ["u1"]
+    first = (await node.meter.pods([pod]))["u1"]
     assert await node.meter.pods([]) == {}
+    assert (await node.meter.pods([pod]))["u1"] is first
+    await node.clock.advance(FORGOTTEN_SECONDS)
+    await node.meter.pods([])
+    assert (await node.meter.pods([pod], max_age_seconds=10 * FORGOTTEN_SECONDS))["u1"] is not first
 
 
 async def test_the_nodes_own_disks(node: Node) -> None:

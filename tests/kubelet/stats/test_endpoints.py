@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +15,12 @@ from tiphys.api.core.kubelet_requests import NODE_HEADER
 from tiphys.kubelet.access import KubeletAccess, Question, Reviews, User
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.kubelet import Dispatcher
+from tiphys.kubelet.machine import simulated_machine
 from tiphys.kubelet.server import KubeletServer
 from tiphys.kubelet.stats.endpoints import StatsEndpoints
+from tiphys.kubelet.stats.measured import MeasuredPod
+from tiphys.kubelet.stats.simulated_meter import SimulatedMeter
+from tiphys.kubelet.stats.usage import PodUsage
 from tiphys.net.http import Connection, Request, Response
 
 ADMINISTRATOR = User("kube-apiserver-kubelet-client", ("system:masters",))
@@ -90,6 +96,34 @@ async def test_summary(server: KubeletServer) -> None:
     assert container["memory"]["workingSetBytes"] == 64 << 20
     assert container["memory"]["availableBytes"] == 192 << 20
     assert container["rootfs"]["usedBytes"] > 0
+
+
+async def test_what_is_not_known_at_the_first_look_is_looked_at_again(
+    server: KubeletServer, world: NodeWorld
+) -> None:
+    meter = world.kubelet.host.meter
+
+    class Forgetful(SimulatedMeter):
+        looks = 0
+
+        def pods(self, pods: Iterable[MeasuredPod]) -> dict[str, PodUsage]:
+            self.looks += 1
+            found = meter.pods(pods)
+            if self.looks > 1:
+                return found
+            return {
+                uid: replace(
+                    usage,
+                    containers=tuple(replace(one, cpu_nano_cores=None) for one in usage.containers),
+                )
+                for uid, usage in found.items()
+            }
+
+    world.kubelet.host.meter = Forgetful(world.runtime, simulated_machine(), world.clock)
+    answer = asyncio.create_task(told(server, "/stats/summary?only_cpu_and_memory=true"))
+    await world.clock.advance(1)
+    [pod] = (await answer)["pods"]
+    assert pod["containers"][0]["cpu"]["usageNanoCores"] == 250_000_000
 
 
 @pytest.mark.parametrize("value", ["true", "1", "T"])

@@ -22,6 +22,7 @@ from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 
 KEPT_SECONDS = 60.0
+FORGOTTEN_SECONDS = 600.0
 _BLOCK_BYTES = 512
 _UNMEASURED_KINDS = ("hostPath",)
 """Kinds whose content is none of the pod's."""
@@ -119,8 +120,7 @@ class DiskMeter:
     ) -> dict[str, PodDisks]:
         """By uid; what was measured within `max_age_seconds`, of the same containers, is not measured again."""
         pods = list(pods)
-        uids = {meta.uid(pod.pod) for pod in pods}
-        self._kept = {uid: kept for uid, kept in self._kept.items() if uid in uids}
+        self._forget()
         stale = [pod for pod in pods if not self._is_fresh(pod, max_age_seconds)]
         if stale:
             try:
@@ -130,11 +130,16 @@ class DiskMeter:
             for pod in stale:
                 disks = await asyncio.to_thread(self._measure, pod, layers, self._clock.now())
                 ids = frozenset(status.id for status in pod.containers)
-                self._kept[meta.uid(pod.pod)] = _Kept(self._clock.monotonic(), disks, ids)
-        return {uid: kept.disks for uid, kept in self._kept.items()}
+                self._kept[pod.uid] = _Kept(self._clock.monotonic(), disks, ids)
+        return {pod.uid: self._kept[pod.uid].disks for pod in pods}
+
+    def _forget(self) -> None:
+        """What nobody has asked about for long is of pods that are gone; a question need not be about all pods."""
+        oldest = self._clock.monotonic() - FORGOTTEN_SECONDS
+        self._kept = {uid: kept for uid, kept in self._kept.items() if kept.at_seconds > oldest}
 
     def _is_fresh(self, pod: MeasuredPod, max_age_seconds: float) -> bool:
-        kept = self._kept.get(meta.uid(pod.pod))
+        kept = self._kept.get(pod.uid)
         if kept is None or self._clock.monotonic() - kept.at_seconds >= max_age_seconds:
             return False
         return kept.containers == {status.id for status in pod.containers}

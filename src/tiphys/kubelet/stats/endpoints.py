@@ -6,7 +6,7 @@ server says in a header which node is meant.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from tiphys.kubelet.stats.cadvisor_metrics import cadvisor_metrics
 from tiphys.kubelet.stats.rates import FIRST_SECONDS
 from tiphys.kubelet.stats.resource_metrics import resource_metrics
 from tiphys.kubelet.stats.summary import Measurements, summary
+from tiphys.kubelet.stats.usage import ContainerUsage, NodeUsage, PodUsage
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.metrics import CONTENT_TYPE
@@ -104,8 +105,8 @@ class StatsEndpoints:
         meter = kubelet.host.meter
         pods = kubelet.measured()
         usages, node = meter.pods(pods), meter.node()
-        if with_rates and node.cpu_nano_cores is None:
-            # Nobody has asked for a while: how much is used now takes a second look.
+        if with_rates and not _are_known(node, usages.values()):
+            # Nobody has asked for a while, or something has just begun: how much is used now takes a second look.
             await self._clock.sleep(FIRST_SECONDS)
             usages, node = meter.pods(pods), meter.node()
         if not with_disks:
@@ -154,6 +155,14 @@ class StatsEndpoints:
                     for field, gauge in self._metrics.volumes.gauges.items():
                         value = getattr(volume.usage, field) or 0
                         gauge.set(value, meta.namespace(pod.pod), volume.claim)
+
+
+def _are_known(node: NodeUsage, pods: Collection[PodUsage]) -> bool:
+    """Whether it can be said of everything how much of the processor it uses now."""
+    everything: list[NodeUsage | PodUsage | ContainerUsage] = [node, *pods]
+    for pod in pods:
+        everything += pod.containers
+    return all(used.cpu is None or used.cpu_nano_cores is not None for used in everything)
 
 
 def _claims(pod: Mapping[str, Any]) -> bool:
