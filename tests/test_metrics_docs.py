@@ -12,9 +12,11 @@ from tiphys.apiserver.server import APIServer, Settings
 from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
 from tiphys.cluster.process_metrics import ProcessMetrics
+from tiphys.kubelet.certificate_metrics import CertificateMetrics
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.machinery.metrics import Family, Registry
 from tiphys.net.client import HTTPClient
+from tiphys.net.tls_files import Pair
 from tiphys.scheduler.run import Scheduler
 from tiphys.store.memory import MemoryStore
 from tiphys.testing.api import FakeAPI
@@ -44,6 +46,8 @@ async def _families() -> list[Family]:
     Scheduler(informers, clock=clock)
     ProcessMetrics(registry, Path("/proc/self"))
     kubelets = KubeletMetrics(registry)
+    nothing = Pair("", "", "")
+    CertificateMetrics(registry, clock, client=nothing, server=nothing)
     registry.render()
     await server.close()
     await store.close()

@@ -27,6 +27,7 @@ from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.pki import NODES
 from tiphys.cluster.process_metrics import ProcessMetrics
 from tiphys.kubelet.access import KubeletAccess, ServerReviews
+from tiphys.kubelet.certificate_metrics import CertificateMetrics
 from tiphys.kubelet.certificates import (
     CLIENT_FILE,
     CLIENT_SIGNER,
@@ -67,6 +68,8 @@ class KubeletProcess:
         self._kubelets = Dispatcher()
         self._metrics = KubeletMetrics()
         ProcessMetrics(self._metrics.registry, Path("/proc/self"))
+        pairs = {"client": client_pair(settings), "server": serving_pair(settings)}
+        CertificateMetrics(self._metrics.registry, self._clock, **pairs)
         self._port = settings.port
         self._watched: list[WatchedFiles] = []
 
