@@ -184,9 +184,11 @@ class NodeMeter:
                 yield self._group(of_container, now)
 
     def _group(self, whose: GroupUsage, now: datetime) -> GroupUsage:
+        """Its path is told as a node that has the machine for itself sees it."""
         cgroups, path = self.cgroups, whose.path
         return replace(
             whose,
+            path=path.removeprefix(self._cgroup),
             cpu=cgroups.cpu(path, now),
             memory=cgroups.memory(path, now),
             throttling=cgroups.throttling(path),
