@@ -8,6 +8,7 @@ import pytest
 
 from tiphys.kubelet.images.keyring import Credential, Credentials, Source
 from tiphys.kubelet.images.pull_records import PullRecords
+from tiphys.kubelet.metrics import PullMetrics
 from tiphys.kubelet.pulling import (
     UNLIMITED,
     ImagePuller,
@@ -19,6 +20,7 @@ from tiphys.kubelet.pulling import (
 )
 from tiphys.kubelet.runtimes.interface import Image, ImageNotFound, RegistryAuth, RuntimeFailure
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime, made_up_image
+from tiphys.machinery.metrics import Registry as MetricsRegistry
 from tiphys.testing.clock import FakeClock
 
 BUSYBOX = made_up_image("docker.io/library/busybox:latest")
@@ -52,7 +54,10 @@ class Pulling:
     ) -> None:
         self.clock = FakeClock()
         self.registry = Registry(self.clock, password)
-        self.puller = ImagePuller(self.registry, self.clock, limits=limits, records=records)
+        self.counted = MetricsRegistry()
+        self.puller = ImagePuller(
+            self.registry, self.clock, limits=limits, records=records, metrics=PullMetrics(self.counted)
+        )
         self.events: list[Event] = []
 
     def begin(self, wanted: Wanted) -> asyncio.Task[str]:
@@ -257,3 +262,27 @@ async def test_an_image_that_was_here_before_is_for_all() -> None:
     await SimulatedRuntime.pull_image(pulling.registry, "busybox")
     await pulling.ensure(Wanted("busybox", "IfNotPresent"))
     assert pulling.registry.pulls == 0
+
+
+# What is counted
+
+
+async def test_what_was_to_do_for_images_is_counted() -> None:
+    pulling = Pulling()
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"))
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"))
+    await pulling.ensure(Wanted("busybox", "Always"))
+    for image, policy in (("none", "Never"), ("UPPER", "Always")):
+        with pytest.raises(PullFailure):
+            await pulling.ensure(Wanted(image, policy))
+    page = pulling.counted.render().decode()
+    name = "kubelet_image_manager_ensure_image_requests_total"
+    for labels in (
+        'present_locally="false",pull_policy="ifnotpresent",pull_required="true"',
+        'present_locally="true",pull_policy="ifnotpresent",pull_required="false"',
+        'present_locally="unknown",pull_policy="always",pull_required="true"',
+        'present_locally="false",pull_policy="never",pull_required="unknown"',
+        'present_locally="unknown",pull_policy="always",pull_required="unknown"',
+    ):
+        assert f"{name}{{{labels}}} 1" in page
+    assert 'kubelet_image_pull_duration_seconds_count{image_size_in_bytes="0-10MB"} 2' in page

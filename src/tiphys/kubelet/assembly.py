@@ -28,7 +28,7 @@ from tiphys.kubelet.images.pull_records import PullRecords
 from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.machine import Machine, read_machine
-from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics
+from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics, PullMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.node_volumes import InThread, NodeVolumes
@@ -182,7 +182,7 @@ def assemble(
         client=client,
         runtime=runtime,
         recorder=recorder,
-        images=_puller(parts, runtime, settings, clock),
+        images=_puller(parts, runtime, settings, clock, metrics.pulls),
         provisions=provisions,
         prober=_prober(runtime, clock, kubelets, metrics.probes),
         hooks=Hooks(runtime, clock, get),
@@ -253,9 +253,13 @@ def _meter(parts: NodeParts, machine: Machine, disks: DiskMeter, clock: Clock) -
     return NodeMeter(parts.cgroup, disks, clock, machine=machine, sandbox_image=parts.sandbox_image)
 
 
-def _puller(parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock) -> ImagePuller:
+def _puller(
+    parts: NodeParts, runtime: Runtime, settings: KubeletConfiguration, clock: Clock, metrics: PullMetrics
+) -> ImagePuller:
     records = PullRecords(clock.now, parts.files.directory, settings.verification)
-    return ImagePuller(runtime, clock, limits=settings.pull_limits, records=records, mirror=parts.mirror)
+    return ImagePuller(
+        runtime, clock, limits=settings.pull_limits, records=records, mirror=parts.mirror, metrics=metrics
+    )
 
 
 def _details(

@@ -94,6 +94,7 @@ def hollow_kubelet(
         )
 
     needs = Needs()
+    metrics = metrics or KubeletMetrics()
     kubelets: list[Kubelet] = []
     references = SimulatedReferences(References(client, clock, lambda uids: kubelets[0].retry(uids)))
     offered = allocatable(capacity(machine, settings), settings)
@@ -103,7 +104,7 @@ def hollow_kubelet(
         client=client,
         runtime=runtime,
         recorder=recorder or EventRecorder(client, "kubelet", clock=clock, host=node.name),
-        images=ImagePuller(runtime, clock, limits=UNLIMITED),
+        images=ImagePuller(runtime, clock, limits=UNLIMITED, metrics=metrics.pulls),
         provisions=SimulatedProvisions(references, logs),
         prober=prober or NoProber(),
         hooks=Hooks(runtime, clock, get=None),
@@ -118,7 +119,7 @@ def hollow_kubelet(
             pressure=lambda: needs.conditions,
         ).admit,
         ledger=Ledger(offered),
-        metrics=metrics or KubeletMetrics(),
+        metrics=metrics,
     )
     look = _look(node, runtime, machine, settings, needs)
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)

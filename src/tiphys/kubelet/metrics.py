@@ -11,6 +11,26 @@ _START_SECONDS = (
 )  # fmt: skip
 _CALL_SECONDS = exponential(0.005, 2.5, 14)
 
+_PULL_SECONDS = (
+    1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0,
+)  # fmt: skip
+_MEGABYTE, _GIGABYTE = 1 << 20, 1 << 30
+_IMAGE_SIZES = (
+    (0, "0-10MB"),
+    (10 * _MEGABYTE, "10MB-100MB"),
+    (100 * _MEGABYTE, "100MB-500MB"),
+    (500 * _MEGABYTE, "500MB-1GB"),
+    (_GIGABYTE, "1GB-5GB"),
+    (5 * _GIGABYTE, "5GB-10GB"),
+    (10 * _GIGABYTE, "10GB-20GB"),
+    (20 * _GIGABYTE, "20GB-30GB"),
+    (30 * _GIGABYTE, "30GB-40GB"),
+    (40 * _GIGABYTE, "40GB-60GB"),
+    (60 * _GIGABYTE, "60GB-100GB"),
+    (100 * _GIGABYTE, "GT100GB"),
+)
+"""From so many bytes on an image is told of so."""
+
 
 class KubeletMetrics:
     """`registry` is told at /metrics, `probes` at /metrics/probes."""
@@ -82,6 +102,7 @@ class KubeletMetrics:
             "kubelet_http_requests_duration_seconds", "How long answers took to begin.", SECONDS, request
         )
         self.volumes = VolumeMetrics(registry)
+        self.pulls = PullMetrics(registry)
         self._declare_needs(registry)
 
     def _declare_needs(self, registry: Registry) -> None:
@@ -174,6 +195,32 @@ class KubeletMetrics:
         labels = (str(long_running).lower(), method, path, "readwrite")
         self._requests.inc(*labels)
         self._request_seconds.observe(seconds, *labels)
+
+
+class PullMetrics:
+    """Of images that containers want."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._wanted = registry.counter(
+            "kubelet_image_manager_ensure_image_requests_total",
+            "Images that containers wanted, by what was to do for them.",
+            ("pull_policy", "present_locally", "pull_required"),
+        )
+        self._seconds = registry.histogram(
+            "kubelet_image_pull_duration_seconds",
+            "How long pulls took, waiting for their turn included, by the size of the image.",
+            _PULL_SECONDS,
+            ("image_size_in_bytes",),
+        )
+
+    def wanted(self, policy: str, *, is_present: bool | None, is_pulled: bool | None) -> None:
+        """None: it was not looked at."""
+        told = ("unknown" if fact is None else str(fact).lower() for fact in (is_present, is_pulled))
+        self._wanted.inc(policy.lower(), *told)
+
+    def pulled(self, size_bytes: int, seconds: float) -> None:
+        name = next(name for least, name in reversed(_IMAGE_SIZES) if size_bytes >= least)
+        self._seconds.observe(seconds, name)
 
 
 class VolumeMetrics:

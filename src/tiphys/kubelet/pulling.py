@@ -16,6 +16,7 @@ from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet.images.keyring import Credential, Credentials
 from tiphys.kubelet.images.names import InvalidName, parse
 from tiphys.kubelet.images.pull_records import POLICIES, PullRecords, Verification
+from tiphys.kubelet.metrics import PullMetrics
 from tiphys.kubelet.runtimes.interface import (
     DeadlineExceeded,
     ImageNotFound,
@@ -25,6 +26,7 @@ from tiphys.kubelet.runtimes.interface import (
     Unavailable,
 )
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.metrics import Registry
 from tiphys.machinery.quoting import format_duration, quote
 
 ERR_IMAGE_PULL = "ErrImagePull"
@@ -115,12 +117,14 @@ class ImagePuller:
         limits: PullLimits | None = None,
         records: PullRecords | None = None,
         mirror: str = "",
+        metrics: PullMetrics | None = None,
     ) -> None:
         """`mirror`: host and port of what is asked in the registries' place, and is not to be heard of."""
         limits = limits or PullLimits()
         self._runtime = runtime
         self._clock = clock
         self._mirror = mirror
+        self._metrics = metrics or PullMetrics(Registry())
         self._records = records or PullRecords(clock.now)
         self._remembering: asyncio.Task[None] | None = None
         self._running: dict[Wanted, asyncio.Task[tuple[str, float]]] = {}
@@ -144,14 +148,19 @@ class ImagePuller:
         if problem:
             message = f'Failed to apply default image tag "{wanted.image}": {problem}'
             record(WARNING, "InspectFailed", message)
+            self._metrics.wanted(wanted.policy, is_present=None, is_pulled=None)
             raise PullFailure(INVALID_IMAGE_NAME, message)
-        present = await self._present(wanted, record)
-        if present:
+        present, is_allowed = await self._present(wanted, record)
+        if present and is_allowed:
+            self._metrics.wanted(wanted.policy, is_present=True, is_pulled=False)
             text = (
                 f'Container image "{wanted.image}" already present on machine and can be accessed by the pod'
             )
             record(NORMAL, "Pulled", text)
             return present
+        is_present = None if wanted.policy == "Always" else bool(present)
+        is_pulled = None if wanted.policy == "Never" and not present else True
+        self._metrics.wanted(wanted.policy, is_present=is_present, is_pulled=is_pulled)
         if wanted.policy == "Never":
             # Nor does one learn that an image is here which one may not have.
             message = f'Container image "{wanted.image}" is not present with pull policy of Never'
@@ -161,10 +170,10 @@ class ImagePuller:
             raise PullFailure(wanted.credentials.problem, wanted.credentials.problem)
         return await self._pull_and_tell(wanted, record)
 
-    async def _present(self, wanted: Wanted, record: Record) -> str:
-        """Its id if it is here, may be used as it is, and the pod may have it."""
+    async def _present(self, wanted: Wanted, record: Record) -> tuple[str, bool]:
+        """Its id if it is here and may be used as it is, and whether the pod may have it."""
         if wanted.policy == "Always":
-            return ""
+            return "", False
         try:
             image = await self._runtime.image_status(wanted.image)
         except Unavailable:
@@ -173,11 +182,12 @@ class ImagePuller:
             # Upstream names the image by what it was to find out: by nothing.
             message = f'Failed to inspect image "": {described(failure)}'
             record(WARNING, "InspectFailed", message)
+            self._metrics.wanted(wanted.policy, is_present=None, is_pulled=None)
             raise PullFailure(IMAGE_INSPECT_ERROR, message) from None
         await self._remember()
-        if image is None or self._records.must_pull(wanted.image, image.id, wanted.credentials.found):
-            return ""
-        return image.id
+        if image is None:
+            return "", False
+        return image.id, not self._records.must_pull(wanted.image, image.id, wanted.credentials.found)
 
     async def _pull_and_tell(self, wanted: Wanted, record: Record) -> str:
         record(NORMAL, "Pulling", f'Pulling image "{wanted.image}"')
@@ -189,9 +199,11 @@ class ImagePuller:
             record(WARNING, "Failed", f'Failed to pull image "{wanted.image}": {text}')
             raise pull_failure(wanted.image, text) from None
         waited = self._clock.monotonic() - asked
+        size_bytes = await self._size_bytes(id)
+        self._metrics.pulled(size_bytes, waited)
         text = (
             f'Successfully pulled image "{wanted.image}" in {_milliseconds(seconds)} '
-            f"({_milliseconds(waited)} including waiting). Image size: {await self._size_bytes(id)} bytes."
+            f"({_milliseconds(waited)} including waiting). Image size: {size_bytes} bytes."
         )
         record(NORMAL, "Pulled", text)
         return id
