@@ -6,23 +6,15 @@ made, once for the pod, and let go with its other volumes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.runtimes.interface import ImageNotFound, Runtime
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.mounting import Mounter
-from tiphys.kubelet.volumes.pod_volumes import IMAGE, Volume
+from tiphys.kubelet.volumes.pod_volumes import Volume
+from tiphys.kubelet.volumes.used import IMAGE, image_volumes
 from tiphys.machinery import meta
-
-
-def image_volumes(pod: Object, container: Object) -> Iterator[Object]:
-    """Those that the container mounts."""
-    mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
-    for volume in pod["spec"].get("volumes") or ():
-        if volume.get(IMAGE) and volume["name"] in mounted:
-            yield volume
 
 
 class ImageVolumes:

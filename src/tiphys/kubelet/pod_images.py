@@ -10,12 +10,12 @@ from typing import Any
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.host import Host
-from tiphys.kubelet.image_volumes import image_volumes
 from tiphys.kubelet.images.keyring import Credentials
 from tiphys.kubelet.pulling import IMAGE_PULL_BACK_OFF, PULL_FAILURES, PullFailure, Record, Wanted
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import ImageState, Problem
 from tiphys.kubelet.spec import Object
+from tiphys.kubelet.volumes.used import image_volumes
 from tiphys.machinery.quoting import quote
 from tiphys.machinery.retry import Backoff, ItemBackoff
 

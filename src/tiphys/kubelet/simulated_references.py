@@ -15,8 +15,8 @@ from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.references import NotSynced, References
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.payload import files_of
-from tiphys.kubelet.volumes.pod_volumes import used_volumes
 from tiphys.kubelet.volumes.request import SET_UP, Kind, VolumeFailure
+from tiphys.kubelet.volumes.used import used_volumes
 from tiphys.machinery import meta
 
 ROOT_CERTIFICATES = "kube-root-ca.crt"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tiphys.kubelet import spec
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes import (
@@ -32,13 +31,12 @@ from tiphys.kubelet.volumes.request import (
     VolumeFailure,
     VolumeRequest,
 )
+from tiphys.kubelet.volumes.used import IMAGE, used_volumes
 from tiphys.machinery import meta
 
 Prepare = Callable[[VolumeRequest], Awaitable[Prepared]]
 
 GROUP_ANNOTATION = "pv.beta.kubernetes.io/gid"
-IMAGE = "image"
-"""Made for each container that mounts it (image_volumes.py)."""
 READ_ONLY = ("configMap", "secret", "downwardAPI", "projected")
 """What containers may not write to, however they mount it; and what may change under their eyes."""
 OF_PODS: Mapping[str, Prepare] = {
@@ -116,16 +114,6 @@ async def prepare_volumes(
     if unknown:
         problems.append(_unprocessed(unknown, [name for name in mounted | devices if name not in volumes]))
     return Outcome(volumes, tuple(problems))
-
-
-def used_volumes(pod: Object) -> tuple[set[str], set[str]]:
-    """The names of those that containers mount, and of those that they want as devices."""
-    mounted: set[str] = set()
-    devices: set[str] = set()
-    for container in spec.all_containers(pod):
-        mounted |= {mount["name"] for mount in container.get("volumeMounts") or ()}
-        devices |= {device["name"] for device in container.get("volumeDevices") or ()}
-    return mounted, devices
 
 
 def _unprocessed(errors: Mapping[str, str], unmounted: list[str]) -> MountProblem:
