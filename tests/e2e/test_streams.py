@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from e2e_cluster import KUBECTL, Cluster, wait_for
 from stream_client import RESIZE, STDIN, StreamClient, drain
-from weather import component
+from weather import component, kill
 
 from tiphys.net.websocket import ClientHandshake
 
@@ -354,3 +354,26 @@ def is_asleep(cluster: Cluster) -> bool:
 def resident_bytes(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_sessions_end_with_the_kubelet_that_had_them(pods: Cluster) -> None:
+    """The next one ends what nobody else would; pods live on."""
+    kubeconfig = str(pods.home / "tiphys" / pods.name / "kubeconfig")
+    command = [str(KUBECTL), "exec", "box-1", "-n", NAMESPACE, "--", "sh", "-c", "echo in; exec sleep 88001"]
+
+    def processes() -> str:
+        return pods.kubectl("exec", "box-1", "-n", NAMESPACE, "--", "ps", check=False).stdout
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**pods.environment, "KUBECONFIG": kubeconfig}
+    ) as session:
+        assert session.stdout is not None
+        assert session.stdout.readline() == "in\n"
+        assert "88001" in processes()
+        kill(component(pods, "kubelet"))
+        session.wait(timeout=PATIENCE_SECONDS)
+    wait_for(
+        lambda: "sleep 86400" in (found := processes()) and "88001" not in found,
+        "the new kubelet has ended the session",
+        seconds=PATIENCE_SECONDS,
+    )

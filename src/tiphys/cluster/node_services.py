@@ -84,6 +84,7 @@ class NodeServices:
         manifests.mkdir(exist_ok=True)
         runtime = ContainerdRuntime(SOCKET, observe=self._metrics.runtime_called)
         await self._wait_for_runtime(runtime)
+        await runtime.end_sessions_left_behind()
         await self._provide_images()
         parts = NodeParts(
             name=settings.node,

@@ -201,6 +201,23 @@ async def test_a_start_that_is_given_up_in_the_middle_leaves_nothing(
     assert os.listdir(real_node.containerd.node.root / "run/tiphys/pipes") == []
 
 
+async def test_sessions_of_a_kubelet_that_died_are_ended(subject: Subject, real_node: RealNode) -> None:
+    async with subject.running() as container_id, asyncio.timeout(PATIENCE_SECONDS):
+        loud = await start(subject, container_id, "yes 4320", stdin=True)
+        quiet = await start(subject, container_id, "exec sleep 4320", stdin=True)
+        over = await start(subject, container_id, "true")
+        await over.wait()
+        later = real_node.containerd.runtime()
+        await later.end_sessions_left_behind()
+        await later.end_sessions_left_behind()
+        await later.close()
+        listing = await subject.runtime.exec_sync(container_id, ["ps"], 10)
+        assert b"4320" not in listing.stdout
+        for session in (loud, quiet, over):
+            await session.close()
+    assert os.listdir(real_node.containerd.node.root / "run/tiphys/pipes") == []
+
+
 async def test_closing_a_session_kills_its_process(subject: Subject) -> None:
     async with subject.running() as container_id:
         session = await start(subject, container_id, "echo ready; exec sleep 1234")

@@ -22,6 +22,8 @@ from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
 PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 SIGKILL = 9
 RETRY_SECONDS = 0.1
+_CONTAINER = "container"
+_CALL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,11 @@ class PipeDirectory:
     ours: Path
     nodes: str
 
-    def make(self, name: str) -> PipeDirectory:
+    def make(self, name: str, container_id: str) -> PipeDirectory:
+        """For a session; it tells a later kubelet whose that was."""
         made = PipeDirectory(self.ours / name, f"{self.nodes}/{name}")
         made.ours.mkdir(parents=True, mode=0o700)
+        (made.ours / _CONTAINER).write_text(container_id)
         return made
 
 
@@ -159,7 +163,7 @@ class Execution:
 
     async def _quietly(self, method: str, **fields: Any) -> None:
         try:
-            await self._tasks.call(method, timeout_seconds=10.0, **self._id, **fields)
+            await self._tasks.call(method, timeout_seconds=_CALL_SECONDS, **self._id, **fields)
         except RuntimeFailure:
             pass
 
@@ -167,3 +171,31 @@ class Execution:
 async def _drain(stream: PipeReader) -> None:
     async for _ in stream:
         pass
+
+
+async def end_left_behind(tasks: Service, directory: Path) -> None:
+    """Ends the process of a session whose kubelet died: nobody else would, and its client is long gone."""
+    try:
+        session = {"container_id": (directory / _CONTAINER).read_text(), "exec_id": directory.name}
+    except OSError:
+        session = {}
+    pipes = [
+        PipeReader(str(directory / name)) for name in ("stdout", "stderr") if (directory / name).exists()
+    ]
+    drains = [asyncio.create_task(_drain(pipe)) for pipe in pipes]
+    try:
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("Kill", {"signal": SIGKILL}),
+            ("Wait", {}),
+            ("DeleteProcess", {}),
+        ]
+        for method, fields in calls if session else ():
+            await tasks.call(method, timeout_seconds=_CALL_SECONDS, **session, **fields)
+    except RuntimeFailure:
+        pass  # it has ended by itself, or its container has
+    finally:
+        for task in drains:
+            task.cancel()
+        for pipe in pipes:
+            pipe.close()
+        shutil.rmtree(directory, ignore_errors=True)

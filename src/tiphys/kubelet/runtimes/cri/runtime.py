@@ -17,7 +17,13 @@ from tiphys.kubelet.runtimes import network_namespace
 from tiphys.kubelet.runtimes.cri import answers, requests, wire
 from tiphys.kubelet.runtimes.cri.attachment import Attachment
 from tiphys.kubelet.runtimes.cri.events import EventStream
-from tiphys.kubelet.runtimes.cri.execution import Execution, PipeDirectory, Streams, process_spec
+from tiphys.kubelet.runtimes.cri.execution import (
+    Execution,
+    PipeDirectory,
+    Streams,
+    end_left_behind,
+    process_spec,
+)
 from tiphys.kubelet.runtimes.cri.lost_networks import (
     Lost,
     LostNetworks,
@@ -271,9 +277,15 @@ class ContainerdRuntime:
                     await starting.result().close()
                 raise
 
+    async def end_sessions_left_behind(self) -> None:
+        """Of a kubelet that died; before the first session of this one."""
+        if self._pipes.ours.is_dir():
+            left = list(self._pipes.ours.iterdir())
+            await asyncio.gather(*(end_left_behind(self._tasks, directory) for directory in left))
+
     async def _start_session(self, container_id: str, command: Sequence[str], streams: Streams) -> Execution:
         container = await self._running_process(container_id)
-        directory = self._pipes.make(uuid.uuid4().hex)
+        directory = self._pipes.make(uuid.uuid4().hex, container_id)
         execution = Execution(self._tasks, container_id, directory, streams)
         await execution.start(process_spec(container, command, tty=streams.tty))
         return execution
