@@ -75,6 +75,21 @@ async def test_a_label_that_the_scheduler_saw_first(world: NodeWorld) -> None:
     assert told(world.pod("strays"))[1] == "NodeAffinity"
 
 
+async def test_a_taint_that_has_gone_meanwhile_keeps_nobody_out(world: NodeWorld) -> None:
+    taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+    node = world.node()
+    world.api.put(NODES, {**node, "spec": {**node["spec"], "taints": [taint]}})
+    await world.stop()
+    await world.start()
+    world.create(asking(), name="refused")
+    await world.settle()
+    assert told(world.pod("refused"))[1] == "TaintToleration"
+    world.api.put(NODES, {**world.node(), "spec": node["spec"]})
+    world.create(asking(), name="welcome")
+    await world.settle()
+    assert told(world.pod("welcome"))[0] == "Running"
+
+
 async def test_a_critical_pod_has_another_one_thrown_out(world: NodeWorld) -> None:
     world.create(asking(cpu="20"), name="old")
     await world.settle()

@@ -171,5 +171,5 @@ def kubelet_configuration(config: ClusterConfig) -> dict[str, Any]:
     except BadConfiguration as error:
         raise ClusterError(
             f"--kubelet-config {config.kubelet_config}: {error}",
-            "it is a KubeletConfiguration of kubelet.config.k8s.io/v1beta1",
+            "mend it, or go without: --kubelet-config ''",
         ) from None

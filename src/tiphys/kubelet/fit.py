@@ -86,7 +86,7 @@ def shortages(
 
 def misfits(pod: Object, others: Iterable[Object], offer: Offer) -> Iterator[Rejection]:
     """Why else the pod cannot be here, in upstream's order; no other pod's end would help."""
-    if is_elsewhere(pod, offer):
+    if offer.labels is not None and not _is_for(pod, offer.labels, offer.name):
         yield _failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
     if _takes_a_taken_port(pod, others):
         yield _failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
@@ -96,11 +96,6 @@ def misfits(pod: Object, others: Iterable[Object], offer: Offer) -> Iterator[Rej
 
 def _failed(predicate: str, description: str) -> Rejection:
     return Rejection(predicate, f"Predicate {predicate} failed: {description}")
-
-
-def is_elsewhere(pod: Object, offer: Offer) -> bool:
-    """Its selector or affinity is for other nodes than this one."""
-    return offer.labels is not None and not _is_for(pod, offer.labels, offer.name)
 
 
 def _is_for(pod: Object, labels: Mapping[str, str], name: str) -> bool:

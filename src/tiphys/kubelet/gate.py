@@ -93,8 +93,8 @@ class Gate:
             return found
         inhabitants = self._inhabitants()
         node = inhabitants.node
-        if fit.is_elsewhere(pod, self._offer(node)):
-            # The scheduler may have seen a label that we have not.
+        if next(fit.misfits(pod, (), self._offer(node)), None) is not None:
+            # The scheduler may have seen a label, or the end of a taint, that we have not.
             node = await self._newest(node)
         return await self._fit(pod, inhabitants, self._offer(node))
 
