@@ -28,7 +28,7 @@ class Registry:
 
     def __init__(self, node: Node, directory: Path, address: str, *, is_private: bool = False) -> None:
         self.address = address
-        self._node = node
+        self.node = node
         self._directory = directory
         self._is_private = is_private
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +46,7 @@ class Registry:
         (directory / "config.yml").write_text(json.dumps(document))
 
     def start(self) -> None:
-        enter = ["nsenter", f"--net={self._node.network_namespace}"]
+        enter = ["nsenter", f"--net={self.node.network_namespace}"]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*enter, "docker-registry", "serve", str(self._directory / "config.yml")],
@@ -69,7 +69,7 @@ class Registry:
         host, _, port = self.address.partition(":")
 
         async def dial() -> socket.socket:
-            return await network_namespace.connect(self._node.network_namespace, host, int(port))
+            return await network_namespace.connect(self.node.network_namespace, host, int(port))
 
         return HTTPClient(f"http://{self.address}", dial=dial)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -197,3 +198,18 @@ def test_an_image_name_that_is_none(pods: Pods) -> None:
     )
     pods.told("bad", "InspectFailed", "Failed to apply default image tag")
     pods.told("bad", "Failed", "Error: InvalidImageName")
+
+
+def test_the_nodes_own_credentials_are_for_all_its_pods(
+    pods: Pods, registries: tuple[Registry, Registry]
+) -> None:
+    registries[1].push("argo/open", "v1")
+    image, directory = f"{PRIVATE}/argo/open:v1", registries[1].node.directory / "kubelet"
+    auth = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    (directory / "config.json").write_text(json.dumps({"auths": {f"{PRIVATE}/argo/open": {"auth": auth}}}))
+    pods.run("open", image)
+    pods.running("open")
+    (directory / "config.json").unlink()
+    # Whom it was pulled for were all.
+    pods.run("after", image, policy="IfNotPresent")
+    pods.running("after")

@@ -5,6 +5,7 @@
 <directory>/pods/<uid>/volume-subpaths/<name>/<container>/<index>    the part of it that a container mounts
 <directory>/pods/<uid>/etc-hosts                   its /etc/hosts
 <directory>/pods/<uid>/containers/<name>/<attempt> a container's termination message
+<directory>/config.json                            Docker's, with the node's own credentials for registries; who wants has it
 <directory>/image_manager/{pulling,pulled}/        which images were pulled, and with whose credentials (images/pull_records.py)
 <directory>/logs/<namespace>_<name>_<uid>/<container>/<attempt>.log
 <directory>/seccomp/                               profiles that pods may name (Localhost)
@@ -47,6 +48,10 @@ class Files:
     def seccomp(self) -> Path:
         """The node's own profiles, which its administrator puts there."""
         return self.directory / "seccomp"
+
+    @property
+    def registry_config(self) -> Path:
+        return self.directory / "config.json"
 
     def pod(self, uid: str) -> Path:
         return self.pods / uid

@@ -237,7 +237,11 @@ class NodeProvisions:
                 secrets.append(secret)
             elif name:
                 missing.append(name)
-        return replace(lookup(secrets, image), missing=tuple(missing))
+        try:
+            of_node = self._files.registry_config.read_bytes()
+        except OSError:
+            of_node = b""
+        return replace(lookup(secrets, image, of_node), missing=tuple(missing))
 
     # The end
 

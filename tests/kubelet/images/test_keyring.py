@@ -83,3 +83,14 @@ def test_secrets_of_another_type_have_none() -> None:
 @pytest.mark.parametrize("auth", ["!", base64.b64encode(b"no colon").decode()])
 def test_a_secret_that_is_none_fails_the_pull(auth: str) -> None:
     assert lookup([docker_config({"quay.io": {"auth": auth}})], "quay.io/a").problem == BAD_AUTH
+
+
+def test_the_nodes_own_credentials_come_last_and_are_anybodys() -> None:
+    config = json.dumps({"auths": {"quay.io": {"auth": "bWU6cDp3"}, "*.example.com": {}}}).encode()
+    secret = docker_config({"quay.io": {"username": "me", "password": "mine"}})
+    found = lookup([secret], "quay.io/a", config)
+    assert passwords(found) == ["mine", "p:w"]
+    assert [credential.source is None for credential in found.found] == [False, True]
+    assert lookup([], "gcr.io/a", config) == Credentials()
+    assert lookup([], "quay.io/a", b"{") == Credentials()
+    assert lookup([], "quay.io/a", b'{"auths": {"quay.io": 7}}') == Credentials()

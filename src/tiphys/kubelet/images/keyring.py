@@ -10,14 +10,17 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tiphys.kubelet.images.names import InvalidName, parse
+from tiphys.kubelet.images.names import ImageName, InvalidName, parse
 from tiphys.kubelet.runtimes.interface import RegistryAuth
 from tiphys.machinery import meta
+
+log = logging.getLogger(__name__)
 
 HUB_KEY = "index.docker.io"
 """Docker's own name for docker.io; what `kubectl create secret docker-registry` writes when no server is given."""
@@ -67,8 +70,8 @@ class BadSecret(ValueError):
     """A secret is not what its type says; the text is fit for an event."""
 
 
-def lookup(secrets: Iterable[Object], image: str) -> Credentials:
-    """Of these secrets, what is for the image."""
+def lookup(secrets: Iterable[Object], image: str, node: bytes = b"") -> Credentials:
+    """Of these secrets, what is for the image; then what the node's own config.json has for it."""
     try:
         name = parse(image)
         keyring = _keyring(secrets)
@@ -76,6 +79,10 @@ def lookup(secrets: Iterable[Object], image: str) -> Credentials:
         return Credentials()
     except BadSecret as error:
         return Credentials(problem=str(error))
+    return Credentials((*_for(name, keyring), *_for(name, _node_keyring(node))))
+
+
+def _for(name: ImageName, keyring: Mapping[str, list[Credential]]) -> list[Credential]:
     found = [
         credential
         for key in sorted(keyring, reverse=True)
@@ -84,7 +91,7 @@ def lookup(secrets: Iterable[Object], image: str) -> Credentials:
     ]
     if not found and name.registry == "docker.io":
         found = keyring.get(HUB_KEY, [])
-    return Credentials(tuple(found))
+    return found
 
 
 def _keyring(secrets: Iterable[Object]) -> dict[str, list[Credential]]:
@@ -94,6 +101,17 @@ def _keyring(secrets: Iterable[Object]) -> dict[str, list[Credential]]:
         source = Source(meta.uid(secret), meta.namespace(secret), meta.name(secret))
         for server, entry in _entries(secret):
             found.setdefault(_key(server), []).append(Credential(_auth(entry), source))
+    return found
+
+
+def _node_keyring(config: bytes) -> dict[str, list[Credential]]:
+    """Docker's config.json; one that is none gives nobody anything."""
+    found: dict[str, list[Credential]] = {}
+    try:
+        for server, entry in (json.loads(config or b"{}").get("auths") or {}).items():
+            found.setdefault(_key(server), []).append(Credential(_auth(entry)))
+    except (ValueError, AttributeError, TypeError) as error:
+        log.warning("the node's config.json: %s", error)
     return found
 
 
