@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from tiphys.apiserver.records import Record, with_version
+from tiphys.apiserver.unreadable import PartialRecords, Unreadable, read_each
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.errors import StatusError
 from tiphys.store.interface import Change, Compacted, Store
 
 ADDED, MODIFIED, DELETED, BOOKMARK = "ADDED", "MODIFIED", "DELETED", "BOOKMARK"
@@ -59,11 +61,25 @@ class ResourceCache:
         self._keys: list[str] = []
         self._history: deque[Event] = deque()
         self._watchers: dict[str, dict[Watcher, None]] = {}
+        self.unreadable: dict[str, StatusError] = {}
+        """What lies there and cannot be read, by key, and why."""
 
-    def load(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self.records[record.key] = record
+    def load(self, records: Iterable[Record], unreadable: dict[str, StatusError] | None = None) -> None:
+        self.records = {record.key: record for record in records}
         self._keys = sorted(self.records)
+        if unreadable:
+            self.unreadable = unreadable
+            self.records = PartialRecords(self.records.values(), unreadable)
+
+    def mend(self, key: str, record: Record | None, at: float) -> None:
+        """What could not be read is known now: as this, or as gone."""
+        del self.unreadable[key]
+        if not self.unreadable:
+            self.records = {known: self.records[known] for known in self._keys}
+        if record is not None:
+            self.records[key] = record
+            insort(self._keys, key)
+            self._tell(Event(ADDED, record, None, record.revision, at))
 
     def get(self, namespace: str, name: str) -> Record | None:
         return self.records.get(f"{self.prefix}{namespace}/{name}" if namespace else self.prefix + name)
@@ -87,12 +103,22 @@ class ResourceCache:
         end = bisect_left(keys, prefix + "\U0010ffff") if namespace else len(keys)
         last = min(first + limit, end) if limit else end
         records = self.records
+        if self.unreadable:
+            self._refuse(prefix, start_after, keys[last - 1] if last < end else "")
         return [records[key] for key in keys[first:last]], max(0, end - last)
+
+    def _refuse(self, prefix: str, start_after: str, last: str) -> None:
+        """Raises the error of a key behind one and up to another ("": the end) that cannot be read."""
+        for key in sorted(self.unreadable):
+            if key.startswith(prefix) and key > start_after and (not last or key < last):
+                raise self.unreadable[key]
 
     def apply(self, change: Change, at: float) -> Event | None:
         """Takes one change in and tells the watchers. None: the cache already had it."""
         if change.revision <= self._loaded_through:
             return None
+        if change.key in self.unreadable:
+            self.mend(change.key, None, at)
         previous = self.records.get(change.key)
         if change.value is None:
             if previous is None:
@@ -177,12 +203,33 @@ class WatchCache:
         """The cache of a prefix such as "/registry/apps/deployments/"."""
         cache = self._caches.get(prefix)
         if cache is None:
-            listing = self.store.list(prefix)
-            cache = self._caches[prefix] = ResourceCache(prefix, listing.revision)
-            cache.load(
-                make_record(prefix, entry.key, entry.value, entry.revision) for entry in listing.entries
-            )
+            cache = self._caches[prefix] = self._load(prefix)
+        elif cache.unreadable:
+            self._try_again(cache)
         return cache
+
+    def _load(self, prefix: str) -> ResourceCache:
+        unreadable: dict[str, StatusError] = {}
+        try:
+            listing = self.store.list(prefix)
+            entries, revision = listing.entries, listing.revision
+        except Unreadable:
+            entries, unreadable, revision = read_each(self.store, prefix)
+        cache = ResourceCache(prefix, revision)
+        cache.load(
+            (make_record(prefix, entry.key, entry.value, entry.revision) for entry in entries), unreadable
+        )
+        return cache
+
+    def _try_again(self, cache: ResourceCache) -> None:
+        """Another key may be there by now: as long as the first one cannot be read, no other is asked about."""
+        for key in tuple(cache.unreadable):
+            try:
+                entry = self.store.get(key)
+            except StatusError:
+                return
+            record = make_record(cache.prefix, key, entry.value, entry.revision) if entry else None
+            cache.mend(key, record, self._clock.monotonic())
 
     def known(self, prefix: str) -> ResourceCache | None:
         """The cache of a prefix if it has been loaded."""

@@ -198,6 +198,53 @@ async def test_without_the_key_it_says_which_object_and_why_and_changes_nothing(
         assert (await client.get(f"{SECRETS}/s"))["data"] == {"word": WORD}
 
 
+async def test_one_object_that_cannot_be_read_does_not_hide_the_others(
+    tmp_path: Path, clock: FakeClock, signing_key: bytes
+) -> None:
+    store = Kept()
+    path = written(tmp_path, entry([local("aesgcm", KEY_ONE)]))
+    elsewhere = "/api/v1/namespaces/kube-system/secrets"
+    async with encrypted(path, store, clock, signing_key) as client:
+        for name in ("a", "b", "c"):
+            await client.create(SECRETS, {**SECRET, "metadata": {"name": name}})
+        await client.create(elsewhere, SECRET)
+        key = "/registry/core/secrets/default/b"
+        kept = store.stored(key)
+    await store.write(key, kept[:-1] + bytes([kept[-1] ^ 1]))
+    async with encrypted(path, store, clock, signing_key) as client:
+        wrong = 'unable to transform key "/registry/secrets/default/b": cipher: message authentication failed'
+        for method, target in (
+            ("GET", f"{SECRETS}/b"),
+            ("DELETE", f"{SECRETS}/b"),
+            ("GET", SECRETS),
+            ("GET", "/api/v1/secrets"),
+            ("GET", f"{SECRETS}?limit=2"),
+        ):
+            answer = await client.call(method, target)
+            assert (answer.status, answer.body["message"]) == (500, f"Internal error occurred: {wrong}"), (
+                target
+            )
+        watch = await client.call("GET", f"{SECRETS}?watch=1")
+        assert (watch.status, watch.headers["retry-after"]) == (429, "1")
+        assert watch.body["message"] == "storage is (re)initializing"
+        # Everything beside it is there.
+        assert (await client.get(f"{SECRETS}/a"))["data"] == {"word": WORD}
+        assert len((await client.get(elsewhere))["items"]) == 1
+        first = await client.get(f"{SECRETS}?limit=1")
+        assert [each["metadata"]["name"] for each in first["items"]] == ["a"]
+        await client.put(f"{SECRETS}/a", {**(await client.get(f"{SECRETS}/a")), "data": {"word": ""}})
+        await client.create(SECRETS, {**SECRET, "metadata": {"name": "d"}})
+        await client.delete(f"{SECRETS}/c")
+        taken = await client.call("POST", SECRETS, {**SECRET, "metadata": {"name": "b"}})
+        assert taken.status in (409, 500)
+        # And when it can be read again it is there, too.
+        await store.write(key, kept)
+        listed = await client.get(SECRETS)
+        assert [each["metadata"]["name"] for each in listed["items"]] == ["a", "b", "d"]
+        assert (await client.call("DELETE", f"{SECRETS}/b")).status == 200
+        assert len((await client.get(SECRETS))["items"]) == 2
+
+
 async def test_a_value_cannot_be_passed_off_under_another_name(
     tmp_path: Path, clock: FakeClock, signing_key: bytes
 ) -> None:

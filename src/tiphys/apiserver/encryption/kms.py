@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from google.protobuf.message import DecodeError
 
 from tiphys.apiserver.encryption.kms_wire import Plugin, message
-from tiphys.apiserver.encryption.transformers import GCM, Random, TransformError
+from tiphys.apiserver.encryption.transformers import GCM, Random, TransformError, Unavailable
 
 log = logging.getLogger("tiphys.apiserver")
 
@@ -161,7 +161,7 @@ class KMS:
             try:
                 secret = self.plugin.decrypt(str(uuid4()), source, key_id, annotations)
             except TransformError as error:
-                raise TransformError(f"failed to decrypt DEK, error: {error}") from None
+                raise Unavailable(f"failed to decrypt DEK, error: {error}") from None
             transformer = Derived(secret, self.random) if kind == _SEED else GCM(secret, self.random)
             self._known[identity] = transformer
         found, _ = transformer.decrypt(envelope.encryptedData, path)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tiphys.apiserver.cache import prefix_of
 from tiphys.apiserver.encryption.configuration import ANY, GroupResource
-from tiphys.apiserver.encryption.transformers import Identity, Transformer, TransformError
+from tiphys.apiserver.encryption.transformers import Identity, Transformer, TransformError, Unavailable
+from tiphys.apiserver.unreadable import Unreadable
 from tiphys.machinery import errors
 from tiphys.store.interface import Change, Entry, Listing, Store
 
@@ -89,7 +90,9 @@ class EncryptedStore:
         try:
             return transformer.decrypt(value, path)[0]
         except TransformError as error:
-            raise errors.internal_error(f'unable to transform key "{path.decode()}": {error}') from None
+            answer = errors.internal_error(f'unable to transform key "{path.decode()}": {error}')
+            # Of a plugin that is away, each object would have to be waited for.
+            raise (answer if isinstance(error, Unavailable) else Unreadable(answer, key)) from None
 
     def _entry(self, entry: Entry) -> Entry:
         value = self._plain(entry.key, entry.value)

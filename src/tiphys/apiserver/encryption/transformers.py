@@ -31,6 +31,10 @@ class TransformError(Exception):
     """A value cannot be encrypted or decrypted; the reason in upstream's words."""
 
 
+class Unavailable(TransformError):
+    """Whoever has the key gives no answer: that says nothing about the value."""
+
+
 class Transformer(Protocol):
     """`path` is the key's path in etcd: what is written under one path cannot be passed off under another."""
 
@@ -130,6 +134,7 @@ class Chain:
 
     def decrypt(self, data: bytes, path: bytes) -> tuple[bytes, bool]:
         failures = []
+        is_unavailable = False
         for position, link in enumerate(self._links):
             if not data.startswith(link.prefix):
                 continue
@@ -139,6 +144,8 @@ class Chain:
                 # Identity is tried on everything, also when it stands before the one that can read it.
                 if link.prefix:
                     failures.append(str(error))
+                is_unavailable |= isinstance(error, Unavailable)
                 continue
             return found, stale or position > 0
-        raise TransformError("; ".join(failures) or self._unknown)
+        kind = Unavailable if is_unavailable else TransformError
+        raise kind("; ".join(failures) or self._unknown)

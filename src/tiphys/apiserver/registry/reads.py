@@ -276,6 +276,8 @@ class Reads:
 
     def watch(self, call: Call) -> Response:
         options = read_options(call.request.query, watch=True)
+        if self.cache_of(call.row).unreadable:
+            raise errors.too_many_requests("storage is (re)initializing", retry_after_seconds=1)
         selection = read_selection(call.row, call.request.query, call.info.name)
         view = self.view(call)
         content_type = view.content_type
