@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tiphys.api.core.validation.pods import pod_status
 from tiphys.api.resource import Resource
 from tiphys.api.types import TYPES
 from tiphys.client.client import Client
@@ -21,6 +22,7 @@ from tiphys.kubelet.runtimes.behaviour import Behaviours
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.static_pods.sources import Source
 from tiphys.machinery import meta
+from tiphys.machinery.clock import Clock
 from tiphys.machinery.patches.strategic import apply_strategic_patch
 from tiphys.machinery.schema import patch_schema
 from tiphys.testing.api import FakeAPI
@@ -31,7 +33,11 @@ NODE = "node-1"
 
 
 class StrategicAPI(FakeAPI):
-    """Merges strategic patches by the types of the kinds, as the real one does."""
+    """Merges strategic patches by the types of the kinds, as the real one does. `complaints`: what that would say of statuses of pods."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        super().__init__(clock=clock)
+        self.complaints: list[str] = []
 
     async def request(
         self,
@@ -47,6 +53,8 @@ class StrategicAPI(FakeAPI):
             base = path.removesuffix("/status")
             old = await super().request("GET", base)
             body = self._patched(path, old, body)
+            if body["kind"] == "Pod" and path.endswith("/status"):
+                self.complaints += map(str, pod_status(body, old))
             method = "PUT"
         return await super().request(method, path, query=query, body=body, content_type=content_type)
 
@@ -103,6 +111,7 @@ class NodeWorld:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        assert self.api.complaints == []
 
     async def settle(self, seconds: float = 0.01) -> None:
         await self.clock.advance(seconds)

@@ -192,6 +192,22 @@ async def test_all_termination_messages_of_a_pod_have_12_kibibytes_together(worl
     assert [len(entry["state"]["terminated"]["message"]) for entry in statuses(world).values()] == [3072] * 4
 
 
+async def test_init_containers_run_again_in_a_new_sandbox_although_the_api_takes_them_for_done(
+    world: NodeWorld,
+) -> None:
+    init = container("init", command=["sleep", "3"])
+    world.create({"restartPolicy": "OnFailure", "initContainers": [init], "containers": [container("main")]})
+    await world.settle(4)
+    assert world.pod()["status"]["phase"] == "Running"
+    [sandbox] = await world.runtime.list_sandboxes()
+    await world.runtime.stop_sandbox(sandbox.id)
+    for _ in range(8):
+        await world.settle(1)
+        assert "terminated" in statuses(world, "initContainerStatuses")["init"]["state"]
+    assert statuses(world, "initContainerStatuses")["init"]["restartCount"] == 1
+    assert "running" in statuses(world)["main"]["state"]
+
+
 async def test_a_sandbox_that_is_replaced_is_told(world: NodeWorld) -> None:
     world.create()
     await world.settle()

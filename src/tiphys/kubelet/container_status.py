@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tiphys.kubelet import allocation, spec
+from tiphys.kubelet import allocation, restarting_all, spec
 from tiphys.kubelet.seen import Seen, SeenContainer, Waiting
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
@@ -54,6 +54,8 @@ def _entry(
     reported = spec.reported_status(pod, name)
     if not lives and reported is not None and spec.is_finished(pod):
         return dict(reported)
+    if kind == "init" and lives and not lives[0].has_exited and _is_final(pod, container, reported):
+        return dict(reported or {})
     state, last = _states(pod, container, kind, seen, why) if lives else _forgotten(pod, kind, reported, why)
     if has_ended and "terminated" not in state:
         state = {"terminated": _not_located()}
@@ -78,6 +80,18 @@ def _entry(
         entry["containerID"] = reported["containerID"]
     mounts = [_mount(mount) for mount in container.get("volumeMounts") or ()]
     return {**entry, "volumeMounts": mounts} if mounts else entry
+
+
+def _is_final(pod: Object, container: Object, reported: Object | None) -> bool:
+    """The API takes no other state any more, although the container runs again: its sandbox was lost."""
+    terminated = ((reported or {}).get("state") or {}).get("terminated")
+    return (
+        terminated is not None
+        and not spec.is_sidecar(container)
+        and spec.restart_policy(pod) != "Always"
+        and not restarting_all.may_happen(pod)
+        and not spec.should_restart(pod, container, "init", terminated["exitCode"])
+    )
 
 
 def _forgotten(pod: Object, kind: Kind, reported: Object | None, why: Waiting | None) -> tuple[Entry, Entry]:

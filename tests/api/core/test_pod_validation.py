@@ -526,6 +526,19 @@ def test_what_is_done_stays_done():
     ]
 
 
+def test_all_containers_may_begin_again_where_a_rule_of_one_says_so():
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    obj = pod(restartPolicy="Never")
+    obj["spec"]["containers"].append(
+        {**obj["spec"]["containers"][0], "name": "watcher", "restartPolicyRules": [rule]}
+    )
+
+    def with_state(state):
+        return {**obj, "status": {"containerStatuses": [{"name": "web", "state": state}]}}
+
+    assert pods.pod_status(with_state({"running": {}}), with_state({"terminated": {"exitCode": 0}})) == []
+
+
 def test_addresses_of_a_pod():
     obj = pod()
     obj["status"] = {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}

@@ -377,11 +377,11 @@ def _transitions(new: Object, old: Object, spec: Object) -> Errors:
     sidecars = {
         each["name"] for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"
     }
-    own = {
-        each["name"]
-        for each in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
-        if each.get("restartPolicy") or each.get("restartPolicyRules")
-    }
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    own = {each["name"] for each in containers if each.get("restartPolicy") or each.get("restartPolicyRules")}
+    rules = [rule for each in containers for rule in each.get("restartPolicyRules") or ()]
+    if any(rule.get("action") == "RestartAllContainers" for rule in rules):
+        return []
     errors: Errors = []
     for field, rule in (
         ("containerStatuses", policy),
