@@ -226,6 +226,11 @@ def test_fields_of_the_pod(path: str, value: str) -> None:
     assert field_value(POD, path, AROUND) == value
 
 
+def test_annotations_are_quoted_as_go_quotes() -> None:
+    pod = {**POD, "metadata": {"annotations": {"note": "bell \a, delete \x7f, é, <b>"}}}
+    assert field_value(pod, "metadata.annotations", AROUND) == 'note="bell \\a, delete \\x7f, é, <b>"'
+
+
 @pytest.mark.parametrize(
     ("reference", "value"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from tiphys.kubelet import spec
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 from tiphys.machinery.quantity import Quantity, parse
+from tiphys.machinery.quoting import quote
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 
@@ -54,7 +54,7 @@ def field_value(pod: Object, path: str, around: Surroundings) -> str:
 
 def _lines(entries: Mapping[str, str]) -> str:
     """`key="value"` a line, sorted, quoted as Go quotes."""
-    return "\n".join(f"{key}={json.dumps(entries[key], ensure_ascii=False)}" for key in sorted(entries))
+    return "\n".join(f"{key}={quote(entries[key])}" for key in sorted(entries))
 
 
 def resource_value(pod: Object, container: Object | None, reference: Object, around: Surroundings) -> str:

@@ -51,6 +51,9 @@ def test_a_tmpfs_of_a_size(tmp_path: Path) -> None:
         (tmp_path / "kept").touch()
         SystemMounter().mount("tmpfs", "tmpfs", tmp_path, ["size=4096"])
         assert (tmp_path / "kept").exists(), "it stays as it is"
+        [line] = [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
+        release = tuple(int(number) for number in os.uname().release.split(".")[:2])
+        assert ("noswap" in line) == (release >= (6, 4))
         assert os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize == 1 << 20
 
     in_own_namespace(work)

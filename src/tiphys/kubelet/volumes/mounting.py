@@ -65,7 +65,8 @@ class SystemMounter:
                 flags |= _FLAGS[option]
             elif option not in ("", "rw"):
                 data.append(option)
-        _mount(source, directory, kind, flags, ",".join(data))
+        if kind != "tmpfs" or not _mount_unswapped(source, directory, flags, data):
+            _mount(source, directory, kind, flags, ",".join(data))
         if flags & _MS_BIND and flags & _MS_RDONLY:
             # A bind mount takes its attributes only when it is there.
             _mount("", directory, "", flags & ~_MS_REC | _MS_REMOUNT, "")
@@ -142,6 +143,17 @@ def _mount(source: str, target: Path, kind: str, flags: int, data: str) -> None:
         source.encode(), os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags), data.encode()
     )
     _check(result, f"cannot mount {kind or source} at {target}")
+
+
+def _mount_unswapped(source: str, target: Path, flags: int, data: list[str]) -> bool:
+    """Memory that never goes to a disk: secrets are in it. False where the kernel (before 6.4) does not know how."""
+    try:
+        _mount(source, target, "tmpfs", flags, ",".join([*data, "noswap"]))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
 
 def _set_read_only_below(target: Path) -> None:
