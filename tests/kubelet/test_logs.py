@@ -166,6 +166,31 @@ def test_whatever_the_lengths_of_lines(
     assert found == texts[max(since, 0) :]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    entries=st.lists(
+        st.tuples(
+            st.sampled_from("FP"), st.sampled_from(["stdout", "stderr"]), st.text("ab \r:Z.", max_size=9)
+        ),
+        max_size=20,
+    ),
+    timestamps=st.booleans(),
+)
+def test_whole_blocks_at_once_and_line_by_line_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, str, str]], *, timestamps: bool
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "0.log"
+    path.touch()
+    lines = [line(at, text, stream=stream, tag=tag) for at, (tag, stream, text) in enumerate(entries)]
+    write(path, *lines)
+    wanted, at_start = "", True
+    for at, (tag, _, text) in enumerate(entries):
+        time = (START + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%S.000000001Z ")
+        wanted += (time if timestamps and at_start else "") + text + ("\n" if tag == "F" else "")
+        at_start = tag == "F"
+    assert asyncio.run(read(path, timestamps=timestamps)) == wanted
+
+
 # Following
 
 

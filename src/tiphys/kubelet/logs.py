@@ -29,6 +29,9 @@ _LONG_AGO_SECONDS = 50 * 365 * 86_400
 _WHOLE_LINES = re.compile(rb"^[0-9][^ \n]* std(?:out|err) F(?::[^ \n]*)? ", re.MULTILINE)
 
 
+_TIMED_LINES = re.compile(rb"^([0-9T:-]{19})\.([0-9]{1,9})Z std(?:out|err) F(?::[^ \n]*)? ", re.MULTILINE)
+
+
 class BadLogOptions(ValueError):
     """A query that makes no sense; the message is the answer's."""
 
@@ -173,7 +176,6 @@ class LogReader:
         self._is_over = is_over
         self._left = options.limit_bytes
         self._at_line_start = True
-        self._is_plain = not options.timestamps and options.stream == "All"
 
     async def __call__(self) -> AsyncIterator[bytes]:
         """Pieces of the log, up to its end, or for ever when it is followed. Raises FileNotFoundError at once."""
@@ -248,9 +250,12 @@ class LogReader:
         return piece
 
     def _rendered(self, block: bytes) -> bytes:
-        if self._is_plain:
-            # Nearly always there are only whole lines, and nothing but their beginnings is taken away.
-            text, count = _WHOLE_LINES.subn(b"", block)
+        if self._options.stream == "All" and self._at_line_start:
+            # Nearly always there are only whole lines, and nothing but their beginnings is another.
+            if self._options.timestamps:
+                text, count = _TIMED_LINES.subn(_timed, block)
+            else:
+                text, count = _WHOLE_LINES.subn(b"", block)
             if count == block.count(b"\n"):
                 return text
         return b"".join(map(self._render, lines_of(block)))
@@ -289,6 +294,10 @@ class LogReader:
             return path.open("rb") if path is not None else None
         except FileNotFoundError:
             return None  # it was compressed in this moment: the next look finds another
+
+
+def _timed(beginning: re.Match[bytes]) -> bytes:
+    return b"%b.%bZ " % (beginning[1], beginning[2].ljust(9, b"0"))
 
 
 def _inode(path: Path) -> int:
