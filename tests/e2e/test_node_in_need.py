@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fake_plugin
 import pytest
-from e2e_cluster import Cluster, running, wait_for
+from e2e_cluster import ROOT, Cluster, running, wait_for
+
+from tiphys.cluster.namespaces import find_node
 
 pytestmark = pytest.mark.real
 
 NAME = "needy"
+TOY = "example.com/toy"
 PATIENCE_SECONDS = 120.0
 
 
@@ -30,13 +36,13 @@ def settle(home: Path, **settings: Any) -> None:
 
 
 def run(cluster: Cluster, name: str, **spec: Any) -> None:
-    requests = spec.pop("requests", {})
+    resources = {kind: spec.pop(kind) for kind in ("requests", "limits") if kind in spec}
     container = {
         "name": "main",
         "image": "busybox",
         "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "1000"],
-        "resources": {"requests": requests},
+        "resources": resources,
     }
     pod = {
         "apiVersion": "v1",
@@ -74,6 +80,43 @@ def test_a_pod_that_the_scheduler_was_not_asked_about(needy: Cluster) -> None:
     assert message.startswith(
         "Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000, used: "
     )
+
+
+@pytest.fixture
+def toys(needy: Cluster) -> Iterator[None]:
+    """A device plugin's process on the node, as a DaemonSet would run it."""
+    node = find_node(needy.home / "tiphys" / NAME / "nodes" / f"{NAME}-node-1")
+    assert node is not None
+    command = [*node.enter, sys.executable, fake_plugin.__file__, "/var/lib/kubelet/device-plugins"]
+    plugin = subprocess.Popen(command, env={"PYTHONPATH": str(ROOT / "src")})
+    yield
+    plugin.terminate()
+    plugin.wait()
+
+
+def test_devices_of_a_plugin_are_scheduled_and_given_away(needy: Cluster, toys: None) -> None:
+    def offered() -> str | None:
+        [node] = needy.get("nodes")["items"]
+        amount: str | None = node["status"]["allocatable"].get(TOY)
+        return amount
+
+    wait_for(lambda: offered() == "2", "the node offers two toys", seconds=PATIENCE_SECONDS)
+    run(needy, "plays", limits={TOY: "1"})
+    run(needy, "hoards", limits={TOY: "2"})
+    wait_for(lambda: column(needy, "plays") == "Running", "the pod has its toy", seconds=PATIENCE_SECONDS)
+    assert needy.kubectl("exec", "plays", "--", "sh", "-c", "echo $TOYS; ls /dev/toy*").stdout.split() == [
+        "toy1",
+        "/dev/toy1",
+    ]
+    wait_for(
+        lambda: (
+            f"Insufficient {TOY}"
+            in needy.kubectl("get", "events", "-o", "jsonpath={.items[*].message}").stdout
+        ),
+        "the scheduler says that there are not enough toys",
+    )
+    needy.kubectl("delete", "pod", "plays")
+    wait_for(lambda: column(needy, "hoards") == "Running", "the toys go on", seconds=PATIENCE_SECONDS)
 
 
 def test_a_node_without_memory_ends_a_pod_and_takes_no_new_one(needy: Cluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,14 @@ def _codec(request: str) -> dict[str, Any]:
         "request_deserializer": message(f"v1beta1.{request}").FromString,  # type: ignore[attr-defined]
         "response_serializer": lambda value: value.SerializeToString(),
     }
+
+
+async def _main(directory: Path) -> None:
+    """python fake_plugin.py DIRECTORY: two toys, until it is ended."""
+    plugin = FakePlugin(directory)
+    await plugin.start(toy1=True, toy2=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(Path(sys.argv[1])))
