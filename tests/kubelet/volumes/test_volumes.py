@@ -383,6 +383,17 @@ def test_a_new_version_replaces_the_old_one_at_once(tmp_path: Path) -> None:
     assert os.readlink(tmp_path / "a") == "..data/a"
 
 
+def test_a_version_at_the_same_moment_is_another_one_and_half_written_ones_go(tmp_path: Path) -> None:
+    assert write(tmp_path, 0, a="1")
+    opened = (tmp_path / "a").open()
+    (tmp_path / "..2025_12_31_00_00_00.000000000").mkdir()
+    assert write(tmp_path, 0, a="2")
+    assert opened.read() == "1", "who reads the old one reads it to its end"
+    opened.close()
+    assert tree(tmp_path) == {"a": b"2"}
+    assert len([entry for entry in tmp_path.iterdir() if entry.name.startswith("..2")]) == 1
+
+
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
     assert write(tmp_path, 0, a="1")
     before = os.readlink(tmp_path / "..data")

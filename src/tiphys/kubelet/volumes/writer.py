@@ -18,6 +18,7 @@ from pathlib import Path
 from tiphys.kubelet.volumes.ownership import Ownership
 
 DATA = "..data"
+VERSIONS = ".."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,8 @@ def write_atomically(
     old = os.readlink(data) if data.is_symlink() else ""
     if old and _holds(volume / old, payload):
         return False
-    version = f"..{now:%Y_%m_%d_%H_%M_%S}.{now.microsecond:06}000"
+    version = _new_version(volume, now)
     directory = volume / version
-    if directory.exists():
-        shutil.rmtree(directory)
-    directory.mkdir()
     directory.chmod(0o755)
     for path, file in payload.items():
         _write(directory, path, file)
@@ -59,9 +57,22 @@ def write_atomically(
     temporary.symlink_to(version)
     temporary.replace(data)
     _link_names(volume, {path.partition("/")[0] for path in payload})
-    if old and old != version:
-        shutil.rmtree(volume / old, ignore_errors=True)
+    for entry in volume.glob(f"{VERSIONS}*"):
+        # The old one, and what was left half written when we were killed.
+        if entry.name not in (version, DATA, temporary.name):
+            shutil.rmtree(entry, ignore_errors=True)
     return True
+
+
+def _new_version(volume: Path, now: datetime) -> str:
+    """Makes the directory of a version, however often the clock shows the same moment."""
+    number = 0
+    while (
+        volume / (version := f"{VERSIONS}{now:%Y_%m_%d_%H_%M_%S}.{now.microsecond:06}{number:03}")
+    ).exists():
+        number += 1
+    (volume / version).mkdir()
+    return version
 
 
 def _holds(directory: Path, payload: Payload) -> bool:
