@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from tiphys.api.certificates import prepare, validation
+from tiphys.api.certificates import pod_requests, prepare, validation
 
 KIND = "certificates.k8s.io/v1 CertificateSigningRequest"
 BUNDLE = "certificates.k8s.io/v1beta1 ClusterTrustBundle"
@@ -141,5 +141,67 @@ def test_requests_of_pods(refusals, written):
     good = {"signerName": "example.com/s", **named, "podUID": "u", "serviceAccountUID": "u", "nodeUID": "u"}
     assert written(POD, {"spec": good})["spec"]["maxExpirationSeconds"] == 86400
     assert refusals(POD, {"spec": good}) == []
-    assert refusals(POD, {"spec": {**good, "podUID": ""}}) == ["spec.podUID: Required value"]
+    assert refusals(POD, {"spec": {**good, "podUID": ""}}) == [
+        'spec.podUID: Invalid value: "": must not be empty'
+    ]
+    assert refusals(POD, {"spec": {**good, "nodeUID": "u" * 129}}) == [
+        "spec.nodeUID: Too long: may not be more than 128 bytes"
+    ]
+    for signer, seconds, longest in (
+        ("example.com/s", 3599, 7862400),
+        ("example.com/s", 7862401, 7862400),
+        ("kubernetes.io/s", 86401, 86400),
+        ("x.kubernetes.io/s", 86401, 86400),
+    ):
+        spec = {**good, "signerName": signer, "maxExpirationSeconds": seconds}
+        assert refusals(POD, {"spec": spec}) == [
+            f"spec.maxExpirationSeconds: Invalid value: {seconds}: must be in the range [3600, {longest}]"
+        ]
     assert len(refusals(POD, {"spec": {**good, "podUID": "v"}}, old={"spec": good})) == 1
+
+
+def verdict(kind, status="True"):
+    return {
+        "type": kind,
+        "status": status,
+        "reason": "R",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+
+
+def said(status, before=None):
+    errors = pod_requests.status({"status": status}, {"status": before or {}})
+    return [str(error) for error in errors]
+
+
+def test_answers_to_requests_of_pods():
+    times = dict.fromkeys(("notBefore", "notAfter", "beginRefreshAt"), "2026-01-01T00:00:00Z")
+    chain = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+    issued = {"conditions": [verdict("Issued")], "certificateChain": chain, **times}
+    assert said({}) == []
+    assert said(issued) == []
+    assert said(issued, issued) == []
+    assert "immutable after PodCertificateRequest is issued, denied, or failed" in said({}, issued)[0]
+    assert said({"conditions": [verdict("Denied")]}) == []
+    assert (
+        "non-condition status fields must be empty" in said({**issued, "conditions": [verdict("Failed")]})[0]
+    )
+    assert said({"conditions": [verdict("Issued"), verdict("Denied")]}) == [
+        'status.conditions.[1].type: Invalid value: "Denied": '
+        'There may be at most one condition with type "Issued", "Denied", or "Failed"'
+    ]
+    assert said({"conditions": [verdict("Issued", "False")]}) == [
+        'status.conditions.[0].status: Unsupported value: "False": supported values: "True"'
+    ]
+    assert said({"conditions": [verdict("Other")]}) == [
+        'status.conditions.[0].type: Unsupported value: "Other": supported values: "Issued", "Denied", "Failed"'
+    ]
+    assert "must contain at least one certificate" in said({**issued, "certificateChain": ""})[0]
+    other = chain.replace("CERTIFICATE", "KEY")
+    assert "must consist entirely of CERTIFICATE" in said({**issued, "certificateChain": chain + other})[0]
+    assert said({"conditions": [verdict("Issued")], "certificateChain": chain}) == [
+        "status.notBefore: Required value: must be present and consistent with the issued certificate",
+        "status.notAfter: Required value: must be present and consistent with the issued certificate",
+        "status.beginRefreshAt: Required value: must be present and in the range [notbefore+10min, notafter-10min]",
+    ]

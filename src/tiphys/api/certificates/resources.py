@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.certificates import columns, defaults, prepare, selectable, validation
+from tiphys.api.certificates import columns, defaults, pod_requests, prepare, selectable, validation
 from tiphys.api.resource import Resource, Rules, Subresource
 from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
@@ -61,6 +61,7 @@ RESOURCES = (
         type="certificates/v1beta1.PodCertificateRequest",
         defaults=defaults.pod_certificate_request,
         validate=validation.pod_certificate_request,
+        validate_status=pod_requests.status,
         resets=(),
         selectable_fields=selectable.POD_CERTIFICATE_REQUEST,
         table=columns.POD_CERTIFICATE_REQUEST,

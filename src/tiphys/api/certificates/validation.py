@@ -16,6 +16,8 @@ _CONDITIONS = Path("status", "conditions")
 _LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 _SHORTEST_SECONDS = 600
 _SIGNER_LIMIT = 571
+_UID_LIMIT = 128
+_SHORTEST_POD_SECONDS, _OWN_POD_SECONDS, _POD_SECONDS = 3600, 86_400, 91 * 86_400
 _KNOWN_USAGES = (
     "any",
     "cert sign",
@@ -205,6 +207,22 @@ def pod_certificate_request(new: Object, old: Object | None) -> Errors:
     ):
         errors += required_name(rule, spec.get(field), _SPEC.child(field))
     for field in ("podUID", "serviceAccountUID", "nodeUID"):
-        if not spec.get(field):
-            errors.append(FieldError.required(_SPEC.child(field)))
-    return errors
+        uid = spec.get(field) or ""
+        if not uid:
+            errors.append(FieldError.invalid(_SPEC.child(field), "", "must not be empty"))
+        if len(uid) > _UID_LIMIT:
+            errors.append(FieldError.too_long(_SPEC.child(field), _UID_LIMIT))
+    return errors + _life(spec)
+
+
+def _life(spec: Object) -> Errors:
+    """Of a pod's certificate: three months at most, and of Kubernetes' own signers a day."""
+    path, seconds = _SPEC.child("maxExpirationSeconds"), spec.get("maxExpirationSeconds")
+    if seconds is None:
+        return [FieldError.required(path, "must be set")]
+    domain = (spec.get("signerName") or "").partition("/")[0]
+    is_own = domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
+    longest = _OWN_POD_SECONDS if is_own else _POD_SECONDS
+    if _SHORTEST_POD_SECONDS <= seconds <= longest:
+        return []
+    return [FieldError.invalid(path, seconds, f"must be in the range [{_SHORTEST_POD_SECONDS}, {longest}]")]
