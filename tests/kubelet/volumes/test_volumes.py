@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import stat
@@ -290,6 +291,14 @@ async def test_certificates_of_authorities(node: Node, wanted: dict[str, Any], c
 
 def projection(bundle: dict[str, Any]) -> dict[str, Any]:
     return {"projected": {"sources": [{"clusterTrustBundle": bundle}]}}
+
+
+async def test_certificates_are_written_in_one_form(node: Node) -> None:
+    long = base64.b64encode(bytes(96)).decode()
+    crumpled = bundle("one", "s/1", "a", f"{long[:7]}\r\n{long[7:]}", long)
+    node.lookups.trust_bundles = [crumpled]
+    path = await node.prepare(pod(projection({"name": "one", "path": "ca.pem"})))
+    assert (path / "ca.pem").read_text() == CERTIFICATE.format(f"{long[:64]}\n{long[64:]}") + "\n"
 
 
 async def test_certificates_that_are_not_there(node: Node) -> None:

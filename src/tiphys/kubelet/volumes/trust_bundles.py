@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,8 @@ from tiphys.kubelet.volumes.request import Lookups, VolumeFailure
 from tiphys.machinery import meta
 from tiphys.machinery.selectors.labels import label_selector_from_dict
 
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+_BLOCK = re.compile(f"{_BEGIN}(.*?){_END}", re.DOTALL)
 
 
 async def collect(wanted: Mapping[str, Any], lookups: Lookups) -> str:
@@ -33,8 +36,14 @@ async def collect(wanted: Mapping[str, Any], lookups: Lookups) -> str:
             raise VolumeFailure(
                 "combination of signerName and labelSelector matched zero ClusterTrustBundles"
             )
-    blocks = {block for bundle in chosen for block in _BLOCK.findall(bundle["spec"].get("trustBundle") or "")}
-    return "".join(f"{block}\n" for block in sorted(blocks))
+    texts = (bundle["spec"].get("trustBundle") or "" for bundle in chosen)
+    certificates = {base64.b64decode(block) for text in texts for block in _BLOCK.findall(text)}
+    return "".join(map(_pem, sorted(certificates)))
+
+
+def _pem(certificate: bytes) -> str:
+    lines = textwrap.wrap(base64.b64encode(certificate).decode(), 64)
+    return "\n".join([_BEGIN, *lines, _END, ""])
 
 
 def _is_selected(bundle: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
