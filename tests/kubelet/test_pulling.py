@@ -127,6 +127,17 @@ async def test_pods_that_want_the_same_image_wait_for_one_pull() -> None:
     assert pulling.registry.pulls == 1
 
 
+async def test_who_joins_a_pull_has_waited_for_no_more_than_its_rest() -> None:
+    pulling = Pulling()
+    first = pulling.begin(Wanted("busybox", "Always"))
+    await pulling.clock.advance(0.75)
+    second = pulling.begin(Wanted("busybox", "Always"))
+    await pulling.clock.advance(1)
+    assert first.result() == second.result()
+    [_, told] = [message for _, reason, message in pulling.events if reason == "Pulled"]
+    assert "in 250ms (250ms including waiting)" in told
+
+
 async def test_credentials_are_tried_in_turn() -> None:
     pulling = Pulling(password="right")
     assert await pulling.ensure(Wanted("busybox", "Always", keys("wrong", "right"))) == BUSYBOX.id

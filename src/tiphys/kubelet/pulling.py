@@ -199,6 +199,8 @@ class ImagePuller:
             record(WARNING, "Failed", f'Failed to pull image "{wanted.image}": {text}')
             raise pull_failure(wanted.image, text) from None
         waited = self._clock.monotonic() - asked
+        # Who joined a pull that was under way has not waited for all of it.
+        seconds = min(seconds, waited)
         size_bytes = await self._size_bytes(id)
         self._metrics.pulled(size_bytes, waited)
         text = (
