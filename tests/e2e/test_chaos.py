@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import weather
 from e2e_cluster import Cluster, running, wait_for
-from node_truth import Truth, command_lines, look, node_directory
+from node_truth import NETWORK_NAMESPACES, Truth, command_lines, look, node_directory
 from pod_world import BUSYBOX, Object, PodWorld
 from weather import kill, leftovers, processes, supervisor
 
@@ -28,7 +29,7 @@ from tiphys.kubelet.runtimes.interface import RuntimeFailure
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SEED = int(os.environ.get("TIPHYS_CHAOS_SEED", "1"))
-SECONDS = float(os.environ.get("TIPHYS_CHAOS_SECONDS", "35"))
+SECONDS = float(os.environ.get("TIPHYS_CHAOS_SECONDS", "20"))
 REST_SECONDS = 120.0
 MOST_PODS = 8
 FOREVER = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"
@@ -295,7 +296,7 @@ def job(name: str) -> Object:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
     home = tmp_path_factory.mktemp("chaos")
     for cluster in running(home, "chaos"):
@@ -319,4 +320,61 @@ def test_a_storm(storm: Storm) -> None:
     for name in sorted(storm.pods):
         storm.kubectl("delete", "pod", name, "--grace-period=1", "--wait=false")
         storm._forget(name)
+    storm.rest()
+
+
+def test_what_was_forgotten_is_given_back(storm: Storm) -> None:
+    world = storm.world
+    world.create(plain("stays"))
+    stays = world.until("stays", lambda pod: pod["status"]["phase"] == "Running")["metadata"]["uid"]
+    node = find_node(node_directory(world.cluster))
+    assert node is not None
+    lost = f"/{NETWORK_NAMESPACES}/cni-lost"
+    script = f"touch {lost} && unshare --net={lost} true && printf 'forgotten\\r\\neth0' > /var/lib/cni/networks/tiphys/10.91.0.99"
+    subprocess.run([*node.enter, "sh", "-c", script], check=True)
+    before = look(world.cluster).leaks({stays})
+    assert "addresses {'10.91.0.99'}" in before
+    assert "2 network namespaces, not 1" in before
+    kill(*processes(world.cluster, "containerd", "config.toml"))
+
+    def is_clean() -> bool:
+        try:
+            return look(world.cluster).leaks({stays}) == []
+        except RuntimeFailure:
+            return False
+
+    wait_for(is_clean, "what was forgotten is gone", seconds=300)
+    assert world.pod("stays")["status"]["containerStatuses"][0]["restartCount"] == 0
+    world.cluster.kubectl("delete", "pod", "stays")
+    storm.rest()
+
+
+def test_while_the_api_is_away_pods_run_on(storm: Storm) -> None:
+    """What ends is started again, and the API learns of it when it is back."""
+    world = storm.world
+    worker = plain("works")
+    [main] = worker["spec"]["containers"]
+    main["command"] = ["sleep", "42424242"]
+    world.create(worker)
+    uid = world.until("works", lambda pod: pod["status"]["phase"] == "Running")["metadata"]["uid"]
+    away = processes(world.cluster, *VICTIMS["control plane"])
+    for pid in away:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        # It has a process namespace of its own, so that it is none of the node's processes.
+        [pid] = [pid for pid, line in weather.command_lines() if line == "sleep 42424242"]
+        kill(pid)
+
+        def attempts() -> list[int]:
+            alive = [each for each in look(world.cluster).containers if each.state == "Running"]
+            return [each.attempt for each in alive if each.labels["io.kubernetes.pod.uid"] == uid]
+
+        wait_for(lambda: attempts() == [1], "it runs again")
+    finally:
+        for pid in away:
+            os.kill(pid, signal.SIGCONT)
+    again = world.until("works", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1)
+    last = again["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert (last["exitCode"], last["reason"]) == (137, "Error")
+    world.cluster.kubectl("delete", "pod", "works", "--grace-period=1")
     storm.rest()
