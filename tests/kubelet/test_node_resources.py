@@ -157,15 +157,16 @@ def test_the_tree_of_groups_follows_what_is_requested(tmp_path: Path) -> None:
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
-            "kubeReserved": {"cpu": "500m", "memory": "1Gi"},
+            "kubeReserved": {"cpu": "500m", "memory": "1Gi", "pid": "1000"},
         }
     )
     told: list[tuple[str, ...]] = []
-    amounts = {"cpu": parse("2"), "memory": parse("8Gi")}
+    amounts = {"cpu": parse("2"), "memory": parse("8Gi"), "pid": parse("32768")}
     groups.enforce_allocatable(amounts, configuration, lambda *event: told.append(event))
     assert told == [("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")]
     assert (tmp_path / "cpu/t/kubepods/cpu.shares").read_text() == "1536"
     assert (tmp_path / "memory/t/kubepods/memory.limit_in_bytes").read_text() == str(7 << 30)
+    assert (tmp_path / "pids/t/kubepods/pids.max").read_text() == "31768"
     assert groups.make(pod(BURSTABLE)) == "/t/kubepods/burstable/podu1"
     assert (tmp_path / "cpu/t/kubepods/burstable/cpu.shares").read_text() == "204"
     assert (tmp_path / "cpu/t/kubepods/besteffort/cpu.shares").read_text() == "2"

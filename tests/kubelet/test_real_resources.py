@@ -98,6 +98,8 @@ async def test_each_class_of_pods_has_its_place_its_weight_and_its_limits(world:
         assert setting("cpu", group, "cpu.cfs_quota_us") == "50000"
         assert setting("memory", group, "memory.limit_in_bytes") == str(64 << 20)
     assert setting("pids", pod, "pids.max") == str(PIDS)
+    assert setting("pids", str(Path(pod).parent), "pids.max").isdigit()
+    assert int(setting("memory", str(Path(pod).parent), "memory.limit_in_bytes")) >> 20 == FOR_PODS_MIB
     burstable = await container_group(world, "burstable")
     assert Path(burstable).parent.parent.name == "burstable"
     assert setting("cpu", burstable, "cpu.shares") == "256"

@@ -15,6 +15,7 @@ from tiphys.kubelet.log_rotation import LogRotation
 from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.pod_cgroups import PodCgroups
+from tiphys.machinery.quantity import from_value
 
 
 @dataclass(slots=True)
@@ -71,7 +72,11 @@ class Housekeeping:
 
         async def enforce() -> None:
             configuration = self._configuration
-            groups.enforce_allocatable(capacity(machine, configuration), configuration, host.record_node)
+            amounts = capacity(machine, configuration)
+            if machine.process_limit:
+                # Not among what the API shows of a node, but it can be reserved.
+                amounts["pid"] = from_value(machine.process_limit)
+            groups.enforce_allocatable(amounts, configuration, host.record_node)
 
         return enforce, rotation.run, self._images.run, evictions.run
 

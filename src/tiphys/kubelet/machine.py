@@ -31,6 +31,8 @@ class Machine:
     boot_id: str = ""
     huge_page_bytes: Mapping[str, int] = field(default_factory=dict)
     """All pages of a size together, by its name ("2Mi")."""
+    process_limit: int = 0
+    """How many tasks there may be at once."""
     has_apparmor: bool = False
 
 
@@ -48,6 +50,7 @@ def read_machine(directory: Path) -> Machine:
         system_uuid=_read("/sys/class/dmi/id/product_uuid") or _read("/etc/machine-id"),
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
         huge_page_bytes=huge_pages(),
+        process_limit=_process_limit(),
         has_apparmor=has_apparmor(),
     )
 
@@ -82,6 +85,11 @@ def has_apparmor() -> bool:
         and os.path.exists("/sys/kernel/security/apparmor")
         and bool(shutil.which("apparmor_parser", path=_SYSTEM_PATH))
     )
+
+
+def _process_limit() -> int:
+    limits = (_read(f"/proc/sys/kernel/{name}") for name in ("pid_max", "threads-max"))
+    return min((int(limit) for limit in limits if limit), default=0)
 
 
 def _memory_bytes() -> int:
