@@ -74,9 +74,15 @@ async def test_all_containers_are_restarted_in_their_sandbox(world: NodeWorld) -
     await world.settle()
     [sandbox] = await world.runtime.list_sandboxes()
     assert meta.find_condition(meta.conditions(world.pod()), "AllContainersRestarting")["status"] == "False"  # type: ignore[index]
-    for restarts in (1, 2):
+    for restarts, seconds in ((1, 0.1), (2, 10.0)):
         end(world, "watcher", 42)
         await world.settle()
+        if seconds > 1:
+            found = meta.find_condition(meta.conditions(world.pod()), "AllContainersRestarting")
+            assert found is not None
+            assert found["reason"] == "RestartAllContainersStarted"
+            assert statuses(world)["watcher"]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        await world.settle(seconds)
         assert [box.id for box in await world.runtime.list_sandboxes()] == [sandbox.id]
         counts = {
             name: entry["restartCount"]

@@ -68,6 +68,8 @@ class Resize:
 class RemoveContainer:
     id: str
     name: str
+    is_restarted: bool = False
+    """It made all containers begin again: that counts as a restart of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,10 +201,14 @@ class ContainerLives:
                 turn.set()
                 del self._turns[id]
 
-    async def remove(self, id: str) -> None:
+    async def remove(self, id: str, *, is_restarted: bool = False) -> None:
+        """`is_restarted`: what comes of it counts as its restart."""
         found = next((entry for entry in self.view.containers if entry.status.id == id), None)
         await self.host.runtime.remove_container(id)
         if found is not None:
             self.host.provisions.forget_life(found.status)
+            if is_restarted and found.status.finished_at is not None:
+                loop = self.crash_loops.get(found.status.name, CrashLoop())
+                self.crash_loops[found.status.name] = loop.restart(found.status.finished_at)
         self.replaced.discard(id)
         self.view.mark(id)

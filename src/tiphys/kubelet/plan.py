@@ -143,7 +143,8 @@ class _Draft:
         if strays:
             return Plan((*self.actions, *self._stop_each(strays)))
         if restarting_all.is_under_way(self.pod, self.seen):
-            return Plan((*self.actions, *self._restart_all()))
+            self.actions += self._restart_all()
+            return self._plan()
         if self.seen.sandbox is not None:
             for container in spec.containers(self.pod, "ephemeral"):
                 self._want(container, "ephemeral")
@@ -153,6 +154,9 @@ class _Draft:
         self._resize()
         if self._is_prepared():
             self._start_wanted()
+        return self._plan()
+
+    def _plan(self) -> Plan:
         self._watch_deadline()
         return Plan(tuple(self.actions), min(self.due, default=None), self.waiting)
 
@@ -181,10 +185,26 @@ class _Draft:
         grace = spec.grace_seconds(self.pod)
         return [action for each in containers for action in _stop(each, self.seen, self.now, grace)]
 
-    def _restart_all(self) -> list[Action]:
-        """Takes the pod back to its beginning: ends what runs, and then forgets what has ended."""
+    def _restart_all(self) -> Iterable[Action]:
+        """Takes the pod back to its beginning: ends what runs, and then forgets what has ended; the cause of it in its own time."""
         alive = restarting_all.alive(self.pod, self.seen)
-        return self._stop_each(alive) if alive else restarting_all.removals(self.pod, self.seen)
+        if alive:
+            return self._stop_each(alive)
+        removals = restarting_all.removals(self.pod, self.seen)
+        return [each for each in removals if not (each.is_restarted and self._must_wait(each.name))]
+
+    def _must_wait(self, name: str) -> bool:
+        """Its crash loop is not over yet."""
+        newest = self.seen.newest(name)
+        loop = self.seen.crash_loops.get(name, CrashLoop())
+        finished = newest.status.finished_at if newest is not None else None
+        wait = loop.wait_seconds(finished or self.now, self.now)
+        if wait > 0:
+            self.waiting[name] = Waiting(
+                "CrashLoopBackOff", wording.crash_loop(self.pod, name, loop.delay_seconds)
+            )
+            self.due.append(wait)
+        return wait > 0
 
     def _is_prepared(self) -> bool:
         """Volumes first, then the sandbox; images and containers come after both, so that one thing is told at a time."""

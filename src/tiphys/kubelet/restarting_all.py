@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.kubelet import spec
-from tiphys.kubelet.actions import Action, RemoveContainer
+from tiphys.kubelet.actions import RemoveContainer
 from tiphys.kubelet.seen import Seen, SeenContainer
 from tiphys.kubelet.spec import Object
 
@@ -53,10 +53,10 @@ def alive(pod: Object, seen: Seen) -> list[SeenContainer]:
     ]
 
 
-def removals(pod: Object, seen: Seen) -> list[Action]:
-    """What has ended goes, first what did not cause it."""
+def removals(pod: Object, seen: Seen) -> list[RemoveContainer]:
+    """What has ended goes: first what did not cause it, and then what did."""
     names = {container["name"] for container in _restarted(pod)}
-    ended = [container for container in seen.containers if container.status.name in names]
+    ended = [container.status for container in seen.containers if container.status.name in names]
     sources = {container.status.id for container in _newest(pod, seen) if _is_source(pod, container)}
-    first = [container for container in ended if container.status.id not in sources]
-    return [RemoveContainer(container.status.id, container.status.name) for container in first or ended]
+    first = [status for status in ended if status.id not in sources]
+    return [RemoveContainer(status.id, status.name, status.id in sources) for status in first or ended]

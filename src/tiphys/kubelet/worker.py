@@ -356,8 +356,8 @@ class PodWorker:
                     self._lives.stop(pod, action)
                 case Resize():
                     await self._resize(pod, action)
-                case RemoveContainer(id):
-                    await self._lives.remove(id)
+                case RemoveContainer(id, _, is_restarted):
+                    await self._lives.remove(id, is_restarted=is_restarted)
                 case CleanUp(logs):
                     await self._host.provisions.clean_up(pod, logs=logs)
                     self._memory.is_clean, self._memory.are_files_gone = True, logs
