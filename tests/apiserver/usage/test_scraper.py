@@ -52,11 +52,12 @@ class World:
         self.clock = FakeClock()
         self.client = FakeKubelets()
         self.nodes = ["a", "b"]
+        self.lost: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.scraper = Scraper(self._kubelets, self.clock, self._spawn, patience_seconds=patience_seconds)
 
     def _kubelets(self) -> list[Kubelet]:
-        return [Kubelet(node, self.client) for node in self.nodes]
+        return [Kubelet(node, self.client, node not in self.lost) for node in self.nodes]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -150,6 +151,14 @@ async def test_a_silent_kubelet_is_not_asked_twice_at_once() -> None:
     await world.want("a")
     assert world.asked() == ["a"]
     await world.close()
+
+
+async def test_nobody_waits_for_a_node_that_is_not_ready(world: World) -> None:
+    world.client.hangs = {"a"}
+    world.lost = {"a"}
+    await world.want("a", "b")
+    assert world.asked() == ["a", "b"]
+    assert world.scraper.reading("b") is not None
 
 
 async def test_nodes_that_are_gone_are_forgotten(world: World) -> None:

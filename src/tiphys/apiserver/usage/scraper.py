@@ -24,7 +24,7 @@ log = logging.getLogger("tiphys.apiserver")
 RESOLUTION_SECONDS = 15.0
 IDLE_SECONDS = 180.0
 TIMEOUT_SECONDS = 10.0
-PATIENCE_SECONDS = 4.0
+PATIENCE_SECONDS = 8.0
 """So long does a request wait for kubelets that do not answer; the others are told then."""
 AGAIN_SECONDS = 1.0
 """A pod that is too young to be known has its node asked again after that."""
@@ -36,6 +36,8 @@ TARGET = "/stats/summary?only_cpu_and_memory=true"
 class Kubelet:
     node: str
     client: HTTPClient
+    is_ready: bool = True
+    """Else it is asked, too, but nobody waits for its answer."""
 
 
 class Scraper:
@@ -71,9 +73,11 @@ class Scraper:
         stale = {node for node in nodes if not self._is_fresh(node, now, is_known)}
         kubelets = [kubelet for kubelet in self._kubelets() if kubelet.node in stale] if stale else []
         if kubelets:
-            asked = [self._ask(kubelet) for kubelet in kubelets]
-            # Real time: a kubelet that is silent is so whatever the cluster's clock says.
-            await asyncio.wait(asked, timeout=self._patience_seconds)
+            asked = [(self._ask(kubelet), kubelet.is_ready) for kubelet in kubelets]
+            waited_for = [answer for answer, is_ready in asked if is_ready]
+            if waited_for:
+                # Real time: a kubelet that is silent is so whatever the cluster's clock says.
+                await asyncio.wait(waited_for, timeout=self._patience_seconds)
 
     def _is_fresh(self, node: str, now: float, is_known: Callable[[str, NodeReading], bool]) -> bool:
         reading = self._readings.get(node)

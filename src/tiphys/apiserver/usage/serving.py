@@ -34,11 +34,13 @@ def scraper(server: APIServer) -> Scraper:
 
     def kubelets() -> Iterator[Kubelet]:
         for record in server.writes.cache("", "nodes").records.values():
+            status = record.object.get("status") or {}
             try:
-                found = address_of(record.name, record.object.get("status") or {})
+                found = address_of(record.name, status)
             except StatusError:
                 continue
-            yield Kubelet(found.node, server.kubelet_client(found.node, found.host, found.port))
+            client = server.kubelet_client(found.node, found.host, found.port)
+            yield Kubelet(found.node, client, meta.is_condition_true(status.get("conditions") or (), "Ready"))
 
     return Scraper(kubelets, server.clock, server.spawn)
 
