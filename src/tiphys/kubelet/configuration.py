@@ -185,7 +185,10 @@ class KubeletConfiguration:
     container_log_max_files: int = _setting("containerLogMaxFiles", 5, _integer)
     container_log_monitor_interval_seconds: float = _setting("containerLogMonitorInterval", 10.0, _seconds)
     enable_system_log_handler: bool = _setting("enableSystemLogHandler", True, _boolean)
-    # Who may use its API
+    # Who may use its API, and for how long without saying anything
+    streaming_connection_idle_timeout_seconds: float = _setting(
+        "streamingConnectionIdleTimeout", 4 * 3600.0, _seconds
+    )
     authentication: Mapping[str, Any] = _map("authentication", _authentication)
     authorization: Mapping[str, Any] = _map("authorization", _authorization)
     # Pods that the API server did not order
@@ -483,7 +486,6 @@ _FIXED: Mapping[str, Any] = {
     "runtimeRequestTimeout": "2m0s",
     "shutdownGracePeriod": "0s",
     "shutdownGracePeriodCriticalPods": "0s",
-    "streamingConnectionIdleTimeout": "4h0m0s",
     "syncFrequency": "1m0s",
     "topologyManagerPolicy": "none",
     "topologyManagerScope": "container",

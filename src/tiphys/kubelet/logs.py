@@ -27,8 +27,6 @@ SETTLE_SECONDS = 0.05
 STREAMS = ("All", "Stdout", "Stderr")
 _LONG_AGO_SECONDS = 50 * 365 * 86_400
 _WHOLE_LINES = re.compile(rb"^[0-9][^ \n]* std(?:out|err) F(?::[^ \n]*)? ", re.MULTILINE)
-
-
 _TIMED_LINES = re.compile(rb"^([0-9T:-]{19})\.([0-9]{1,9})Z std(?:out|err) F(?::[^ \n]*)? ", re.MULTILINE)
 
 

@@ -22,6 +22,7 @@ from tiphys.kubelet.seen import SeenContainer
 from tiphys.kubelet.sessions import serve_command, serve_port
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.streaming.channels import RemoteCommandStreams, StreamOptions
+from tiphys.kubelet.streaming.idle import ended_when_idle
 from tiphys.kubelet.streaming.port_forward import PortForwardConnection, upgrade_port_forward
 from tiphys.kubelet.streaming.remote_command import upgrade_remote_command
 from tiphys.machinery import meta
@@ -213,7 +214,7 @@ class KubeletServer:
                 ),
             )
 
-        return upgrade_remote_command(request, options, serve)
+        return self._streaming(upgrade_remote_command(request, options, serve))
 
     async def _attach(self, request: Request, namespace: str, name: str, *rest: str) -> Response:
         options = stream_options(request)
@@ -232,7 +233,7 @@ class KubeletServer:
                 ),
             )
 
-        return upgrade_remote_command(request, options, serve)
+        return self._streaming(upgrade_remote_command(request, options, serve))
 
     async def _port_forward(self, request: Request, namespace: str, name: str, uid: str = "") -> Response:
         kubelet, pod = self._find(namespace, name)
@@ -247,7 +248,12 @@ class KubeletServer:
         async def serve(connection: PortForwardConnection) -> None:
             await serve_port(connection, runtime, sandbox_id)
 
-        return upgrade_port_forward(request, serve)
+        return self._streaming(upgrade_port_forward(request, serve))
+
+    def _streaming(self, response: Response) -> Response:
+        return ended_when_idle(
+            response, self._clock, self._settings.streaming_connection_idle_timeout_seconds
+        )
 
     async def _checkpoint(self, request: Request, namespace: str, name: str, container: str) -> Response:
         _, pod = self._find(namespace, name)
