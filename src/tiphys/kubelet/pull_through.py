@@ -20,7 +20,7 @@ from typing import Any
 
 from tiphys.kubelet.images.oci import digest_of
 from tiphys.kubelet.images.registry_cache import Held, RegistryCache
-from tiphys.kubelet.images.upstream_registry import Answer, Unreachable, UpstreamRegistry
+from tiphys.kubelet.images.upstream_registry import REDIRECTS, Answer, Unreachable, UpstreamRegistry
 from tiphys.machinery.clock import Clock
 from tiphys.net.client import HTTPClientError
 from tiphys.net.http import Response
@@ -196,10 +196,11 @@ class PullThrough:
         try:
             if held is None and digest not in self._downloads:
                 return await self._begin(asked, digest)
+            # Where a redirect leads to may give nothing but the blob itself.
             async with self._upstream.ask(
-                "HEAD", asked.repository, f"blobs/{digest}", authorization=asked.authorization
+                "HEAD", asked.repository, f"blobs/{digest}", authorization=asked.authorization, follow=False
             ) as answer:
-                if answer.status != 200:
+                if answer.status not in (200, *REDIRECTS):
                     return self._refusal(asked, digest, answer)
                 self._cache.note(asked.repository, digest, Held("", answer.is_public))
         except Unreachable as error:

@@ -164,7 +164,9 @@ async def test_redirects_are_followed_without_credentials(world: World) -> None:
     world.registry.auth, world.registry.redirects = "basic", True
     world.registry.put("team/app", "1", LAYER)
     assert await world.blob(path="team/app", authorization=BASIC) == LAYER
+    # The second time the registry is only asked whether it would give it.
     assert await world.blob(path="team/app", authorization=BASIC) == LAYER
+    assert [entry.split()[0] for entry in world.registry.asked if " x:" in entry] == ["GET"]
 
 
 async def test_a_download_that_breaks_is_resumed(world: World) -> None:

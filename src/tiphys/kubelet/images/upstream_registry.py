@@ -21,6 +21,7 @@ from tiphys.net.client import HTTPClient, HTTPClientError, StreamedResponse
 
 ACCEPT = ", ".join((*INDEXES, *MANIFESTS, "*/*"))
 HEAD_TIMEOUT_SECONDS = 30.0
+REDIRECTS = (301, 302, 303, 307, 308)
 REDIRECT_LIMIT = 5
 SILENCE_SECONDS = 5.0
 """A registry that did not answer is not asked again for so long: many pulls shall not all wait for it."""
@@ -86,8 +87,12 @@ class UpstreamRegistry:
         *,
         authorization: str = "",
         headers: Mapping[str, str] | None = None,
+        follow: bool = True,
     ) -> AsyncIterator[Answer]:
-        """The head of an answer, whose body can be read inside the block. `target`: "manifests/latest". Raises Unreachable."""
+        """The head of an answer, whose body can be read inside the block. `target`: "manifests/latest". Raises Unreachable.
+
+        `follow` False: a redirect is an answer, too: the registry grants what it sends one for.
+        """
         registry, _, path = repository.partition("/")
         until, why = self._silent.get(registry, (0.0, ""))
         if until > self._clock.monotonic():
@@ -97,7 +102,7 @@ class UpstreamRegistry:
         async with AsyncExitStack() as stack:
             shown = authorization or self._token(registry, path)
             try:
-                answer = await self._request(stack, method, url, fields, shown)
+                answer = await self._request(stack, method, url, fields, shown, follow=follow)
             except Unreachable as error:
                 self._silent[registry] = (self._clock.monotonic() + SILENCE_SECONDS, str(error))
                 raise
@@ -106,13 +111,20 @@ class UpstreamRegistry:
                     registry, path, answer.headers.get("www-authenticate", "")
                 )
                 if token:
-                    again = await self._request(stack, method, url, fields, token)
+                    again = await self._request(stack, method, url, fields, token, follow=follow)
                     # A refusal is told by the challenge that came first: who has credentials shall show them.
                     answer = again if again.status < 400 else answer
             yield Answer(answer, is_public=not authorization)
 
     async def _request(
-        self, stack: AsyncExitStack, method: str, url: str, headers: Mapping[str, str], authorization: str
+        self,
+        stack: AsyncExitStack,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str,
+        *,
+        follow: bool,
     ) -> StreamedResponse:
         first = urlsplit(url).netloc
         try:
@@ -125,7 +137,7 @@ class UpstreamRegistry:
                     client.stream(method, target, {**headers, **shown}, timeout_seconds=HEAD_TIMEOUT_SECONDS)
                 )
                 location = response.headers.get("location", "")
-                if response.status not in (301, 302, 303, 307, 308) or not location:
+                if response.status not in REDIRECTS or not location or not follow:
                     return response
                 url = urljoin(url, location)
         except (HTTPClientError, ValueError) as error:
