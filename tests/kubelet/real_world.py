@@ -31,6 +31,9 @@ SERVICES = find("core", "v1", "services")
 PATIENCE_SECONDS = 30.0
 FOREVER = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"
 
+UNCONCERNED = KubeletConfiguration(image_gc_high_threshold_percent=100, eviction_hard={})
+"""How full this machine's disk is shall be no business of tests that do not ask."""
+
 
 class RealWorld:
     """A kubelet outside of the node that it is the kubelet of: so no mounts, which the node would not see."""
@@ -49,7 +52,7 @@ class RealWorld:
         self.runtime = runtime
         self.files = files
         self._cgroup = cgroup
-        self._configuration = configuration
+        self._configuration = configuration or UNCONCERNED
         self._monitoring_seconds = monitoring_seconds
         self.kubelet: Kubelet = None  # type: ignore[assignment]
         self._tasks: list[asyncio.Task[None]] = []

@@ -43,6 +43,7 @@ def configuration() -> KubeletConfiguration:
             "podPidsLimit": PIDS,
             "systemReserved": {"memory": f"{reserved}Mi"},
             "evictionHard": {"allocatableMemory.available": "200Mi"},
+            "imageGCHighThresholdPercent": 100,
         }
     )
 
