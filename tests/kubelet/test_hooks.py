@@ -10,7 +10,7 @@ from node_world import NodeWorld
 
 from tiphys.client.resources import PODS
 from tiphys.kubelet.hooks import HookFailure, Hooks
-from tiphys.kubelet.runtimes.interface import ExecResult
+from tiphys.kubelet.runtimes.interface import ExecResult, RuntimeFailure
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
@@ -25,6 +25,7 @@ class Telling(SimulatedRuntime):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.told: list[str] = []
+        self.refusals = 0
 
     async def exec_sync(
         self, container_id: str, command: Sequence[str], timeout_seconds: float
@@ -36,6 +37,9 @@ class Telling(SimulatedRuntime):
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
         self.told.append(f"stop within {timeout_seconds:g} s")
+        if self.refusals:
+            self.refusals -= 1
+            raise RuntimeFailure("not now")
         await super().stop_container(container_id, timeout_seconds)
 
 
@@ -217,3 +221,15 @@ async def test_a_web_hook_that_nobody_answers() -> None:
     hook["httpGet"]["port"] = "nowhere"
     with pytest.raises(HookFailure, match="nowhere"):
         await Hooks(SimulatedRuntime(clock), clock, get).run(hook, POD, {"name": "web"}, "id", "10.1.0.2")
+
+
+async def test_a_runtime_that_does_not_stop_is_asked_again_without_the_hook(world: NodeWorld) -> None:
+    world.create(with_hooks(preStop={"exec": {"command": ["bye"]}}))
+    await world.settle()
+    assert isinstance(world.runtime, Telling)
+    world.runtime.refusals = 2
+    await world.client.delete(PODS, "web", "default")
+    await world.settle(5)
+    assert world.pods() == []
+    assert [what for what in told(world) if what == "bye"] == ["bye"]
+    assert [reason for reason, _ in world.events()].count("Killing") == 1

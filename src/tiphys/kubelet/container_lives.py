@@ -55,6 +55,8 @@ class ContainerLives:
     starting: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     attempts: dict[str, int] = field(default_factory=dict)
+    _ending: set[str] = field(default_factory=set)
+    """By id: those whose end was told, and whose preStop hook was run; a runtime that fails to stop one is asked again, no more."""
     _turns: dict[str, tuple[tuple[str, ...], asyncio.Event]] = field(default_factory=dict)
     """By id: containers that wait for others, by name, to end before them."""
     _backoff: ItemBackoff[str] = field(default_factory=lambda: ItemBackoff(CREATE_BACKOFF))
@@ -141,7 +143,8 @@ class ContainerLives:
 
     def stop(self, pod: Object, action: StopContainer) -> None:
         now = self.host.clock.now()
-        is_new = action.id not in self.stopping
+        is_new = action.id not in self._ending
+        self._ending.add(action.id)
         self.stopping[action.id] = now + timedelta(seconds=action.grace_seconds)
         if action.is_replaced:
             self.replaced.add(action.id)
@@ -211,4 +214,5 @@ class ContainerLives:
                 loop = self.crash_loops.get(found.status.name, CrashLoop())
                 self.crash_loops[found.status.name] = loop.restart(found.status.finished_at)
         self.replaced.discard(id)
+        self._ending.discard(id)
         self.view.mark(id)
