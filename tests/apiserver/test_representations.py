@@ -62,7 +62,7 @@ async def test_a_scale_is_shown_as_the_client_wants_it(client: Client) -> None:
     ]
     assert table["rows"][0]["cells"] == ["d", 3, 0, "0s"]
     yaml = await client.call("GET", f"{deployment}/d/scale", accept="application/yaml")
-    assert yaml.raw.startswith(b"kind: Scale\napiVersion: autoscaling/v1\n")
+    assert yaml.raw.startswith(b"apiVersion: autoscaling/v1\nkind: Scale\n")
     binary = await client.call("GET", f"{deployment}/d/scale", accept=PROTOBUF)
     assert (binary.headers["content-type"], binary.raw[:4]) == (PROTOBUF, b"k8s\0")
 
