@@ -104,6 +104,27 @@ async def test_a_request_and_its_response(client: HTTPClient) -> None:
     assert (await client.request("GET", "/nowhere")).status == 404
 
 
+async def test_connections_that_nobody_needs_any_more_are_closed(
+    scripted: Callable[[Script], Awaitable[HTTPClient]],
+) -> None:
+    """After a burst, once they have waited too long: the next answer is occasion enough."""
+    met, closed = asyncio.Barrier(2), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await met.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert await reader.read() == b""
+        closed.set()
+
+    url = (await scripted(serve)).base_url
+    client = HTTPClient(url, idle_timeout_seconds=0)
+    await asyncio.gather(client.request("GET", "/"), client.request("GET", "/"))
+    async with asyncio.timeout(60):
+        await closed.wait()
+    await client.close()
+
+
 async def test_connections_are_kept_and_as_many_as_requests_at_once(client: HTTPClient) -> None:
     one = {(await client.request("GET", "/peer")).body for _ in range(5)}
     assert len(one) == 1

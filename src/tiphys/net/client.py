@@ -105,6 +105,7 @@ class HTTPClient:
         ssl_context: ssl.SSLContext | None = None,
         dial: Dial | None = None,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
     ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
@@ -118,6 +119,7 @@ class HTTPClient:
         self._ssl_context = ssl_context
         self._dial = dial
         self._connect_timeout_seconds = connect_timeout_seconds
+        self._idle_timeout_seconds = idle_timeout_seconds
         self._idle: deque[ClientConnection] = deque()  # the most recently used on the right
         self._open: set[ClientConnection] = set()
         self._closed = False
@@ -247,7 +249,7 @@ class HTTPClient:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and now - connection.idle_since < IDLE_TIMEOUT_SECONDS:
+            if connection.usable and now - connection.idle_since < self._idle_timeout_seconds:
                 return connection
             self._drop(connection)
         return None
@@ -256,7 +258,10 @@ class HTTPClient:
         if self._closed or not connection.finish():
             self._drop(connection)
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        now = connection.idle_since = asyncio.get_running_loop().time()
+        # What a burst needed is not kept after it: a TLS connection costs a quarter of a megabyte.
+        while self._idle and now - self._idle[0].idle_since >= self._idle_timeout_seconds:
+            self._drop(self._idle.popleft())
         self._idle.append(connection)
         if len(self._idle) > IDLE_CONNECTION_LIMIT:
             self._drop(self._idle.popleft())
