@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from tiphys.api.resource import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import BINARY_SI, Quantity, from_value
 from tiphys.machinery.quoting import format_duration
 
@@ -16,7 +17,7 @@ GROUP_VERSION = "metrics.k8s.io/v1beta1"
 SHORTEST_WINDOW_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Amounts:
     nano_cores: int
     memory_bytes: int
@@ -28,7 +29,7 @@ class Amounts:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodReading:
     """All of its containers at one moment; `began_at`: of the youngest one."""
 
@@ -37,7 +38,7 @@ class PodReading:
     containers: Mapping[str, Amounts]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeReading:
     """Of one node. `window_seconds`: how long is what was measured, at most."""
 

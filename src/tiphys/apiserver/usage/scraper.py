@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ import orjson
 from tiphys.api.core.kubelet_requests import NODE_HEADER
 from tiphys.apiserver.usage.readings import NodeReading, read_summary
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.net.client import HTTPClient, HTTPClientError
 
 log = logging.getLogger("tiphys.apiserver")
@@ -32,7 +32,7 @@ PARALLEL = 32
 TARGET = "/stats/summary?only_cpu_and_memory=true"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kubelet:
     node: str
     client: HTTPClient

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProbeResult:
     """`is_known` False: the handler itself broke; that counts neither way.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
+
+from tiphys.machinery.frozen import frozen
 
 Kind = Literal["startup", "liveness", "readiness"]
 FIELDS: Mapping[Kind, str] = {
@@ -14,7 +16,7 @@ FIELDS: Mapping[Kind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tally:
     """Results of one probe of one running container. Liveness begins as a success, readiness and startup as a failure."""
 

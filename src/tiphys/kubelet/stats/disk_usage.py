@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.stats.usage import FilesystemUsage, NodeDisks, PodDisks, VolumeUsage
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 
 KEPT_SECONDS = 60.0
 FORGOTTEN_SECONDS = 600.0
@@ -80,7 +81,7 @@ def _measured(path: str | Path, now: datetime) -> FilesystemUsage | None:
     return replace(whole, used_bytes=used, inodes_used=inodes)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Kept:
     at_seconds: float
     disks: PodDisks

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
 from tiphys.kubelet.seen import SeenContainer
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MeasuredPod:
     """A pod that has a sandbox. `containers`: those that run in it."""
 

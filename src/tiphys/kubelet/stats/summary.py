@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tiphys.kubelet.stats.measured import MeasuredPod
@@ -23,12 +23,13 @@ from tiphys.kubelet.stats.usage import (
     VolumeUsage,
 )
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 Fields = dict[str, Any]
 DEFAULT_INTERFACE = "eth0"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measurements:
     """All of one moment. Without disks it is what `only_cpu_and_memory` asks for."""
 

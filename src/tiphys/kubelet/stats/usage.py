@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from tiphys.machinery.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class PressureLine:
     """Stalls: percentages of the last 10, 60 and 300 seconds, and all of them together."""
 
@@ -17,7 +19,7 @@ class PressureLine:
     total_microseconds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressure:
     """PSI of one resource: some or all tasks were stalled."""
 
@@ -25,7 +27,7 @@ class Pressure:
     full: PressureLine = PressureLine()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CPUUsage:
     time: datetime
     usage_nanoseconds: int
@@ -35,7 +37,7 @@ class CPUUsage:
     pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryUsage:
     time: datetime
     usage_bytes: int
@@ -63,7 +65,7 @@ class MemoryUsage:
         return max(self.swap_limit_bytes - (self.swap_bytes or 0), 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Throttling:
     """Of a group with a CPU quota: cumulative periods."""
 
@@ -72,7 +74,7 @@ class Throttling:
     throttled_nanoseconds: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceIO:
     """Cumulative, by device ("8:0")."""
 
@@ -82,7 +84,7 @@ class DeviceIO:
     writes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InterfaceUsage:
     """Cumulative."""
 
@@ -97,13 +99,13 @@ class InterfaceUsage:
     send_drops: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NetworkUsage:
     time: datetime
     interfaces: tuple[InterfaceUsage, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilesystemUsage:
     """`used_*` is what the thing in question uses there; the rest is the whole filesystem's."""
 
@@ -116,7 +118,7 @@ class FilesystemUsage:
     inodes_used: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContainerUsage:
     """None where the container has no group (any more). `cpu_nano_cores`: over the time since it was last asked for."""
 
@@ -129,7 +131,7 @@ class ContainerUsage:
     io_pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodUsage:
     """Of its whole group: all containers and what it costs to have a pod."""
 
@@ -142,7 +144,7 @@ class PodUsage:
     io_pressure: Pressure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GroupLimits:
     """What a control group may use; None: as much as there is."""
 
@@ -152,7 +154,7 @@ class GroupLimits:
     memory_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GroupUsage:
     """One control group in full, as cAdvisor sees it. Whose it is: a container's, a sandbox's (no container name), a pod's (no id)."""
 
@@ -177,7 +179,7 @@ class GroupUsage:
     limits: GroupLimits = GroupLimits()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeUsage:
     started_at: datetime
     cpu: CPUUsage
@@ -192,7 +194,7 @@ class NodeUsage:
     kubelet: ContainerUsage | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeDisks:
     """The filesystems of a node's own files, of its images, and of its containers' writable layers; they may be one."""
 
@@ -201,7 +203,7 @@ class NodeDisks:
     containers: FilesystemUsage | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VolumeUsage:
     name: str
     kind: str
@@ -212,7 +214,7 @@ class VolumeUsage:
     claim: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodDisks:
     """What a pod has on its node's disks; containers by name."""
 
