@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
 
 from tiphys.kubelet.runtimes.image_views import ImageViews
+from tiphys.machinery.frozen import frozen
 
 ContainerState = Literal["Created", "Running", "Exited", "Unknown"]
 SandboxState = Literal["Ready", "NotReady"]
@@ -56,14 +57,14 @@ class DeadlineExceeded(RuntimeFailure):
     """The command or call did not end in the time it was given."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Version:
     name: str
     version: str
     api_version: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuntimeCondition:
     """`RuntimeReady` or `NetworkReady`, as the node's Ready condition wants to know."""
 
@@ -73,7 +74,7 @@ class RuntimeCondition:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuntimeHandler:
     """What a RuntimeClass may name; "" is the default one."""
 
@@ -82,7 +83,7 @@ class RuntimeHandler:
     user_namespaces: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuntimeStatus:
     conditions: Sequence[RuntimeCondition]
     handlers: Sequence[RuntimeHandler] = ()
@@ -91,14 +92,14 @@ class RuntimeStatus:
     """Whether groups of the image can be left out; None: the runtime does not tell, and cannot."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DNSConfig:
     servers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PortMapping:
     container_port: int
     host_port: int
@@ -106,21 +107,21 @@ class PortMapping:
     host_ip: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeccompProfile:
     type: SeccompType = "Unconfined"
     localhost_path: str = ""
     """Absolute path on the node, for `Localhost` only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppArmorProfile:
     type: SeccompType
     name: str = ""
     """Of a profile that is loaded on the node, for `Localhost` only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SELinuxOptions:
     """Without effect on a node without SELinux."""
 
@@ -130,7 +131,7 @@ class SELinuxOptions:
     level: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resources:
     """What the kernel enforces. Zero or empty: not set."""
 
@@ -148,7 +149,7 @@ class Resources:
     """cgroup v2 files, for what has no field of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxSecurity:
     """The pod's part of a security context that its sandbox needs."""
 
@@ -162,7 +163,7 @@ class SandboxSecurity:
     selinux: SELinuxOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxConfig:
     """A pod without its containers. The runtime makes nothing that is the kubelet's: log_directory exists already."""
 
@@ -190,7 +191,7 @@ class SandboxConfig:
     runtime_handler: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mount:
     container_path: str
     host_path: str
@@ -198,14 +199,14 @@ class Mount:
     propagation: MountPropagation = "None"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Device:
     container_path: str
     host_path: str
     permissions: str = "rwm"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContainerSecurity:
     """A container's security context, the pod's already merged into it."""
 
@@ -227,7 +228,7 @@ class ContainerSecurity:
     selinux: SELinuxOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContainerConfig:
     """One container to be. Its namespaces follow from the sandbox's config."""
 
@@ -255,7 +256,7 @@ class ContainerConfig:
     """Ephemeral containers: share this container's process namespace."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sandbox:
     """A sandbox as list_sandboxes() sees it."""
 
@@ -271,14 +272,14 @@ class Sandbox:
     runtime_handler: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SandboxStatus(Sandbox):
     ips: tuple[str, ...] = ()
     """The first is the pod's IP; empty with the node's network."""
     host_network: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Container:
     """A container as list_containers() sees it."""
 
@@ -296,7 +297,7 @@ class Container:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContainerStatus:
     id: str
     name: str
@@ -320,7 +321,7 @@ class ContainerStatus:
     mounts: tuple[Mount, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContainerEvent:
     """Something happened: a reason to look, not the truth itself. The id may be a sandbox's, too.
 
@@ -333,7 +334,7 @@ class ContainerEvent:
     exit_code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Image:
     id: str
     """"sha256:…" of its config."""
@@ -346,7 +347,7 @@ class Image:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RegistryAuth:
     username: str = ""
     password: str = field(default="", repr=False)
@@ -357,7 +358,7 @@ class RegistryAuth:
     registry_token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilesystemUsage:
     mountpoint: str
     used_bytes: int
@@ -365,7 +366,7 @@ class FilesystemUsage:
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExecResult:
     stdout: bytes
     stderr: bytes
