@@ -482,3 +482,14 @@ async def test_what_is_counted() -> None:
     assert 'prober_probe_duration_seconds_count{container="web",namespace="default",pod="web",' in text
     probing.manager.forget("u1")
     assert probing.metrics.registry.render() == b""
+
+
+async def test_sidecars_are_asked_as_well() -> None:
+    probing = Probing(readiness={"periodSeconds": 1})
+    probing.manager.forget("u1")
+    [container] = probing.pod["spec"].pop("containers")
+    sidecar = {**container, "restartPolicy": "Always"}
+    probing.start(spec={"initContainers": [sidecar], "containers": [{"name": "main"}]})
+    await probing.clock.advance(0)
+    assert probing.health.ready
+    probing.manager.forget("u1")
