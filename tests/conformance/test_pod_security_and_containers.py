@@ -234,7 +234,7 @@ def test_whoever_must_not_be_root_does_not_run_as_root(world: PodWorld, name: st
     uid = found["metadata"]["uid"]
     told = f'{message} (pod: "{name}_default({uid})", container: main)'
     assert waiting(found)["message"] == told
-    assert ("Failed", f"Error: {told}") in world.events(name)
+    world.until_told(name, "Failed", f"Error: {told}")
 
 
 # Powers

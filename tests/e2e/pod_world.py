@@ -81,6 +81,15 @@ class PodWorld:
         found = self.cluster.get("events", "--field-selector", about, "-n", self.namespace)
         return [(event["reason"], event["message"]) for event in found["items"]]
 
+    def until_told(self, name: str, reason: str, message: str) -> None:
+        """Events come after what they tell of."""
+        wait_for(
+            lambda: (reason, message) in self.events(name),
+            f"{reason} of {name}: {message}",
+            seconds=PATIENCE_SECONDS,
+            interval_seconds=0.3,
+        )
+
     def until_event(self, name: str, reason: str) -> str:
         def look() -> str | None:
             return next((message for found, message in self.events(name) if found == reason), None)

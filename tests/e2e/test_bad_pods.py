@@ -139,9 +139,8 @@ def waiting(world: PodWorld, name: str, reason: str) -> str:
 )
 def test_why_a_container_waits(world: PodWorld, name: str, reason: str, message: str) -> None:
     assert waiting(world, name, reason).startswith(message)
-    events = world.events(name)
     told = {"ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff"}
-    assert ("Failed", f"Error: {reason if reason in told else message}") in events
+    world.until_told(name, "Failed", f"Error: {reason if reason in told else message}")
 
 
 @pytest.mark.parametrize(
@@ -178,8 +177,7 @@ def test_a_command_that_cannot_be_run(world: PodWorld, name: str) -> None:
     assert ended["startedAt"] == "1970-01-01T00:00:00Z"
     why = "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
     assert ended["message"].startswith(why)
-    events = world.events(name)
-    assert ("Failed", f"Error: {ended['message']}") in events
+    world.until_told(name, "Failed", f"Error: {ended['message']}")
     uid = pod["metadata"]["uid"]
     back_off = f"Back-off restarting failed container main in pod {name}_default({uid})"
     assert world.until_event(name, "BackOff") == back_off
