@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.kubelet.configuration import KubeletConfiguration
-from tiphys.kubelet.machine import Machine, huge_pages
+from tiphys.kubelet.machine import Machine, huge_pages, thermal_paths
 from tiphys.kubelet.node import NodeFacts, node_status
 from tiphys.kubelet.runtimes.interface import Version
 
@@ -93,3 +93,9 @@ def test_huge_pages_as_the_kernel_lists_them(tmp_path: Path) -> None:
         size.mkdir()
         (size / "nr_hugepages").write_text(f"{pages}\n")
     assert huge_pages(tmp_path) == {"1Gi": 0, "2Mi": 6 << 20}
+
+
+def test_what_tells_how_hot_a_cpu_is(tmp_path: Path) -> None:
+    for name in ("cpu0/thermal_throttle", "cpu1/thermal_throttle", "cpu2", "cpufreq/thermal_throttle"):
+        (tmp_path / name).mkdir(parents=True)
+    assert thermal_paths(tmp_path) == tuple(f"{tmp_path}/cpu{n}/thermal_throttle" for n in (0, 1))

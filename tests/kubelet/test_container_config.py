@@ -293,6 +293,8 @@ def test_a_containers_context_wins_over_the_pods() -> None:
 def test_a_privileged_container_sees_everything() -> None:
     found = container_security(pod(), {"securityContext": {"privileged": True}}, None, SeccompProfiles())
     assert (found.privileged, found.masked_paths, found.readonly_paths) == (True, (), ())
+    hotter = (*MASKED_PATHS, "/sys/devices/system/cpu/cpu0/thermal_throttle")
+    assert container_security(pod(), {}, None, SeccompProfiles(), hotter).masked_paths == hotter
     unmasked = container_security(
         pod(), {"securityContext": {"procMount": "Unmasked"}}, None, SeccompProfiles()
     )

@@ -42,6 +42,7 @@ from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
+from tiphys.kubelet.security import MASKED_PATHS
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.static_pods.sources import configured
 from tiphys.kubelet.static_pods.static_pods import StaticPods
@@ -270,6 +271,7 @@ def _details(
         parts.addresses,
         allocatable=allocatable(capacity(machine, settings), settings),
         enforced=enforced,
+        masked_paths=(*MASKED_PATHS, *machine.thermal_paths),
         seccomp_default=settings.seccomp_default,
     )
 

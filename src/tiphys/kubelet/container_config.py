@@ -19,7 +19,7 @@ from tiphys.kubelet.runtimes.interface import (
     PortMapping,
     SandboxConfig,
 )
-from tiphys.kubelet.security import SeccompProfiles, container_security, sandbox_security
+from tiphys.kubelet.security import MASKED_PATHS, SeccompProfiles, container_security, sandbox_security
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
@@ -34,6 +34,7 @@ class Gathered:
     mounts: Sequence[Mount]
     enforced: Enforcement
     seccomp: SeccompProfiles
+    masked_paths: Sequence[str] = MASKED_PATHS
     image_facts: Image | None = None
     target_container_id: str = ""
     devices: Sequence[Device] = ()
@@ -108,6 +109,8 @@ def container_config(pod: Object, container: Object, gathered: Gathered) -> Cont
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=container_resources(pod, container, gathered.enforced),
-        security=container_security(pod, container, gathered.image_facts, gathered.seccomp),
+        security=container_security(
+            pod, container, gathered.image_facts, gathered.seccomp, gathered.masked_paths
+        ),
         target_container_id=gathered.target_container_id,
     )

@@ -34,6 +34,8 @@ class Machine:
     process_limit: int = 0
     """How many tasks there may be at once."""
     has_apparmor: bool = False
+    thermal_paths: tuple[str, ...] = ()
+    """What tells how hot each CPU gets, which no container may read: its neighbours' work would show in it."""
 
 
 def read_machine(directory: Path) -> Machine:
@@ -52,6 +54,7 @@ def read_machine(directory: Path) -> Machine:
         huge_page_bytes=huge_pages(),
         process_limit=_process_limit(),
         has_apparmor=has_apparmor(),
+        thermal_paths=thermal_paths(),
     )
 
 
@@ -76,6 +79,10 @@ def huge_pages(directory: Path = HUGE_PAGES) -> dict[str, int]:
         pages = int(_read(str(size / "nr_hugepages")) or 0)
         found[str(from_value(kibibytes << 10, BINARY_SI))] = pages * (kibibytes << 10)
     return found
+
+
+def thermal_paths(directory: Path = Path("/sys/devices/system/cpu")) -> tuple[str, ...]:
+    return tuple(sorted(map(str, directory.glob("cpu[0-9]*/thermal_throttle"))))
 
 
 def has_apparmor() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
     SandboxStatus,
 )
-from tiphys.kubelet.security import SeccompProfiles, root_problem, user_namespace_problem
+from tiphys.kubelet.security import MASKED_PATHS, SeccompProfiles, root_problem, user_namespace_problem
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import BadSubPath
 from tiphys.kubelet.termination import termination_message
@@ -56,6 +57,7 @@ class NodeDetails:
     ips: tuple[str, ...]
     allocatable: dict[str, Quantity] = field(default_factory=dict)
     enforced: Enforcement = field(default_factory=Enforcement)
+    masked_paths: Sequence[str] = MASKED_PATHS
     seccomp_default: bool = False
     """Whether containers that name no profile get the runtime's."""
     dns: ClusterDNS = field(default_factory=ClusterDNS)
@@ -160,6 +162,7 @@ class NodeProvisions:
             mounts,
             self._details.enforced,
             SeccompProfiles(str(self._files.seccomp), is_default=self._details.seccomp_default),
+            self._details.masked_paths,
             facts,
             target_container_id=await self._target(container, sandbox),
             devices=of_devices,

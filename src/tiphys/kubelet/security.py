@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,11 @@ def pod_context(pod: Object) -> Mapping[str, Any]:
 
 
 def container_security(
-    pod: Object, container: Object, image: Image | None, seccomp: SeccompProfiles
+    pod: Object,
+    container: Object,
+    image: Image | None,
+    seccomp: SeccompProfiles,
+    masked_paths: Sequence[str] = MASKED_PATHS,
 ) -> ContainerSecurity:
     """`image`: whom it runs as when nobody says otherwise."""
     of_pod, own = pod_context(pod), container.get("securityContext") or {}
@@ -68,7 +72,7 @@ def container_security(
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
         add_capabilities=tuple(capabilities.get("add") or ()),
         drop_capabilities=tuple(capabilities.get("drop") or ()),
-        masked_paths=MASKED_PATHS if is_masked else (),
+        masked_paths=tuple(masked_paths) if is_masked else (),
         readonly_paths=READONLY_PATHS if is_masked else (),
         seccomp=_seccomp(own.get("seccompProfile") or of_pod.get("seccompProfile"), seccomp),
         apparmor=_apparmor(own.get("appArmorProfile") or of_pod.get("appArmorProfile")),
