@@ -14,7 +14,7 @@ from bench.table import Figure, NotMeasured, Row
 from tiphys.client import kubeconfig
 from tiphys.client.client import Client
 from tiphys.client.https import HTTPSTransport
-from tiphys.client.resources import PODS, find
+from tiphys.client.resources import PODS, SERVICEACCOUNTS
 from tiphys.cluster.blueprint import node_cgroup
 from tiphys.cluster.containerd import socket_path
 from tiphys.cluster.images import BUSYBOX_IMAGE
@@ -26,7 +26,6 @@ from tiphys.machinery.errors import StatusError
 
 ROUNDS = 12
 COMMAND = ("sleep", "3600")
-SERVICE_ACCOUNTS = find("core", "v1", "serviceaccounts")
 
 
 def start(ours: Ours) -> Figure:
@@ -62,7 +61,7 @@ async def _wait_for_service_account(client: Client) -> None:
     async with asyncio.timeout(10):
         while True:
             try:
-                await client.get(SERVICE_ACCOUNTS, "default", "default")
+                await client.get(SERVICEACCOUNTS, "default", "default")
                 return
             except StatusError:
                 await asyncio.sleep(0.05)

@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from tiphys.api.resource import Resource
+from tiphys.api.scheme import built_in
 from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport, LocalIdentity
 from tiphys.client.resources import PODS
@@ -37,6 +39,11 @@ class Local:
     async def _later(self) -> Response:
         await asyncio.sleep(0)
         return Response(200, [], b'{"kind": "Pod"}')
+
+    def row(self, resource: Resource) -> Resource:
+        found = built_in().by_resource(resource.group, resource.version, resource.plural)
+        assert found is not None
+        return found
 
     async def list_objects(self, resource: Any, namespace: str | None) -> tuple[list[Object], str]:
         return self.pods, "5"

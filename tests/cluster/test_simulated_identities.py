@@ -16,7 +16,7 @@ from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.server import APIServer
 from tiphys.client.client import Client
 from tiphys.client.https import HTTPSTransport
-from tiphys.client.resources import NODES, PODS, find
+from tiphys.client.resources import NODES, PODS, SECRETS
 from tiphys.cluster import blueprint
 from tiphys.cluster.grants import grants
 from tiphys.cluster.kubelet_process import KubeletProcess, access
@@ -29,7 +29,6 @@ from tiphys.machinery.errors import StatusError
 from tiphys.net.server import Server
 from tiphys.net.tls import server_context
 
-SECRETS = find("core", "v1", "secrets")
 NAMES = ["node-1", "node-2"]
 
 

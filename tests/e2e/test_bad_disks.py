@@ -17,12 +17,11 @@ from tiphys.client import kubeconfig
 from tiphys.client.client import Client
 from tiphys.client.https import HTTPSTransport
 from tiphys.client.reflector import Reflector
-from tiphys.client.resources import find
+from tiphys.client.resources import CONFIGMAPS
 from tiphys.machinery import meta
 from tiphys.machinery.clock import SystemClock
 from tiphys.machinery.errors import StatusError
 
-CONFIG_MAPS = find("core", "v1", "configmaps")
 SIMULATED = ("--runtime", "simulated", "--api-port", "0")
 
 
@@ -61,7 +60,7 @@ class Writers:
             name = f"w{writer}-{number}"
             number += 1
             try:
-                await self.client.create(CONFIG_MAPS, config_map(name, "x" * 200))
+                await self.client.create(CONFIGMAPS, config_map(name, "x" * 200))
                 self.acknowledged.add(name)
             except (StatusError, OSError, asyncio.IncompleteReadError):
                 self.failures += 1
@@ -71,7 +70,7 @@ class Writers:
 async def test_no_acknowledged_write_is_lost_and_watches_go_on(place: Cluster) -> None:
     place.tiphys("up", "--name", place.name, *SIMULATED)
     async with client_of(place) as client, client_of(place) as watcher:
-        reflector = Reflector(watcher, CONFIG_MAPS, clock=SystemClock(), namespace="default")
+        reflector = Reflector(watcher, CONFIGMAPS, clock=SystemClock(), namespace="default")
         watching = asyncio.create_task(reflector.run())
         await reflector.wait_synced()
         writers, done = Writers(client), asyncio.Event()
@@ -90,7 +89,7 @@ async def test_no_acknowledged_write_is_lost_and_watches_go_on(place: Cluster) -
         done.set()
         await asyncio.gather(*writing)
         assert writers.failures > 0
-        listing = await client.list(CONFIG_MAPS, "default")
+        listing = await client.list(CONFIGMAPS, "default")
         stored = {meta.name(each) for each in listing.items}
         assert writers.acknowledged <= stored
         async with asyncio.timeout(30):
@@ -169,7 +168,7 @@ async def first_refusal(client: Client) -> StatusError:
     """Of large objects, one after the other."""
     for number in range(20):
         try:
-            await client.create(CONFIG_MAPS, config_map(f"large-{number}", "x" * 500_000))
+            await client.create(CONFIGMAPS, config_map(f"large-{number}", "x" * 500_000))
         except StatusError as error:
             return error
     pytest.fail("all were written")
@@ -182,18 +181,18 @@ async def test_a_full_disk_stops_writes_only_and_only_while_it_is_full(
     place.tiphys("up", "--name", place.name, "--data-dir", str(small_disk / "data"), *SIMULATED)
     pids = processes(place, "tiphys.cluster")
     async with client_of(place) as client:
-        await client.create(CONFIG_MAPS, config_map("before"))
+        await client.create(CONFIGMAPS, config_map("before"))
         filler = small_disk / "filler"
         fill(filler)
         refusal = await first_refusal(client)
         assert (refusal.code, refusal.reason) == (500, "InternalError")
         assert "no space left to write" in refusal.message
         assert "nothing that was acknowledged is lost" in refusal.message
-        assert meta.name(await client.get(CONFIG_MAPS, "before", "default")) == "before"
-        listing = await client.list(CONFIG_MAPS, "default")
+        assert meta.name(await client.get(CONFIGMAPS, "before", "default")) == "before"
+        listing = await client.list(CONFIGMAPS, "default")
         assert "before" in {meta.name(each) for each in listing.items}
         filler.unlink()
-        await client.create(CONFIG_MAPS, config_map("after"))
+        await client.create(CONFIGMAPS, config_map("after"))
         assert processes(place, "tiphys.cluster") == pids
         # A full disk is no reason not to stop, or not to be started when there is space again.
         fill(filler)
@@ -201,5 +200,5 @@ async def test_a_full_disk_stops_writes_only_and_only_while_it_is_full(
         filler.unlink()
     await asyncio.to_thread(place.tiphys, "up", "--name", place.name)
     async with client_of(place) as client:
-        names = {meta.name(each) for each in (await client.list(CONFIG_MAPS, "default")).items}
+        names = {meta.name(each) for each in (await client.list(CONFIGMAPS, "default")).items}
     assert {"before", "after"} <= names

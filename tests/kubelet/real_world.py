@@ -13,7 +13,7 @@ from node_world import NODE, StrategicAPI
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Reflector
-from tiphys.client.resources import EVENTS, NODES, PODS, find
+from tiphys.client.resources import EVENTS, NODES, PODS, SERVICES
 from tiphys.client.transport import Object
 from tiphys.kubelet.assembly import NodeParts, assemble
 from tiphys.kubelet.cgroups import Cgroups
@@ -27,7 +27,6 @@ from tiphys.kubelet.volumes.mounting import NoMounter
 from tiphys.machinery import meta
 from tiphys.machinery.clock import SystemClock
 
-SERVICES = find("core", "v1", "services")
 PATIENCE_SECONDS = 30.0
 FOREVER = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"
 

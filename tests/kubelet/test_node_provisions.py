@@ -21,7 +21,8 @@ from tiphys.client.resources import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
-    find,
+    SECRETS,
+    SERVICES,
 )
 from tiphys.client.transport import Object
 from tiphys.kubelet.assembly import NodeParts, assemble
@@ -39,8 +40,6 @@ from tiphys.kubelet.volumes.mounting import NoMounter
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError
 from tiphys.testing.clock import FakeClock
-
-SERVICES, SECRETS = find("core", "v1", "services"), find("core", "v1", "secrets")
 
 
 class TokenAPI(StrategicAPI):

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from node_world import NodeWorld
 
-from tiphys.client.resources import PODS
+from tiphys.client.resources import PODS, RUNTIMECLASSES
 from tiphys.kubelet.admission import Abilities, Rejection, rejection
-from tiphys.kubelet.runtime_classes import RUNTIME_CLASSES
 from tiphys.kubelet.sysctls import SAFE, dotted, pattern_problem
 
 BARE = Abilities()
@@ -141,7 +140,7 @@ async def test_a_class_of_containers_that_is_not_there(world: NodeWorld) -> None
     message = 'Failed to create pod sandbox: runtimeclass.node.k8s.io "gone" not found'
     assert ("FailedCreatePodSandBox", message) in world.events()
     world.api.put(
-        RUNTIME_CLASSES,
+        RUNTIMECLASSES,
         {
             "apiVersion": "node.k8s.io/v1",
             "kind": "RuntimeClass",

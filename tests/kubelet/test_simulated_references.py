@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from node_world import NodeWorld
 
-from tiphys.client.resources import CONFIGMAPS, find
+from tiphys.client.resources import CONFIGMAPS, SECRETS
 from tiphys.kubelet.simulated_references import referring
-
-SECRETS = find("core", "v1", "secrets")
 
 
 @pytest.fixture

@@ -27,15 +27,15 @@ class LocalAPI:
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         return self._server.handle(request)
 
-    def _row(self, resource: Resource) -> Resource:
-        """The server's own row of a kind: clients make theirs up for kinds that were made at run time. Raises 404."""
+    def row(self, resource: Resource) -> Resource:
+        """The server's own row of a kind: clients know no more of it than its names. Raises 404."""
         row = self._server.scheme.by_resource(resource.group, resource.version, resource.plural)
         if row is None:
             raise errors.StatusError(404, "NotFound", "the server could not find the requested resource", {})
         return row
 
     async def list_objects(self, resource: Resource, namespace: str | None) -> tuple[list[Object], str]:
-        row = self._row(resource)
+        row = self.row(resource)
         records, _ = self._server.reads.cache_of(row).page(namespace or "")
         revision = self._server.cache.revision
         shown = await translate(row, records) if row.reading is not None else records
@@ -45,7 +45,7 @@ class LocalAPI:
         self, resource: Resource, namespace: str | None, resource_version: str, callback: Deliver
     ) -> Callable[[], None]:
         """Delivers every change after a resourceVersion; the result ends the watch. Raises 410 when it is too old."""
-        row = self._row(resource)
+        row = self.row(resource)
         cache = self._server.reads.cache_of(row)
         watcher = _Local(row, namespace or "", callback)
         if row.reading is not None:

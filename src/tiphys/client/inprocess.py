@@ -51,6 +51,9 @@ class LocalAPI(Protocol):
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The pipeline; `request.context` is a LocalIdentity."""
 
+    def row(self, resource: Resource) -> Resource:
+        """The server's own row of a kind, with all rules. StatusError 404."""
+
     async def list_objects(self, resource: Resource, namespace: str | None) -> tuple[list[Object], str]:
         """All current objects, decoded once and shared, and the resourceVersion to watch from."""
 
@@ -100,7 +103,7 @@ class InProcessTransport:
     ) -> Listing:
         items, resource_version = await self._api.list_objects(resource, namespace)
         if query:
-            accepts = _acceptor(resource, query)
+            accepts = _acceptor(self._api.row(resource), query)
             items = [item for item in items if accepts(item)]
         return Listing(items, resource_version)
 
@@ -112,7 +115,7 @@ class InProcessTransport:
         resource_version: str,
         query: Query | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
-        accepts = _acceptor(resource, query) if query else None
+        accepts = _acceptor(self._api.row(resource), query) if query else None
         events: deque[WatchEvent] = deque()
         arrived = asyncio.Event()
 

@@ -1,80 +1,59 @@
-"""The rows of the kinds that our own components read and write, by name: `from tiphys.client.resources import PODS`."""
+"""The kinds that our own components read and write, by name: `from tiphys.client.resources import PODS`.
+
+A client needs of a kind how it is called, and no more: these rows are without the rules that the API server has for them, which a
+component in a process of its own would load for nothing.
+"""
 
 from __future__ import annotations
-
-from importlib import import_module
 
 from tiphys.api.resource import Resource
 
 
-def find(group: str, version: str, plural: str) -> Resource:
-    """The built-in row, by the folder of its group. LookupError when there is none."""
-    rows: tuple[Resource, ...] = import_module(f"tiphys.api.{group}.resources").RESOURCES
-    for row in rows:
-        if row.version == version and row.plural == plural:
-            return row
-    raise LookupError(f"there is no built-in resource {plural} in {group}/{version}")
+def _named(group: str, version: str, plural: str, kind: str, *, namespaced: bool = True) -> Resource:
+    return Resource(group=group, version=version, plural=plural, kind=kind, namespaced=namespaced)
 
 
-_NAMED = {
-    "CONFIGMAPS": ("core", "v1", "configmaps"),
-    "EVENTS": ("core", "v1", "events"),
-    "NAMESPACES": ("core", "v1", "namespaces"),
-    "NODES": ("core", "v1", "nodes"),
-    "PERSISTENTVOLUMECLAIMS": ("core", "v1", "persistentvolumeclaims"),
-    "PERSISTENTVOLUMES": ("core", "v1", "persistentvolumes"),
-    "PODS": ("core", "v1", "pods"),
-    "REPLICATIONCONTROLLERS": ("core", "v1", "replicationcontrollers"),
-    "RESOURCEQUOTAS": ("core", "v1", "resourcequotas"),
-    "SECRETS": ("core", "v1", "secrets"),
-    "SERVICEACCOUNTS": ("core", "v1", "serviceaccounts"),
-    "DEPLOYMENTS": ("apps", "v1", "deployments"),
-    "REPLICASETS": ("apps", "v1", "replicasets"),
-    "STATEFULSETS": ("apps", "v1", "statefulsets"),
-    "IPADDRESSES": ("networking", "v1", "ipaddresses"),
-    "SERVICECIDRS": ("networking", "v1", "servicecidrs"),
-    "PODDISRUPTIONBUDGETS": ("policy", "v1", "poddisruptionbudgets"),
-    "CUSTOMRESOURCEDEFINITIONS": ("apiextensions", "v1", "customresourcedefinitions"),
-    "VALIDATINGADMISSIONPOLICIES": ("admissionregistration", "v1", "validatingadmissionpolicies"),
-    "CERTIFICATESIGNINGREQUESTS": ("certificates", "v1", "certificatesigningrequests"),
-    "SUBJECTACCESSREVIEWS": ("authorization", "v1", "subjectaccessreviews"),
-    "TOKENREVIEWS": ("authentication", "v1", "tokenreviews"),
-    "CLUSTERROLES": ("rbac", "v1", "clusterroles"),
-    "VOLUMEATTRIBUTESCLASSES": ("storage", "v1", "volumeattributesclasses"),
-    "LEASES": ("coordination", "v1", "leases"),
-}
-
-CONFIGMAPS: Resource
-EVENTS: Resource
-NAMESPACES: Resource
-NODES: Resource
-PERSISTENTVOLUMECLAIMS: Resource
-PERSISTENTVOLUMES: Resource
-PODS: Resource
-REPLICATIONCONTROLLERS: Resource
-RESOURCEQUOTAS: Resource
-SECRETS: Resource
-SERVICEACCOUNTS: Resource
-DEPLOYMENTS: Resource
-REPLICASETS: Resource
-STATEFULSETS: Resource
-IPADDRESSES: Resource
-SERVICECIDRS: Resource
-PODDISRUPTIONBUDGETS: Resource
-CUSTOMRESOURCEDEFINITIONS: Resource
-VALIDATINGADMISSIONPOLICIES: Resource
-CERTIFICATESIGNINGREQUESTS: Resource
-SUBJECTACCESSREVIEWS: Resource
-TOKENREVIEWS: Resource
-CLUSTERROLES: Resource
-VOLUMEATTRIBUTESCLASSES: Resource
-LEASES: Resource
-
-
-def __getattr__(name: str) -> Resource:
-    """A row, with the rules of its group, when it is first asked for: a component has its own few groups."""
-    named = _NAMED.get(name)
-    if named is None:
-        raise AttributeError(name)
-    row = globals()[name] = find(*named)
-    return row
+CONFIGMAPS = _named("", "v1", "configmaps", "ConfigMap")
+EVENTS = _named("", "v1", "events", "Event")
+NAMESPACES = _named("", "v1", "namespaces", "Namespace", namespaced=False)
+NODES = _named("", "v1", "nodes", "Node", namespaced=False)
+PERSISTENTVOLUMECLAIMS = _named("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+PERSISTENTVOLUMES = _named("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+PODS = _named("", "v1", "pods", "Pod")
+REPLICATIONCONTROLLERS = _named("", "v1", "replicationcontrollers", "ReplicationController")
+RESOURCEQUOTAS = _named("", "v1", "resourcequotas", "ResourceQuota")
+SECRETS = _named("", "v1", "secrets", "Secret")
+SERVICEACCOUNTS = _named("", "v1", "serviceaccounts", "ServiceAccount")
+DEPLOYMENTS = _named("apps", "v1", "deployments", "Deployment")
+REPLICASETS = _named("apps", "v1", "replicasets", "ReplicaSet")
+STATEFULSETS = _named("apps", "v1", "statefulsets", "StatefulSet")
+IPADDRESSES = _named("networking.k8s.io", "v1", "ipaddresses", "IPAddress", namespaced=False)
+SERVICECIDRS = _named("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
+PODDISRUPTIONBUDGETS = _named("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+CUSTOMRESOURCEDEFINITIONS = _named(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+)
+VALIDATINGADMISSIONPOLICIES = _named(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
+    namespaced=False,
+)
+CERTIFICATESIGNINGREQUESTS = _named(
+    "certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", namespaced=False
+)
+SUBJECTACCESSREVIEWS = _named(
+    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False
+)
+TOKENREVIEWS = _named("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
+CLUSTERROLES = _named("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
+VOLUMEATTRIBUTESCLASSES = _named(
+    "storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass", namespaced=False
+)
+LEASES = _named("coordination.k8s.io", "v1", "leases", "Lease")
+CLUSTERTRUSTBUNDLES = _named(
+    "certificates.k8s.io", "v1beta1", "clustertrustbundles", "ClusterTrustBundle", namespaced=False
+)
+RUNTIMECLASSES = _named("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
+SERVICES = _named("", "v1", "services", "Service")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Reflector
-from tiphys.client.resources import find
+from tiphys.client.resources import SERVICES
 from tiphys.cluster.containerd_config import SOCKET
 from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_images
 from tiphys.cluster.kubelet_settings import KubeletSettings
@@ -41,7 +41,6 @@ log = logging.getLogger("tiphys")
 RETRY_SECONDS = 0.05
 HEALTHZ_HOST, HEALTHZ_PORT = "127.0.0.1", 10248
 """Upstream's: whether the kubelet is well, for whoever is on the node, who need not say who he is."""
-SERVICES = find("core", "v1", "services")
 
 
 class NodeServices:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
-from tiphys.client.resources import CONFIGMAPS, find
+from tiphys.client.resources import CONFIGMAPS, SECRETS
 from tiphys.kubelet import env, env_files, spec
 from tiphys.kubelet.container_config import Gathered, Names, container_config, sandbox_config
 from tiphys.kubelet.container_mounts import BadMount, devices, mounts_path, with_groups
@@ -43,7 +43,6 @@ from tiphys.machinery.quantity import Quantity
 
 log = logging.getLogger(__name__)
 
-SECRETS = find("core", "v1", "secrets")
 _RESOURCES: dict[env.Kind, Resource] = {"configmap": CONFIGMAPS, "secret": SECRETS}
 RESOLVER, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 CONFIG_ERROR = "CreateContainerConfigError"

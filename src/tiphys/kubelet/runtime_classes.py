@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from tiphys.client.client import Client
-from tiphys.client.resources import find
+from tiphys.client.resources import RUNTIMECLASSES
 from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.spec import Object
 from tiphys.machinery.errors import StatusError, is_not_found
 
-RUNTIME_CLASSES = find("node", "v1", "runtimeclasses")
 DEFAULT_HANDLER = ""
 
 
@@ -18,7 +17,7 @@ async def runtime_handler(client: Client, pod: Object) -> str:
     if not name:
         return DEFAULT_HANDLER
     try:
-        found = await client.get(RUNTIME_CLASSES, name)
+        found = await client.get(RUNTIMECLASSES, name)
     except StatusError as error:
         if is_not_found(error):
             # As client-go's listers say it: in the singular.

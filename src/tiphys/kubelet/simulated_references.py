@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tiphys.api.resource import Resource
-from tiphys.client.resources import CONFIGMAPS, find
+from tiphys.client.resources import CONFIGMAPS, SECRETS
 from tiphys.kubelet import env
 from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.references import NotSynced, References
@@ -30,7 +30,7 @@ class SimulatedReferences:
         self._references = references
         self._resources: Mapping[str, Resource] = {
             "configmap": CONFIGMAPS,
-            "secret": find("core", "v1", "secrets"),
+            "secret": SECRETS,
         }
 
     async def check_volumes(self, pod: Object) -> None:

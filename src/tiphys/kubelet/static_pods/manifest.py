@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from tiphys.api.resource import Resource
 from tiphys.api.types import TYPES
-from tiphys.client.resources import PODS
 from tiphys.kubelet.spec import CONFIG_SOURCE
 from tiphys.machinery import meta, names, yaml
 from tiphys.machinery.fields import aggregate
@@ -80,7 +80,7 @@ def static_pod(document: Object, origin: Origin, now: datetime) -> Object:
     """Checked, with defaults, bound to the node. Raises BadManifest."""
     try:
         # The server's quick check costs 8 MB, which a few manifests are not worth.
-        pod: Object = json.loads(json.dumps(Decoder().decode(TYPES.struct(PODS.type), document)))
+        pod: Object = json.loads(json.dumps(Decoder().decode(TYPES.struct("core/v1.Pod"), document)))
     except (DecodeError, RecursionError) as error:
         raise BadManifest(f"couldn't parse as pod({error}), please check config file") from None
     metadata = pod.setdefault("metadata", {})
@@ -110,20 +110,28 @@ def _digest(pod: Object, origin: Origin) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def _server_row() -> Resource:
+    """The API server's rules of pods, which a node without manifests never loads."""
+    from tiphys.api.core.resources import RESOURCES
+
+    return next(row for row in RESOURCES if row.plural == "pods")
+
+
 def _settle(pod: Object) -> None:
     """Defaults and checks as the API server's. Raises BadManifest."""
-    assert PODS.defaults is not None
-    assert PODS.prepare is not None
-    assert PODS.validate is not None
+    row = _server_row()
+    assert row.defaults is not None
+    assert row.prepare is not None
+    assert row.validate is not None
     for what in references(pod["spec"]):
         raise BadManifest(f"static pods may not reference {what}")
     metadata = pod["metadata"]
     problems = [*names.dns1123_subdomain(metadata["name"]), *names.dns1123_label(metadata["namespace"])]
     if problems:
         raise BadManifest(f"invalid pod: {problems[0]}")
-    PODS.defaults(pod)
-    PODS.prepare(pod, None)
-    errors = PODS.validate(pod, None)
+    row.defaults(pod)
+    row.prepare(pod, None)
+    errors = row.validate(pod, None)
     if errors:
         raise BadManifest(f"invalid pod: {aggregate(errors)}")
     name = pod["spec"].get("priorityClassName")

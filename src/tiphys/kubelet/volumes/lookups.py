@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Resource
-from tiphys.client.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, find
+from tiphys.client.resources import (
+    CLUSTERTRUSTBUNDLES,
+    CONFIGMAPS,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    SECRETS,
+)
 from tiphys.kubelet.references import NotSynced, References
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.request import Kind, NoSuchObject, Token, VolumeFailure
@@ -17,7 +23,7 @@ from tiphys.machinery.errors import StatusError
 
 _RESOURCES: Mapping[Kind, Resource] = {
     "configmap": CONFIGMAPS,
-    "secret": find("core", "v1", "secrets"),
+    "secret": SECRETS,
     "persistentvolumeclaim": PERSISTENTVOLUMECLAIMS,
     "persistentvolume": PERSISTENTVOLUMES,
 }
@@ -48,9 +54,7 @@ class PodLookups:
 
     async def bundles(self) -> Sequence[Object]:
         try:
-            # Few pods ask for them: the rows of their group are read when the first one does.
-            bundles = find("certificates", "v1beta1", "clustertrustbundles")
-            return await self.references.all(meta.uid(self.pod), bundles)
+            return await self.references.all(meta.uid(self.pod), CLUSTERTRUSTBUNDLES)
         except NotSynced as error:
             raise VolumeFailure(str(error)) from error
 
