@@ -20,6 +20,7 @@ from tiphys.client.client import Client
 from tiphys.client.resources import SUBJECTACCESSREVIEWS, TOKENREVIEWS
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import Connection, Request
 from tiphys.net.tls import subject_of
 
@@ -50,7 +51,7 @@ class Refusal(Exception):
         self.headers = headers
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccessSettings:
     """The names are a KubeletConfiguration's; the values are upstream's defaults."""
 
@@ -60,7 +61,7 @@ class AccessSettings:
     unauthorized_seconds: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     name: str
     groups: tuple[str, ...] = ()
@@ -68,7 +69,7 @@ class User:
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """May the user do this with a subresource of the node? An empty node: of every node."""
 

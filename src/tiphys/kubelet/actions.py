@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunSandbox:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopSandbox:
     id: str
     is_replaced: bool = False
     """The pod goes on in another one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveSandbox:
     """With the containers in it."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PrepareVolumes:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PullImage:
     """Makes sure of the image of one container, as its pull policy wants it. Goes on in the background."""
 
     container: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartContainer:
     """Creates and starts it in the usable sandbox."""
 
@@ -44,7 +44,7 @@ class StartContainer:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopContainer:
     """Goes on in the background. Its hook runs at once; then it waits for its turn, `after` containers of these names have ended."""
 
@@ -57,14 +57,14 @@ class StopContainer:
     """It is started anew, whatever its restart policy says."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resize:
     """Gives the pod's cgroup and these running containers, (id, name), the resources that are granted."""
 
     containers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveContainer:
     id: str
     name: str
@@ -72,14 +72,14 @@ class RemoveContainer:
     """It made all containers begin again: that counts as a restart of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CleanUp:
     """Removes volumes and cgroups of the pod, and its logs too when it is deleted."""
 
     logs: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeletePod:
     """The last step of a deletion: the object goes."""
 

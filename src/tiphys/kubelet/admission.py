@@ -6,18 +6,19 @@ Asked once, before anything of a pod is made. A pod that is refused is Failed fo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.sysctls import sysctl_problem
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 OS_LABEL = "kubernetes.io/os"
 OS = "linux"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejection:
     """Words of the event; the status says them too."""
 
@@ -25,7 +26,7 @@ class Rejection:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Abilities:
     """What a node can do for pods."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from tiphys.api.core.pod_resources import pod_requests
 from tiphys.kubelet import spec
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import ZERO, Quantity, parse
 
 Allocation = Mapping[str, Object]
@@ -119,7 +119,7 @@ def shrinks(container: Object, actual: Object) -> bool:
 # Whether the node agrees
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     reason: Literal["Deferred", "Infeasible"]
     message: str

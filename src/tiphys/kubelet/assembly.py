@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from random import Random
 
@@ -51,12 +51,13 @@ from tiphys.kubelet.stats.meter import NodeMeter
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeParts:
     """What tells this node from others."""
 
@@ -77,7 +78,7 @@ class NodeParts:
     """Where the manifests of static pods are, unless the configuration says it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Itself:
     """What the node knows of itself: for the API, and for pods that want to run on it."""
 

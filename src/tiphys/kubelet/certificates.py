@@ -14,7 +14,6 @@ import ipaddress
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from tiphys.client.transport import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.retry.backoff import Backoff, Jitter
 from tiphys.net.tls import validity_of
 from tiphys.net.tls_files import Pair
@@ -55,7 +55,7 @@ class Refused(Exception):
     """Why there is no certificate, in a line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Template:
     """What is asked for. `names`: DNS names and addresses, of a server's certificate."""
 

@@ -9,7 +9,7 @@ switched that is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tiphys.kubelet.log_rotation import RotationPolicy
 from tiphys.kubelet.pulling import PullLimits, pull_problems
 from tiphys.kubelet.sysctls import pattern_problem
 from tiphys.machinery import yaml
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import BINARY_SI, Quantity, from_value
 from tiphys.machinery.quantity import parse as parse_quantity
 from tiphys.machinery.quoting import format_duration, format_value, parse_duration, quote
@@ -151,7 +152,7 @@ def _checked(value: Any, whole: Mapping[str, Any], path: str) -> Mapping[str, An
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KubeletConfiguration:
     """What a kubelet goes by. `KubeletConfiguration()` has the defaults."""
 

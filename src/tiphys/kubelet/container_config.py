@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tiphys.kubelet import labels, spec
 from tiphys.kubelet.dns import ClusterDNS, uts_name
@@ -22,9 +21,10 @@ from tiphys.kubelet.runtimes.interface import (
 from tiphys.kubelet.security import MASKED_PATHS, SeccompProfiles, container_security, sandbox_security
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gathered:
     """What had to be looked up for a container."""
 
@@ -40,7 +40,7 @@ class Gathered:
     devices: Sequence[Device] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Names:
     """Whom the pod asks for names, and the cluster that gives it its own."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tiphys.kubelet.files import Files
@@ -14,6 +14,7 @@ from tiphys.kubelet.subpath import open_sub_path, wanted_path
 from tiphys.kubelet.volumes.mounting import Mounter, can_be_deeply_read_only
 from tiphys.kubelet.volumes.pod_volumes import Volume
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 _PROPAGATIONS: Mapping[str, MountPropagation] = {
@@ -26,7 +27,7 @@ class BadMount(Exception):
     """A volumeMount that cannot be; the message is fit for the container's status."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MountMaker:
     files: Files
     mounter: Mounter

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.runtimes.interface import DNSConfig
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 HOSTNAME_LIMIT = 63
 FQDN_LIMIT = 64
@@ -26,7 +26,7 @@ fe00::2\tip6-allrouters
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClusterDNS:
     server: str = "10.96.0.10"
     domain: str = "cluster.local"
@@ -69,7 +69,7 @@ def uts_name(pod: Object, cluster: ClusterDNS) -> str:
 # resolv.conf
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodDNS:
     """`config` None: as on the node. `warnings`: what was left out, in words fit for events."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
 from tiphys.machinery.quoting import quote
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """What a pod can be told besides its own object: the node's name and addresses, its own addresses, what the node can give."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tiphys.kubelet import spec
@@ -11,13 +10,14 @@ from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.seen import Seen
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 REJECTED = "Pod was rejected: "
 _DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """`phase`, `reason`, `message`: what the status must say whatever the containers did; empty: they decide."""
 

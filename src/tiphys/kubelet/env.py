@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from tiphys.kubelet.downward import Surroundings, UnknownField, field_value, resource_value
@@ -15,6 +14,7 @@ from tiphys.kubelet.env_files import BadEnvFile, value_of
 from tiphys.kubelet.expansion import expand
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import quote
 
 Kind = Literal["configmap", "secret"]
@@ -30,7 +30,7 @@ class BadEnvironment(Exception):
     """The environment cannot be made; the message is fit for the container's status."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EnvironmentInput:
     pod: Object
     container: Object

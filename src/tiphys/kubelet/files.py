@@ -13,11 +13,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 _PLUGINS = {
     "configMap": "configmap",
@@ -30,7 +30,7 @@ _PLUGINS = {
 """Kinds of volumes whose plugin upstream calls otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Files:
     """`directory` is the kubelet's own, on the node."""
 

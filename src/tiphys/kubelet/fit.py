@@ -7,7 +7,7 @@ The scheduler may have been mistaken, or not have been asked (`spec.nodeName` by
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from tiphys.api.core.pod_resources import pod_requests
@@ -16,6 +16,7 @@ from tiphys.kubelet import spec
 from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.allocatable import is_extended
 from tiphys.kubelet.spec import Object
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity
 from tiphys.machinery.selectors.nodes import NodeSelector
 
@@ -24,7 +25,7 @@ Amounts = Mapping[str, int]
 _FIRST = ("pods", "cpu", "memory", "ephemeral-storage")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Offer:
     """What the node has for pods. `labels` None: not known yet, and nothing is asked about them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.client.cache import Cache
@@ -36,13 +35,14 @@ from tiphys.kubelet.static_pods.static_pods import StaticPods
 from tiphys.kubelet.stats.simulated_meter import SimulatedMeter
 from tiphys.kubelet.stats.usage import NodeUsage
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 
 START_DELAY_SECONDS = 0.05
 LEASE_SECONDS = 120
 """Renewed every 30 s, well within the 50 s after which a node counts as lost: a thousand nodes cost 33 writes a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HollowNode:
     """`number` keeps its pods' addresses apart from those of others."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogEntry:
     """A line, or a part of one (`is_whole` False: the next entry goes on; `data` then has no line end)."""
 

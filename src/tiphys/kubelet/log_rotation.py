@@ -13,11 +13,11 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.kubelet.runtimes.interface import ContainerStatus, Runtime, RuntimeFailure
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ COMPRESSED, UNFINISHED = ".gz", ".tmp"
 _STAMP = "%Y%m%d-%H%M%S"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RotationPolicy:
     """Upstream's defaults. A negative size: logs are left alone."""
 
@@ -34,7 +34,7 @@ class RotationPolicy:
     monitor_seconds: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tidying:
     """What becomes of the files that were set aside before: names, oldest first."""
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from tiphys.kubelet.log_lines import LogEntry, fixed_width, lines_of, parse_line
 from tiphys.kubelet.log_rotation import COMPRESSED, UNFINISHED, set_aside
 from tiphys.kubelet.watching import DirectoryWatch
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 BLOCK_BYTES = 256 * 1024
 LOOK_SECONDS = 1.0
@@ -34,7 +34,7 @@ class BadLogOptions(ValueError):
     """A query that makes no sense; the message is the answer's."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogOptions:
     """As in v1.PodLogOptions."""
 

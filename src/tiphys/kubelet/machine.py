@@ -6,16 +6,17 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import BINARY_SI, from_value
 
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Machine:
     """What a node has, as its own kernel tells it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.runtimes.interface import Image, RuntimeCondition, RuntimeHandler, Version
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 KUBELET_VERSION = "v1.36.2"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -20,7 +21,7 @@ _NAMES_PER_IMAGE = 5
 Object = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeFacts:
     """All that a node's status is made of."""
 

@@ -32,6 +32,7 @@ from tiphys.kubelet.labels import has_changed
 from tiphys.kubelet.seen import ImageState, Problem, Seen, SeenContainer, Waiting
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.retry import CrashLoop
 
 DEFERRED_RETRY_SECONDS = 180.0
@@ -41,7 +42,7 @@ KEPT_LIVES = 2
 KEPT_SANDBOXES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """`waiting`: why containers that are to run do not, by name; `ending`: set once the pod has come to its end."""
 

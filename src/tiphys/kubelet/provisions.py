@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from tiphys.api.resource import Resource
@@ -39,6 +39,7 @@ from tiphys.kubelet.spec import Object
 from tiphys.kubelet.subpath import BadSubPath
 from tiphys.kubelet.termination import termination_message
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ RESOLVER, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 CONFIG_ERROR = "CreateContainerConfigError"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeDetails:
     """What stays as it is as long as the node runs."""
 

@@ -22,6 +22,7 @@ from tiphys.kubelet.images.oci import digest_of
 from tiphys.kubelet.images.registry_cache import Held, RegistryCache
 from tiphys.kubelet.images.upstream_registry import REDIRECTS, Answer, Unreachable, UpstreamRegistry
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.net.client import HTTPClientError
 from tiphys.net.http import Response
 
@@ -37,7 +38,7 @@ class Broken(Exception):
     """A download that will not be whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """One request: of registry and path "docker.io/library/busybox", and the Authorization header that came with it."""
 
@@ -79,7 +80,7 @@ class Download:
                     await self._changed.wait()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Blob:
     """What the mirror answers a request for a blob with: a file that is here, or one that comes."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tiphys.client.events import NORMAL, WARNING
@@ -26,6 +26,7 @@ from tiphys.kubelet.runtimes.interface import (
     Unavailable,
 )
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.metrics import Registry
 from tiphys.machinery.quoting import format_duration, quote
 
@@ -53,7 +54,7 @@ Record = Callable[[str, str, str], None]
 """(type, reason, message) of an event about the container."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """`policy`: Always, IfNotPresent or Never."""
 
@@ -62,7 +63,7 @@ class Wanted:
     credentials: Credentials = field(default_factory=Credentials)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PullLimits:
     """Fields of KubeletConfiguration: how many pulls at a time, and how many may begin in a second."""
 

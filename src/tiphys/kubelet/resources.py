@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tiphys.api.core.pod_resources import container_requests, pod_limits, pod_requests, qos_class
 from tiphys.kubelet import spec
 from tiphys.kubelet.runtimes.interface import Resources
 from tiphys.kubelet.spec import Object
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
 
 MINIMUM_SHARES = 2
@@ -30,7 +31,7 @@ def cpu_quota_microseconds(milli: int) -> int:
     return max(milli * PERIOD_MICROSECONDS // 1000, MINIMUM_QUOTA_MICROSECONDS) if milli else 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Enforcement:
     """What this node tells its kernel of pods' resources. `memory_bytes`: all that the node has."""
 

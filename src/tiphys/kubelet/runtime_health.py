@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tiphys.kubelet.runtimes.interface import (
     Image,
@@ -14,6 +13,7 @@ from tiphys.kubelet.runtimes.interface import (
     Version,
 )
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 
 PATIENCE_SECONDS = 30.0
 """As upstream: so long ago may the last answer be."""
@@ -21,7 +21,7 @@ NEVER_ANSWERED = "container runtime status check may not have completed yet"
 DOWN = "container runtime is down"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuntimeReport:
     """As it was when it last answered. `problem` is empty, or says that this was too long ago."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.kubelet import spec
@@ -16,6 +15,7 @@ from tiphys.kubelet.runtimes.interface import (
     SELinuxOptions,
 )
 from tiphys.kubelet.spec import Object
+from tiphys.machinery.frozen import frozen
 
 MASKED_PATHS = (
     "/proc/asound",
@@ -35,7 +35,7 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 LARGEST_ID = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeccompProfiles:
     """`directory`: where the node's own lie. `is_default`: who names none gets the runtime's."""
 

@@ -6,17 +6,18 @@ Gathered by the pod's worker; frozen, so that a plan and the status that goes wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.allocation import Allocation, Refusal
 from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.retry import CrashLoop
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeenContainer:
     """A container of the pod, dead or alive, as the runtime last showed it."""
 
@@ -32,7 +33,7 @@ class SeenContainer:
         return self.status.state == "Exited"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Waiting:
     """Why a container does not run: reason and message of its `waiting` state."""
 
@@ -40,7 +41,7 @@ class Waiting:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """Something failed, and is tried again at `retry_at`."""
 
@@ -53,7 +54,7 @@ class Problem:
         return Waiting(self.reason, self.message)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageState:
     """The image of one container: `reference` is what to run once it is here; a problem when it could not be had."""
 
@@ -62,7 +63,7 @@ class ImageState:
     is_pulling: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Health:
     """What the probes say of one running container. `failure`: why it must be ended, empty when it need not."""
 
@@ -73,7 +74,7 @@ class Health:
     """The failed probe's own terminationGracePeriodSeconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sentence:
     """The node ends a pod that runs: it is in need, or going down. The pod is Failed once nothing of it runs any more."""
 
@@ -85,7 +86,7 @@ class Sentence:
     """type, status, reason and message of what its status must say besides."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resize:
     """How far a change of the pod's resources has come. `actual`: what running containers have, by id; `enforced`: what the pod's
     own cgroup was made for."""
@@ -101,7 +102,7 @@ class Resize:
     retry_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     sandboxes: tuple[SandboxStatus, ...] = ()
     """Newest first."""

@@ -7,7 +7,6 @@ whoever else may is `access.py`'s to say. One server serves all nodes of the pro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.api.core.kubelet_requests import NODE_HEADER
@@ -27,6 +26,7 @@ from tiphys.kubelet.streaming.port_forward import PortForwardConnection, upgrade
 from tiphys.kubelet.streaming.remote_command import upgrade_remote_command
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import Request, Response
 
 TEXT = [("content-type", "text/plain; charset=utf-8")]
@@ -37,7 +37,7 @@ Page = Callable[[Request], Awaitable[Response]]
 """Everything below one word of a path."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Route:
     methods: tuple[str, ...]
     words: tuple[int, ...]

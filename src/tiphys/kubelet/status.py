@@ -20,6 +20,7 @@ from tiphys.kubelet.ending import Ending, was_rejected
 from tiphys.kubelet.seen import Seen, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 Status = dict[str, Any]
 LISTS = {
@@ -29,7 +30,7 @@ LISTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reason:
     """Why it is as it is, as the plan knows it."""
 

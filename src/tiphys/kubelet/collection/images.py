@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tiphys.client.events import WARNING
@@ -18,6 +18,7 @@ from tiphys.kubelet.runtimes.interface import Container, Image, Runtime, Runtime
 from tiphys.kubelet.stats.meter import Meter
 from tiphys.kubelet.stats.usage import FilesystemUsage
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ AGE, SPACE = "age", "space"
 """Why an image goes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """Of an image: since when we know it, when something was last seen to use it, and whether something does."""
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tiphys.machinery.frozen import frozen
+
 GRACE_SECONDS = 300.0
 HEALTHY, UNHEALTHY, UNKNOWN = "Healthy", "Unhealthy", "Unknown"
 Holder = tuple[str, str]
@@ -20,7 +22,7 @@ class AllocationError(Exception):
     """Why a container does not get its devices."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Device:
     id: str
     is_healthy: bool = True
@@ -28,7 +30,7 @@ class Device:
     """NUMA nodes that it is near to."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grant:
     """What one container has of one resource, and what its plugin wants the container to be given for it."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.kubelet.devices.inventory import HEALTHY, Device, Grant
 from tiphys.kubelet.runtimes.cri import wire
+from tiphys.machinery.frozen import frozen
 
 MESSAGES = Path(__file__).parent / "messages.binpb"
 ALLOCATE_SECONDS = 60.0
 PRE_START_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     pre_start_required: bool = False
     has_preferences: bool = False

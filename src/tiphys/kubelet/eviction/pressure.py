@@ -7,7 +7,7 @@ is free besides; and the node's condition stays for the transition period after 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from tiphys.kubelet.eviction.thresholds import (
@@ -22,12 +22,13 @@ from tiphys.kubelet.eviction.thresholds import (
     Threshold,
 )
 from tiphys.kubelet.stats.usage import FilesystemUsage, MemoryUsage, NodeDisks, NodeUsage
+from tiphys.machinery.frozen import frozen
 
 CONDITIONS = ("MemoryPressure", "DiskPressure", "PIDPressure")
 _MEMORY = (MEMORY_AVAILABLE, ALLOCATABLE_MEMORY_AVAILABLE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observation:
     available: int
     capacity: int
@@ -77,7 +78,7 @@ def with_allocatable(thresholds: Iterable[Threshold], *, is_enforced: bool) -> t
     return (*given, *more)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressure:
     """What is remembered from look to look."""
 

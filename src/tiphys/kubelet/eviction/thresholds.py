@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
 from tiphys.machinery.quoting import parse_duration
 
@@ -23,7 +23,7 @@ CONTAINERFS_INODES_FREE = "containerfs.inodesFree"
 PID_AVAILABLE = "pid.available"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signal:
     """What is short when a threshold of it is met: a resource, and the condition that the node reports."""
 
@@ -55,7 +55,7 @@ class BadThreshold(ValueError):
     """What is wrong with it, in one line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Amount:
     """So much, or such a part of the capacity."""
 
@@ -66,7 +66,7 @@ class Amount:
         return self.quantity.value if self.quantity is not None else int(capacity * self.fraction)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Threshold:
     """Met when less than `amount` is left. A hard one has no grace: pods are evicted at once."""
 

@@ -6,7 +6,6 @@ Pods that use more than they requested go first, the least important of them bef
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from tiphys.api.core.pod_resources import pod_requests
 from tiphys.kubelet import spec
@@ -23,6 +22,7 @@ from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.usage import ContainerUsage, FilesystemUsage, PodDisks, PodUsage
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import BINARY_SI, ZERO, Quantity, from_value, parse
 
 REASON = "Evicted"
@@ -30,7 +30,7 @@ HARD_GRACE_SECONDS = 1.0
 _INODES, _PIDS = "inodes", "pids"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A pod and what it uses; None where that is not known, which does not speak for it."""
 

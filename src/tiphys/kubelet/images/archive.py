@@ -16,13 +16,13 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tiphys.kubelet.images import oci
 from tiphys.kubelet.images.names import InvalidName, normalized
 from tiphys.kubelet.images.oci import Descriptor
+from tiphys.machinery.frozen import frozen
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 20
@@ -34,7 +34,7 @@ class ArchiveError(Exception):
     """Not an image archive, or a damaged one; the text says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Blob:
     descriptor: Descriptor
     open: Callable[[], IO[bytes]]
@@ -42,14 +42,14 @@ class Blob:
     """What it names, of what is in the archive: config and layers of a manifest, manifests of an index."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchivedImage:
     names: tuple[str, ...]
     """Whole names: "docker.io/library/busybox:latest"."""
     target: Descriptor
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Archive:
     images: tuple[ArchivedImage, ...]
     blobs: tuple[Blob, ...]

@@ -10,18 +10,19 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from tiphys.kubelet.images import oci
 from tiphys.kubelet.images.names import normalized
 from tiphys.kubelet.images.oci import Descriptor
+from tiphys.machinery.frozen import frozen
 
 EPOCH = "1970-01-01T00:00:00Z"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layer:
     """Files of one layer, by path without a leading slash."""
 
@@ -55,7 +56,7 @@ def _entry(path: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     return entry
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageSource:
     """An image to be: its names, its layers from the bottom up, and how it is run (the OCI config's "config")."""
 

@@ -12,13 +12,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from tiphys.kubelet.images.names import ImageName, InvalidName, parse
 from tiphys.kubelet.runtimes.interface import RegistryAuth
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _TYPES = {
 Object = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """The secret that a credential is from."""
 
@@ -42,7 +42,7 @@ class Source:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credential:
     """`source` None: the node's own, for any pod on it."""
 
@@ -56,7 +56,7 @@ class Credential:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """What a pod may pull an image with, the best first. `missing`: names of its secrets that could not be had."""
 

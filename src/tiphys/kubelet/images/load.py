@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tiphys.kubelet.images.oci import INDEXES
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.cri.content import ContentStore, ImageRecord
 from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
+from tiphys.machinery.frozen import frozen
 
 CRI_NAMESPACE = "k8s.io"
 MIRROR_NAMESPACE = "tiphys-mirror"
@@ -29,7 +29,7 @@ SEEN_TIMEOUT_SECONDS = 10.0
 SEEN_DELAY_SECONDS = 0.005
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportedImage:
     name: str
     digest: str

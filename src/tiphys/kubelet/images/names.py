@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from tiphys.machinery.frozen import frozen
 
 DEFAULT_REGISTRY = "docker.io"
 HUB_HOST = "registry-1.docker.io"
@@ -29,7 +30,7 @@ class InvalidName(ValueError):
     """Not the name of an image; the text says why, in the words of the reference grammar."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageName:
     """A whole name: registry and path, and a tag or a digest (a digest wins, the tag is dropped, as containerd does)."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import dataclass
 from typing import Any
+
+from tiphys.machinery.frozen import frozen
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -23,7 +24,7 @@ TAG_ANNOTATION = "org.opencontainers.image.ref.name"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Descriptor:
     """A blob by its kind, digest ("sha256:…") and size."""
 

@@ -22,6 +22,7 @@ from tiphys.kubelet.images.keyring import Credential, Source
 from tiphys.kubelet.images.names import InvalidName, parse
 from tiphys.kubelet.runtimes.interface import Image
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ POLICIES = ("NeverVerifyPreloadedImages", "NeverVerify", "NeverVerifyAllowlisted
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verification:
     """imagePullCredentialsVerificationPolicy, and the list that one of the policies has."""
 

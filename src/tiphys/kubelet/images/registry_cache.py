@@ -19,10 +19,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.kubelet.images.names import parse
+from tiphys.machinery.frozen import frozen
 
 LIMIT_BYTES = 4 << 30
 
@@ -38,7 +38,7 @@ def _remove(files: Iterable[tuple[Path, os.stat_result]], wanted_bytes: int) -> 
     return freed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """A repository's entry of a blob. `is_public`: it was had from there without credentials."""
 
@@ -46,7 +46,7 @@ class Held:
     is_public: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RegistryCache:
     """Of one node. `repository` is registry and path: "docker.io/library/busybox"."""
 

@@ -11,12 +11,12 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from tiphys.kubelet.images.names import DEFAULT_REGISTRY, HUB_HOST
 from tiphys.kubelet.images.oci import INDEXES, MANIFESTS
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
 from tiphys.net.client import HTTPClient, HTTPClientError, StreamedResponse
 
 ACCEPT = ", ".join((*INDEXES, *MANIFESTS, "*/*"))
@@ -37,7 +37,7 @@ class Unreachable(Exception):
     """The registry does not answer at all."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """`is_public`: it was given to somebody who showed no credentials. `challenge` goes with a refusal."""
 

@@ -11,12 +11,14 @@ Of the rules that are about a container, the newest that says something about a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen(kw_only=True)
 class Behaviour:
     """One rule. `pull_*` look at the image only, for a node pulls for all of its pods."""
 

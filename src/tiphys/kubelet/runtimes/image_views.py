@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from tiphys.machinery.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class FilesystemMount:
     """What is to be mounted, as mount(8) is told; paths are the node's."""
 

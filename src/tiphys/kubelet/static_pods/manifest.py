@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from tiphys.api.types import TYPES
 from tiphys.kubelet.spec import CONFIG_SOURCE
 from tiphys.machinery import meta, names, yaml
 from tiphys.machinery.fields import aggregate
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.schema import DecodeError
 from tiphys.machinery.schema.decoding import Decoder
 
@@ -34,7 +34,7 @@ class BadManifest(ValueError):
     """No pod can be made of it; the text says why, in one line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """`kind` is the value of the annotation kubernetes.io/config.source; `location`: a path or URL."""
 

@@ -7,23 +7,23 @@ whoever wants to change it must change the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.kubelet.spec import CONFIG_MIRROR, Object
 from tiphys.kubelet.static_pods.manifest import CONFIG_HASH
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 TAKEN = ("resourceVersion", "generation", "creationTimestamp")
 """What a static pod has of its mirror's metadata."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CreateMirror:
     pod: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteMirror:
     namespace: str
     name: str

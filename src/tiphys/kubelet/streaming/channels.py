@@ -9,14 +9,15 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from tiphys.machinery.frozen import frozen
 
 __all__ = ["RemoteCommandStreams", "StreamOptions", "TerminalSize", "TerminalSizes"]
 
 RESIZE_LIMIT_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamOptions:
     """Which streams a client asks for."""
 
@@ -40,7 +41,7 @@ class StreamOptions:
         return options
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TerminalSize:
     width: int  # columns
     height: int  # rows

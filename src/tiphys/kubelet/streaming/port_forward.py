@@ -12,10 +12,10 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from tiphys.kubelet.streaming.channel_socket import ChannelSocket
 from tiphys.kubelet.streaming.handshake import negotiate_spdy, refusal, spdy_headers
+from tiphys.machinery.frozen import frozen
 from tiphys.net.http import ByteStream, Request, Response
 from tiphys.net.pipe import BytePipe
 from tiphys.net.spdy import SpdySession, SpdyStream
@@ -44,7 +44,7 @@ STREAM_CREATION_TIMEOUT_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PortForwardConnection:
     """One connection of the client to one port of the pod. `data` is a duplex stream; `error` takes what went wrong."""
 

@@ -5,16 +5,15 @@ The kubelet may only get claims and volumes, not watch them; the scheduler lets 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.request import Lookups, NoSuchObject, Unprocessed
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 FILESYSTEM, BLOCK = "Filesystem", "Block"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """What a volume of the pod claims."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.resource import Resource
@@ -20,6 +19,7 @@ from tiphys.kubelet.volumes.request import Kind, NoSuchObject, Token, VolumeFail
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 
 _RESOURCES: Mapping[Kind, Resource] = {
     "configmap": CONFIGMAPS,
@@ -29,7 +29,7 @@ _RESOURCES: Mapping[Kind, Resource] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodLookups:
     """`Lookups` of one pod."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.kubelet.security import pod_context
 from tiphys.kubelet.spec import Object
+from tiphys.machinery.frozen import frozen
 
 ON_ROOT_MISMATCH = "OnRootMismatch"
 _FOR_READING, _FOR_WRITING = 0o440, 0o660
 _ON_DIRECTORIES = stat.S_ISGID | 0o110
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ownership:
     """`group`: None when the pod does not care."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tiphys.kubelet.volumes.request import (
 )
 from tiphys.kubelet.volumes.used import IMAGE, used_volumes
 from tiphys.machinery import meta
+from tiphys.machinery.frozen import frozen
 
 Prepare = Callable[[VolumeRequest], Awaitable[Prepared]]
 
@@ -62,7 +62,7 @@ DEVICES: Mapping[str, Prepare] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Volume:
     """A volume of a pod that containers may have."""
 
@@ -76,7 +76,7 @@ class Volume:
     """A group that whoever uses it must be in (an annotation of the PersistentVolume)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MountProblem:
     """`reason` and `message` of the event about a volume that cannot be had."""
 
@@ -85,7 +85,7 @@ class MountProblem:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     volumes: Mapping[str, Volume]
     problems: tuple[MountProblem, ...] = ()
@@ -125,7 +125,7 @@ def _unprocessed(errors: Mapping[str, str], unmounted: list[str]) -> MountProble
     return MountProblem(names, "FailedMount", message)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Source:
     """One volume, once it is known what it is."""
 
@@ -141,7 +141,7 @@ class _Source:
     group: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Work:
     pod: Object
     mounted: set[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,6 +11,7 @@ from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.mounting import Mounter
 from tiphys.kubelet.volumes.ownership import Ownership
+from tiphys.machinery.frozen import frozen
 
 DEFAULT_MODE = 0o644
 SET_UP = "MountVolume.SetUp failed"
@@ -36,7 +36,7 @@ class NoSuchObject(Exception):
     """Words of the API server about an object that is not there, or may not be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     text: str
     refresh_after_seconds: float
@@ -58,7 +58,7 @@ class Lookups(Protocol):
         """For the pod's service account. Raises VolumeFailure."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Services:
     """`run`: a program of the node; its exit code, and all that it said. `is_used`: a PersistentVolume, by another pod here."""
 
@@ -70,7 +70,7 @@ class Services:
     is_used: Callable[[str], bool] = lambda name: False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VolumeRequest:
     """`source` is the volume's own field: that of `emptyDir:` for an emptyDir."""
 
@@ -87,7 +87,7 @@ class VolumeRequest:
     mount_options: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """Where the volume lies on the node; when it must be looked at again."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from tiphys.kubelet.volumes.request import Token, VolumeFailure
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ OLDEST_SECONDS = 24 * 3600.0
 SHORTEST_REFRESH_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Kept:
     text: str
     got_at: datetime

@@ -11,17 +11,17 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from tiphys.kubelet.volumes.ownership import Ownership
+from tiphys.machinery.frozen import frozen
 
 DATA = "..data"
 VERSIONS = ".."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class File:
     data: bytes
     mode: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ import grpc.aio
 from tiphys.kubelet.images.oci import Descriptor
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import NotFound
+from tiphys.machinery.frozen import frozen
 
 CONTENT = "containerd.services.content.v1.Content"
 CHUNK_BYTES = 1 << 20
@@ -26,7 +27,7 @@ STAT, WRITE, COMMIT = range(3)
 LEASE_LIFETIME = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageRecord:
     name: str
     target: Descriptor

@@ -11,13 +11,13 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tiphys.kubelet.runtimes.cri.pipes import PipeReader, PipeWriter
 from tiphys.kubelet.runtimes.cri.wire import Service
 from tiphys.kubelet.runtimes.interface import RuntimeFailure, Unavailable
+from tiphys.machinery.frozen import frozen
 
 PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 SIGKILL = 9
@@ -26,7 +26,7 @@ _CONTAINER = "container"
 _CALL_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Streams:
     """Which streams a client wants. With a tty there is no stderr: the terminal has one output."""
 
@@ -36,7 +36,7 @@ class Streams:
     tty: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PipeDirectory:
     """Where pipes are made: the same directory as we see it, and as containerd in the node's mount namespace does."""
 

@@ -11,9 +11,10 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tiphys.machinery.frozen import frozen
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _PLUGIN_SECONDS = 30.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Network:
     """The pods' network, as containerd has configured it."""
 
@@ -37,7 +38,7 @@ class Network:
     namespaces: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lost:
     """What has no owner: ids of sandboxes with an address, and paths of network namespaces."""
 
