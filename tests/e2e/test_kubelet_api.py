@@ -127,6 +127,22 @@ def test_what_an_account_may_and_what_not(node: Node) -> None:
     assert node.as_scraper("/logs/") == (403, refused)
 
 
+def test_a_client_certificate_says_who_somebody_is(node: Node) -> None:
+    pki = node.cluster.home / "tiphys" / node.cluster.name / "pki"
+    admin = ("--cert", str(pki / "admin.crt"), "--key", str(pki / "admin.key"))
+    code, text = node.curl("/runningpods/", *admin)
+    assert code == 200
+    assert "web" in names(json.loads(text))
+    assert node.curl("/healthz?verbose", *admin) == (
+        200,
+        "[+]ping ok\n[+]log ok\n[+]syncloop ok\nhealthz check passed\n",
+    )
+    code, text = node.curl(f"/checkpoint/{NAMESPACE}/web/web", "--request", "POST", *admin)
+    assert code == 500
+    assert text.startswith(f"checkpointing of {NAMESPACE}/web/web failed (rpc error: code = Unimplemented")
+    assert node.curl("/pods", "--request", "POST", *admin) == (405, "405: Method Not Allowed")
+
+
 def test_what_is_asked_on_the_node_itself(node: Node) -> None:
     assert node.curl("/healthz", url="http://127.0.0.1:10248") == (200, "ok")
     assert node.curl("/pods", url="http://127.0.0.1:10248")[0] == 404
