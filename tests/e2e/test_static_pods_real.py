@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from e2e_cluster import Cluster, wait_for
-from weather import component, kill
+from weather import component, components, kill
 
 pytestmark = pytest.mark.real
 
@@ -120,7 +120,7 @@ def test_a_kubelet_that_dies_leaves_its_static_pod_and_finds_it_again(
     before = manifests.until(is_ready, "the static pod is ready")
     kubelet = component(cluster, "kubelet")
     kill(kubelet)
-    wait_for(lambda: component(cluster, "kubelet") != kubelet, "another kubelet")
+    wait_for(lambda: set(components(cluster, "kubelet")) - {kubelet}, "another kubelet")
     wait_for(lambda: manifests.log() == "lasting\n", "the new kubelet serves the log")
     after = manifests.get()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]

@@ -34,11 +34,16 @@ def supervisor(cluster: Cluster) -> list[int]:
     return processes(cluster, "tiphys.cluster.supervisor")
 
 
+def components(cluster: Cluster, name: str) -> list[int]:
+    """The pids of what `status` calls by this name, or by names that begin so."""
+    return [int(entry["pid"]) for entry in cluster.status()["components"] if entry["name"].startswith(name)]
+
+
 def component(cluster: Cluster, name: str) -> int:
-    """The pid of what `status` calls by this name, or by a name that begins so."""
-    found = [entry["pid"] for entry in cluster.status()["components"] if entry["name"].startswith(name)]
+    """The first of them."""
+    found = components(cluster, name)
     assert found, f"no {name} runs"
-    return int(found[0])
+    return found[0]
 
 
 def kill(*pids: int) -> None:

@@ -269,6 +269,16 @@ async def test_a_limit_ends_a_followed_log(log: Path) -> None:
     assert await followed.rest() == "lin"
 
 
+async def test_a_log_that_is_just_being_rotated(log: Path) -> None:
+    """Between the old file's new name and the new file: the runtime makes that as soon as it is told."""
+    log.rename(log.with_name(f"{log.name}.20260101-000000"))
+    reading = asyncio.create_task(read(log))
+    await asyncio.sleep(0)
+    assert not reading.done()
+    write(log, line(9, "new"))
+    assert await asyncio.wait_for(reading, PATIENCE_SECONDS) == "new\n"
+
+
 async def test_there_is_no_log(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await read(tmp_path / "none.log")

@@ -176,8 +176,8 @@ class LogReader:
         self._at_line_start = True
 
     async def __call__(self) -> AsyncIterator[bytes]:
-        """Pieces of the log, up to its end, or for ever when it is followed. Raises FileNotFoundError at once."""
-        file: BinaryIO = self._path.open("rb")
+        """Pieces of the log, up to its end, or for ever when it is followed. Raises FileNotFoundError when there is none."""
+        file = await self._open()
         watch = DirectoryWatch(self._path.parent) if self._options.follow else None
         try:
             file.seek(self._start(file))
@@ -209,6 +209,17 @@ class LogReader:
             file.close()
             if watch is not None:
                 watch.close()
+
+    async def _open(self) -> BinaryIO:
+        """A log that is just being rotated has no file for a moment."""
+        for _ in range(round(LOOK_SECONDS / SETTLE_SECONDS)):
+            try:
+                return self._path.open("rb")
+            except FileNotFoundError:
+                if not any(self._path.parent.glob(f"{self._path.name}.*")):
+                    raise
+            await asyncio.sleep(SETTLE_SECONDS)
+        return self._path.open("rb")
 
     def _start(self, file: BinaryIO) -> int:
         options = self._options
