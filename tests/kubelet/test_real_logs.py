@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 LINES = 40_000
 WANTED = b"".join(b"line %d\n" % number for number in range(LINES))
-TALKER = f"i=0; while test $i -lt {LINES}; do echo line $i; i=$((i+1)); done; {FOREVER}"
+PAUSE = "test $((i % 5000)) -ne 0 || sleep 0.5"
+"""Rotations are a second apart: on a quick machine all would be said before the second one."""
+TALKER = f"i=0; while test $i -lt {LINES}; do echo line $i; i=$((i+1)); {PAUSE}; done; {FOREVER}"
 PATIENCE_SECONDS = 120.0
 
 
@@ -67,6 +69,8 @@ async def test_no_line_is_lost_to_a_rotation(world: RealWorld) -> None:
     following = asyncio.create_task(follow(path, gathered))
     rotations = set()
     async with asyncio.timeout(PATIENCE_SECONDS):
+        while not gathered:  # who comes after a rotation sees the new file only
+            await asyncio.sleep(0.01)
         while not following.done():
             await rotation.look()
             rotations |= {name.name for name in path.parent.glob("0.log.*") if name.suffix != ".gz"}
