@@ -132,6 +132,18 @@ def test_another_kind_of_file_is_refused() -> None:
         KubeletConfiguration.parse([])
 
 
+def test_a_disk_that_is_full_of_other_things_ends_no_pod(tmp_path: Path) -> None:
+    """Unless somebody gives a file of his own: then what it leaves out is upstream's."""
+    real, hollow = (
+        configure(Wanted(name, runtime=runtime, api_port=0), tmp_path)[1]
+        for name, runtime in (("real", "containerd"), ("hollow", "simulated"))
+    )
+    found = KubeletConfiguration.parse(kubelet_configuration(real))
+    assert {each.signal for each in found.thresholds if each.amount.of(1 << 30) > 0} == {"memory.available"}
+    assert found.image_gc_high_threshold_percent == 100
+    assert kubelet_configuration(hollow) == {}
+
+
 def test_up_reads_the_file_each_time_and_keeps_its_path(tmp_path: Path) -> None:
     file = tmp_path / "kubelet.yaml"
     file.write_text("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 5\n")

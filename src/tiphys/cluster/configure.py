@@ -162,10 +162,25 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute()) if path else ""
 
 
+ON_A_DISK_OF_SOMEBODYS_OWN: dict[str, Any] = {
+    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    "kind": "KubeletConfiguration",
+    "evictionHard": {
+        "memory.available": "100Mi",
+        "nodefs.available": "0%",
+        "nodefs.inodesFree": "0%",
+        "imagefs.available": "0%",
+    },
+    "imageGCHighThresholdPercent": 100,
+}
+"""What real nodes go by unless somebody says otherwise: a laptop's disk is often fuller than a server's may be, and neither pods
+nor images that were imported shall go for it. kind has the same figures."""
+
+
 def kubelet_configuration(config: ClusterConfig) -> dict[str, Any]:
-    """The object in the file that the kubelets go by; empty without one. Raises ClusterError."""
+    """The object that the kubelets go by: that in the user's file, as it stands there, or ours. Raises ClusterError."""
     if not config.kubelet_config:
-        return {}
+        return ON_A_DISK_OF_SOMEBODYS_OWN if config.runtime == "containerd" else {}
     try:
         return read_document(Path(config.kubelet_config))
     except BadConfiguration as error:
