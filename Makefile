@@ -44,6 +44,9 @@ system-packages:
 bench: $(DEV)  ## our figures, and upstream's beside them where its binaries are on PATH
 	$(BIN)/python -m bench
 
+messages: $(DEV)  ## compile the gRPC messages
+	$(BIN)/python -m tiphys.net.compile_messages
+
 locks: $(DEV)  ## pin the newest libraries
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --upgrade pyproject.toml -o requirements.lock --no-header --annotation-style line

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from encrypted import IDENTITY, KEY_ONE, SECRET, SECRETS, FakeKMS, encrypted, entry, local, served_kms, text
 from test_encrypted_objects import WORD, Kept
 
-from tiphys.apiserver.encryption import compile
 from tiphys.apiserver.encryption.kms_wire import message
 from tiphys.testing.clock import FakeClock
 
@@ -36,12 +35,6 @@ def envelope(stored: bytes) -> Any:
     assert stored.startswith(PREFIX)
     form: Any = message("EncryptedObject")
     return form.FromString(stored.removeprefix(PREFIX))
-
-
-def test_the_descriptor_set_is_that_of_the_sources() -> None:
-    assert compile.TARGET.read_bytes() == compile.descriptor_set(), (
-        "messages.binpb is out of date: run `python -m tiphys.apiserver.encryption.compile`"
-    )
 
 
 async def test_an_envelope_holds_a_seed_that_the_plugin_encrypted(

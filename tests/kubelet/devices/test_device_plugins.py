@@ -14,8 +14,9 @@ from fake_plugin import FakePlugin
 from tiphys.kubelet.devices.keeper import DeviceKeeper, with_devices
 from tiphys.kubelet.devices.plugin import MESSAGES
 from tiphys.kubelet.devices.pod_resources import PodResources
-from tiphys.kubelet.runtimes.cri import compile, wire
+from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import ContainerConfig, Device, RuntimeFailure
+from tiphys.net.grpc_messages import pool_of
 from tiphys.testing.clock import FakeClock
 
 TOY = "example.com/toy"
@@ -56,7 +57,7 @@ class World:
 
     async def ask_agents_service(self, method: str, **fields: Any) -> Any:
         channel = wire.open_channel(str(self._agents))
-        service = wire.Service(channel, "v1.PodResourcesLister", pool=wire.pool_of(MESSAGES))
+        service = wire.Service(channel, "v1.PodResourcesLister", pool=pool_of(MESSAGES))
         try:
             return await service.call(method, **fields)
         finally:
@@ -85,12 +86,6 @@ def pod(uid: str, count: str | int = 1, init: int = 0) -> Object:
             **({"initContainers": [container("init", init)]} if init else {}),
         },
     }
-
-
-def test_the_descriptor_set_is_that_of_the_sources() -> None:
-    assert MESSAGES.read_bytes() == compile.descriptor_set(compile.DEVICES), (
-        "run: python -m tiphys.kubelet.runtimes.cri.compile"
-    )
 
 
 async def test_devices_come_change_and_go_with_their_plugin(world: World) -> None:

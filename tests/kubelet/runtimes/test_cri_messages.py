@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tiphys.kubelet.runtimes.cri import answers, compile, requests, wire
+from tiphys.kubelet.runtimes.cri import answers, requests, wire
 from tiphys.kubelet.runtimes.cri.events import subscription_filters, translate
 from tiphys.kubelet.runtimes.cri.execution import process_spec
 from tiphys.kubelet.runtimes.interface import (
@@ -26,12 +26,6 @@ from tiphys.kubelet.runtimes.interface import (
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOON_NANOSECONDS = int(NOON.timestamp()) * 10**9
-
-
-def test_the_descriptor_set_is_that_of_the_sources() -> None:
-    assert compile.TARGET.read_bytes() == compile.descriptor_set(), (
-        "messages.binpb is out of date: run `python -m tiphys.kubelet.runtimes.cri.compile`"
-    )
 
 
 def test_a_sandbox_config_says_everything() -> None:

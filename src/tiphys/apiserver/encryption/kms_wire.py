@@ -1,4 +1,4 @@
-"""A KMS plugin behind a unix socket: gRPC, with messages that are made from messages.binpb (compile.py makes it from proto/).
+"""A KMS plugin behind a unix socket: gRPC, with messages that are made from messages.binpb (`net/grpc_messages.py`).
 
 Calls block, for the store's reads are synchronous: what one decrypts is a seed that serves for all values written with it.
 """
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool
 
 from tiphys.apiserver.encryption.transformers import TransformError
+from tiphys.net.grpc_messages import FILE, Message, message_of, pool_of
 
-Message = Any
-"""A protobuf message: its class is made at run time, so its fields are unknown to the type checker."""
 SERVICE = "v2.KeyManagementService"
 _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -26,21 +25,14 @@ _OPTIONS = [
 ]
 
 
-@cache
 def _pool() -> descriptor_pool.DescriptorPool:
-    files = descriptor_pb2.FileDescriptorSet.FromString(
-        Path(__file__).with_name("messages.binpb").read_bytes()
-    )
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    return pool
+    return pool_of(Path(__file__).with_name(FILE))
 
 
 @cache
 def message(name: str) -> Callable[..., Message]:
     """The class of a message: message("StatusRequest")."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"v2.{name}"))
+    return message_of(_pool(), f"v2.{name}")
 
 
 class Plugin:

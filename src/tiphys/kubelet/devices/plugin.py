@@ -8,8 +8,9 @@ from pathlib import Path
 from tiphys.kubelet.devices.inventory import HEALTHY, Device, Grant
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.machinery.frozen import frozen
+from tiphys.net.grpc_messages import FILE, pool_of
 
-MESSAGES = Path(__file__).parent / "messages.binpb"
+MESSAGES = Path(__file__).parent / FILE
 ALLOCATE_SECONDS = 60.0
 PRE_START_SECONDS = 30.0
 
@@ -27,7 +28,7 @@ class Plugin:
         self.resource = resource
         self.options = options
         self._channel = wire.open_channel(str(socket))
-        self._service = wire.Service(self._channel, "v1beta1.DevicePlugin", pool=wire.pool_of(MESSAGES))
+        self._service = wire.Service(self._channel, "v1beta1.DevicePlugin", pool=pool_of(MESSAGES))
 
     async def close(self) -> None:
         await self._channel.close()

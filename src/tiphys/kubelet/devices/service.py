@@ -10,9 +10,8 @@ import grpc
 import grpc.aio
 
 from tiphys.kubelet.devices.plugin import MESSAGES
-from tiphys.kubelet.runtimes.cri import wire
+from tiphys.net.grpc_messages import Message, message_of, pool_of
 
-Message = wire.Message
 Handle = Callable[[Message], Awaitable[Message] | Message]
 
 
@@ -21,14 +20,14 @@ class Refused(Exception):
 
 
 def message(name: str) -> Callable[..., Message]:
-    return wire.message_of(wire.pool_of(MESSAGES), name)
+    return message_of(pool_of(MESSAGES), name)
 
 
 async def serve(socket: Path, name: str, handlers: Mapping[str, Handle]) -> grpc.aio.Server:
     """The server, started; `stop` it. Whatever was at the socket's path is gone."""
     methods = {
         method.name: _handler(method, handlers[method.name])
-        for method in wire.pool_of(MESSAGES).FindServiceByName(name).methods
+        for method in pool_of(MESSAGES).FindServiceByName(name).methods
     }
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))

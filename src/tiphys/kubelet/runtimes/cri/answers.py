@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tiphys.kubelet.runtimes.cri.wire import Message
 from tiphys.kubelet.runtimes.interface import (
     Container,
     ContainerState,
@@ -21,6 +20,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxState,
     SandboxStatus,
 )
+from tiphys.net.grpc_messages import Message
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONTAINER_STATES: tuple[ContainerState, ...] = ("Created", "Running", "Exited", "Unknown")

@@ -20,6 +20,7 @@ from tiphys.kubelet.images.oci import Descriptor
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import NotFound
 from tiphys.machinery.frozen import frozen
+from tiphys.net.grpc_messages import Message
 
 CONTENT = "containerd.services.content.v1.Content"
 CHUNK_BYTES = 1 << 20
@@ -149,7 +150,7 @@ class ContentStore:
         return True
 
 
-async def _answer(call: Any) -> wire.Message:
+async def _answer(call: Any) -> Message:
     """The next answer; when the stream has ended instead, its error."""
     answer = await call.read()
     if answer is grpc.aio.EOF:
@@ -162,6 +163,6 @@ async def _answer(call: Any) -> wire.Message:
     return answer
 
 
-def _record(image: wire.Message) -> ImageRecord:
+def _record(image: Message) -> ImageRecord:
     target = Descriptor(image.target.media_type, image.target.digest, image.target.size)
     return ImageRecord(image.name, target, dict(image.labels))

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from tiphys.kubelet.runtimes.cri.answers import EPOCH
-from tiphys.kubelet.runtimes.cri.wire import Message, Service, message
+from tiphys.kubelet.runtimes.cri.wire import Service, message
 from tiphys.kubelet.runtimes.interface import ContainerEvent, RuntimeFailure
+from tiphys.net.grpc_messages import Message
 
 PACKAGE = "containerd.services.events.v1"
 MARKER_TOPIC = "/tiphys/subscribed"

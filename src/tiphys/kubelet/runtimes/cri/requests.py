@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tiphys.kubelet.runtimes.cri.wire import Message, cri
+from tiphys.kubelet.runtimes.cri.wire import cri
 from tiphys.kubelet.runtimes.interface import (
     AppArmorProfile,
     ContainerConfig,
@@ -18,6 +18,7 @@ from tiphys.kubelet.runtimes.interface import (
     SeccompProfile,
     SELinuxOptions,
 )
+from tiphys.net.grpc_messages import Message
 
 PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
 PROPAGATIONS = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}

@@ -20,6 +20,7 @@ from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.cri.content import ContentStore
 from tiphys.kubelet.runtimes.image_views import FilesystemMount
 from tiphys.kubelet.runtimes.interface import ImageNotFound, NotFound, RuntimeFailure
+from tiphys.net.grpc_messages import Message
 
 SNAPSHOTTER = "overlayfs"
 ROOT_LABEL = "containerd.io/gc.root"
@@ -139,6 +140,6 @@ def _of_this_machine(manifests: list[dict[str, Any]]) -> dict[str, Any]:
     return manifests[0]
 
 
-def _mount(answer: wire.Message) -> FilesystemMount:
+def _mount(answer: Message) -> FilesystemMount:
     [mount] = answer.mounts
     return FilesystemMount(mount.type, mount.source, tuple(mount.options))

@@ -1,8 +1,4 @@
-"""gRPC to containerd: messages from a descriptor set loaded at run time, and calls that fail in our words.
-
-No generated modules: the messages are made from messages.binpb (compile.py makes it from proto/), which is quicker to import and
-free of protobuf's check that generated code and library were released together.
-"""
+"""gRPC to containerd: messages from a descriptor set loaded at run time, and calls that fail in our words."""
 
 from __future__ import annotations
 
@@ -15,12 +11,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool
 
 from tiphys.kubelet.runtimes.interface import DeadlineExceeded, NotFound, RuntimeFailure, Unavailable
+from tiphys.net.grpc_messages import FILE, Message, message_of, pool_of
 
-Message = Any
-"""A protobuf message: its class is made at run time, so its fields are unknown to the type checker."""
 Metadata = tuple[tuple[str, str], ...]
 
 Observe = Callable[[str, float, bool], None]
@@ -41,27 +36,13 @@ CHANNEL_OPTIONS = [
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
-    return pool_of(Path(__file__).parent / "messages.binpb")
-
-
-@cache
-def pool_of(path: Path) -> descriptor_pool.DescriptorPool:
-    """All messages and services of a compiled descriptor set."""
-    files = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    return pool
+    return pool_of(Path(__file__).parent / FILE)
 
 
 @cache
 def message(name: str) -> Callable[..., Message]:
     """The class of a message: message("runtime.v1.PodSandboxConfig")."""
     return message_of(_pool(), name)
-
-
-def message_of(pool: descriptor_pool.DescriptorPool, name: str) -> Callable[..., Message]:
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
 
 def cri(name: str) -> Callable[..., Message]:
