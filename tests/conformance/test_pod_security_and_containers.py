@@ -6,6 +6,8 @@ One cluster with real containers; all pods are made at once, and each test looks
 from __future__ import annotations
 
 import json
+import platform
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 from e2e_cluster import running
 from pod_world import BUSYBOX, Object, PodWorld, fields_of, pod
 
+from tiphys.cluster import pause
 from tiphys.cluster.images import host_busybox
-from tiphys.kubelet.images.build import ImageSource, write_archive
+from tiphys.kubelet.images.build import ImageSource, Layer, write_archive
 
 pytestmark = pytest.mark.real
 
@@ -27,6 +30,13 @@ NO_MKDIR = {
 def secured(name: str, script: str, context: Object, **of_pod: Any) -> Object:
     """With a security context of the container."""
     return pod(name, script, own={"securityContext": context}, **of_pod)
+
+
+def effective_user() -> bytes:
+    """A program whose exit code is the low byte of the user as whom it runs: geteuid(), and exit_group() with what that says."""
+    if platform.machine() == "x86_64":
+        return pause.program(62, bytes.fromhex("b86b000000 0f05 89c7 b8e7000000 0f05"))
+    return pause.program(183, struct.pack("<IIII", 0xD28015E8, 0xD4000001, 0xD2800BC8, 0xD4000001))
 
 
 def runtime_class(name: str, handler: str, **fields: Any) -> Object:
@@ -77,8 +87,18 @@ PODS = [
     secured(
         "privileged", "ip link add br7 type bridge && test -e /dev/kmsg && echo mighty", {"privileged": True}
     ),
-    secured("no-escalation", f"id -u; {STATUS}", {"allowPrivilegeEscalation": False, "runAsUser": 1000}),
-    secured("escalation", STATUS, {"runAsUser": 1000}),
+    *(
+        pod(
+            name,
+            f"id -u; /bin/effective-user; echo $?; {STATUS}",
+            own={"image": "localhost/setuid:1", "securityContext": {"runAsUser": 1000, **context}},
+        )
+        for name, context in (
+            ("no-escalation", {"allowPrivilegeEscalation": False}),
+            ("escalation", {"allowPrivilegeEscalation": True}),
+            ("escalation-unsaid", {}),
+        )
+    ),
     secured("powerless", f"{STATUS}; chown 1:1 /tmp || true", {"capabilities": {"drop": ["ALL"]}}),
     secured(
         "net-admin",
@@ -151,13 +171,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodWorld]:
         "localhost/numbered:1": {"User": "1234:5678"},
         "localhost/named:1": {"User": "nobody"},
     }
+    program = Layer(files={"bin/effective-user": (effective_user(), 0o4755)})
     archive = home / "images.tar"
     write_archive(
         archive,
         [
             ImageSource((name,), busybox.layers, {**busybox.config, **config})
             for name, config in sources.items()
-        ],
+        ]
+        + [ImageSource(("localhost/setuid:1",), (*busybox.layers, program), busybox.config)],
     )
     for cluster in running(home, "secure"):
         cluster.tiphys("image", "import", str(archive), "--name", "secure")
@@ -254,10 +276,19 @@ def test_with_privileges(world: PodWorld) -> None:
 @pytest.mark.conformance(
     "Security Context when creating containers with AllowPrivilegeEscalation should not allow privilege escalation when false [LinuxOnly] [NodeConformance]"
 )
-def test_no_new_privileges(world: PodWorld) -> None:
-    user, _, status = world.output("no-escalation").partition("\n")
-    assert (user, fields_of(status)["NoNewPrivs"]) == ("1000", "1")
-    assert fields_of(world.output("escalation"))["NoNewPrivs"] == "0"
+def test_a_program_of_root_that_everybody_may_run_makes_nobody_root(world: PodWorld) -> None:
+    assert escalated(world, "no-escalation") == ("1000", str(1000 % 256), "1")
+
+
+def test_escalation_is_allowed_unless_somebody_forbids_it(world: PodWorld) -> None:
+    assert escalated(world, "escalation") == ("1000", "0", "0")
+    assert escalated(world, "escalation-unsaid") == ("1000", "0", "0")
+
+
+def escalated(world: PodWorld, name: str) -> tuple[str, str, str]:
+    """The user of the pod, that of the setuid program in it, and the kernel's word for it."""
+    user, of_program, status = world.output(name).split("\n", 2)
+    return user, of_program, fields_of(status)["NoNewPrivs"]
 
 
 def test_capabilities(world: PodWorld) -> None:

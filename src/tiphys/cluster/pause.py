@@ -43,7 +43,7 @@ def elf(machine: str | None = None) -> bytes:
     data_offset = -(-architecture.code_bytes // 8) * 8
     code, handler = architecture.code(data_offset)
     body = code.ljust(data_offset, b"\0") + _actions(BASE_ADDRESS + HEADER_BYTES + handler)
-    return _headers(architecture.elf_machine, HEADER_BYTES + len(body)) + body
+    return program(architecture.elf_machine, body)
 
 
 def _actions(handler: int) -> bytes:
@@ -54,12 +54,14 @@ def _actions(handler: int) -> bytes:
     )
 
 
-def _headers(elf_machine: int, size: int) -> bytes:
+def program(elf_machine: int, body: bytes) -> bytes:
+    """A whole file: headers, and then the body, whose first byte is the first instruction."""
+    size = HEADER_BYTES + len(body)
     identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")  # 64 bits, little-endian
     entry = BASE_ADDRESS + HEADER_BYTES
     header = struct.pack("<HHIQQQIHHHHHH", 2, elf_machine, 1, entry, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, BASE_ADDRESS, BASE_ADDRESS, size, size, SEGMENT_ALIGNMENT)
-    return identity + header + segment
+    return identity + header + segment + body
 
 
 # x86-64: system call number in eax, arguments in edi, rsi, edx, r10d
