@@ -15,12 +15,13 @@ from tiphys.client.events import EventRecorder
 from tiphys.client.reflector import Reflector
 from tiphys.client.resources import EVENTS, NODES, PODS, SERVICES
 from tiphys.client.transport import Object
-from tiphys.kubelet.assembly import NodeParts, assemble
+from tiphys.kubelet.assembly import assemble
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.logs import LogOptions, LogReader
+from tiphys.kubelet.node_itself import NodeParts
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.server import log_source
 from tiphys.kubelet.volumes.mounting import NoMounter

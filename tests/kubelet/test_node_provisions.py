@@ -25,10 +25,11 @@ from tiphys.client.resources import (
     SERVICES,
 )
 from tiphys.client.transport import Object
-from tiphys.kubelet.assembly import NodeParts, assemble
+from tiphys.kubelet.assembly import assemble
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
+from tiphys.kubelet.node_itself import NodeParts
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     RuntimeCondition,

@@ -18,7 +18,7 @@ from tiphys.cluster.images import PAUSE_IMAGE, BusyboxError, provide_built_in_im
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.nodes import KUBELET_DIRECTORY, MIRROR_URL, REGISTRY_CACHE
 from tiphys.kubelet.access import Refusal
-from tiphys.kubelet.assembly import NodeParts, assemble
+from tiphys.kubelet.assembly import assemble
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
@@ -26,6 +26,7 @@ from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.images.upstream_registry import UpstreamRegistry
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.metrics import KubeletMetrics
+from tiphys.kubelet.node_itself import NodeParts
 from tiphys.kubelet.node_pages import health
 from tiphys.kubelet.pull_through import PullThrough
 from tiphys.kubelet.registry_mirror import RegistryMirror

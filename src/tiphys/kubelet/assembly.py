@@ -5,44 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import field
-from pathlib import Path
 from random import Random
 
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import WARNING, EventRecorder
-from tiphys.kubelet.admission import Abilities
-from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.devices.keeper import PLUGINS, POD_RESOURCES, SOCKET, DeviceKeeper
 from tiphys.kubelet.devices.pod_resources import PodResources
 from tiphys.kubelet.eviction.evictor import MONITORING_SECONDS
-from tiphys.kubelet.files import Files
-from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.hooks import Hooks, get
 from tiphys.kubelet.host import Host
-from tiphys.kubelet.housekeeping import Housekeeping, Needs
+from tiphys.kubelet.housekeeping import Housekeeping
 from tiphys.kubelet.images.pull_records import PullRecords
-from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics, PullMetrics
-from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.node_itself import Itself, NodeParts
 from tiphys.kubelet.node_volumes import InThread, NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
-from tiphys.kubelet.provisions import NodeDetails, NodeProvisions
+from tiphys.kubelet.provisions import NodeProvisions
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.references import References
 from tiphys.kubelet.resizing import Ledger
-from tiphys.kubelet.resources import Enforcement, huge_page_size
-from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
-from tiphys.kubelet.security import MASKED_PATHS
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.static_pods.sources import configured
 from tiphys.kubelet.static_pods.static_pods import StaticPods
@@ -51,85 +41,8 @@ from tiphys.kubelet.stats.meter import NodeMeter
 from tiphys.kubelet.volumes.mounting import Mounter, SystemMounter
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery.clock import Clock
-from tiphys.machinery.frozen import frozen
-from tiphys.machinery.quantity import Quantity, parse
 
 log = logging.getLogger(__name__)
-
-
-@frozen
-class NodeParts:
-    """What tells this node from others."""
-
-    name: str
-    addresses: tuple[str, ...]
-    port: int
-    cgroup: str
-    files: Files
-    plugins: Path | None = None
-    """The kubelet's directory as plugins know it (/var/lib/kubelet); None: there are none."""
-    sandbox_image: str = ""
-    """Never collected."""
-    copies: RegistryCache | None = None
-    """What is kept of what registries have."""
-    mirror: str = ""
-    """Host and port of the node's own registry."""
-    manifests: Path | None = None
-    """Where the manifests of static pods are, unless the configuration says it."""
-
-
-@frozen
-class _Itself:
-    """What the node knows of itself: for the API, and for pods that want to run on it."""
-
-    parts: NodeParts
-    machine: Machine
-    settings: KubeletConfiguration
-    health: RuntimeHealth
-    keeper: DeviceKeeper
-    needs: Needs = field(default_factory=Needs)
-
-    async def look(self) -> NodeFacts:
-        report = await self.health.look()
-        return NodeFacts(
-            self.parts.name,
-            self.parts.addresses,
-            self.parts.port,
-            self.machine,
-            report.version,
-            runtime_conditions=report.conditions,
-            runtime_problem=report.problem,
-            images=report.images,
-            runtime_handlers=report.handlers,
-            supplemental_groups_policy=report.supplemental_groups_policy,
-            configuration=self.settings,
-            pressure=self.needs.conditions,
-            devices=self.keeper.inventory.amounts(),
-        )
-
-    async def abilities(self) -> Abilities:
-        report = await self.health.known()
-        return Abilities(
-            self.machine.has_apparmor,
-            bool(report.supplemental_groups_policy),
-            self.settings.allowed_unsafe_sysctls,
-        )
-
-    def gate(self, client: Client, inhabitants: Callable[[], Kubelet]) -> Gate:
-        return Gate(
-            self.parts.name,
-            self.offered,
-            client,
-            inhabitants,
-            abilities=self.abilities,
-            pressure=lambda: self.needs.conditions,
-            devices=self.keeper,
-            count_preemption=lambda resource: inhabitants().host.metrics.preempted(resource),
-        )
-
-    @property
-    def offered(self) -> dict[str, Quantity]:
-        return allocatable(capacity(self.machine, self.settings), self.settings)
 
 
 def assemble(
@@ -154,30 +67,14 @@ def assemble(
     metrics = metrics or KubeletMetrics()
     machine = read_machine(parts.files.directory)
     kubelets: list[Kubelet] = []
-    enforced = _enforcement(machine, settings, cgroups := cgroups or Cgroups())
-    pod_groups = PodCgroups(cgroups, parts.cgroup, enforced, lambda: kubelets[0].pods)
     keeper = _keeper(parts, clock, lambda: kubelets[0], metrics)
-    itself = _Itself(parts, machine, settings, RuntimeHealth(runtime, clock), keeper)
+    itself = Itself(
+        parts, machine, settings, runtime, clock, client=client, keeper=keeper, cgroups=cgroups or Cgroups()
+    )
+    pod_groups = PodCgroups(itself.cgroups, parts.cgroup, itself.enforcement, lambda: kubelets[0].pods)
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
-    volumes = NodeVolumes(
-        parts.files,
-        references,
-        Tokens(client, clock),
-        runtime=runtime,
-        mounter=mounter or SystemMounter(),
-        clock=clock,
-        in_thread=in_thread,
-    )
-    provisions = NodeProvisions(
-        _details(parts, machine, settings, enforced),
-        parts.files,
-        references,
-        runtime=runtime,
-        services=services,
-        cgroups=pod_groups,
-        volumes=volumes,
-        devices=keeper,
-    )
+    volumes = _volumes(itself, references, mounter or SystemMounter(), in_thread)
+    provisions = _provisions(itself, pod_groups, references, volumes, services)
     host = Host(
         node=parts.name,
         ips=parts.addresses,
@@ -190,7 +87,7 @@ def assemble(
         hooks=Hooks(runtime, clock, get),
         meter=_meter(parts, machine, DiskMeter(parts.files, runtime, clock, volumes.claimed), clock),
         clock=clock,
-        admit=itself.gate(client, lambda: kubelets[0]).admit,
+        admit=itself.gate(lambda: kubelets[0]).admit,
         ledger=Ledger(itself.offered),
         metrics=metrics,
         device_health=keeper.health,
@@ -204,6 +101,33 @@ def assemble(
     return kubelets[0]
 
 
+def _volumes(itself: Itself, references: References, mounter: Mounter, in_thread: InThread) -> NodeVolumes:
+    return NodeVolumes(
+        itself.parts.files,
+        references,
+        Tokens(itself.client, itself.clock),
+        runtime=itself.runtime,
+        mounter=mounter,
+        clock=itself.clock,
+        in_thread=in_thread,
+    )
+
+
+def _provisions(
+    itself: Itself, groups: PodCgroups, references: References, volumes: NodeVolumes, services: Cache
+) -> NodeProvisions:
+    return NodeProvisions(
+        itself.details,
+        itself.parts.files,
+        references,
+        runtime=itself.runtime,
+        services=services,
+        cgroups=groups,
+        volumes=volumes,
+        devices=itself.keeper,
+    )
+
+
 def _static_pods(
     parts: NodeParts, host: Host, settings: KubeletConfiguration, kubelet: Callable[[], Kubelet]
 ) -> StaticPods:
@@ -215,7 +139,7 @@ def _static_pods(
     return StaticPods(host, sources, kubelet)
 
 
-def _house(parts: NodeParts, kubelet: Kubelet, agent: NodeAgent, itself: _Itself) -> Housekeeping:
+def _house(parts: NodeParts, kubelet: Kubelet, agent: NodeAgent, itself: Itself) -> Housekeeping:
     pinned = (parts.sandbox_image,)
     return Housekeeping(kubelet, agent, itself.settings, itself.needs, pinned, copies=parts.copies)
 
@@ -261,27 +185,4 @@ def _puller(
     records = PullRecords(clock.now, parts.files.directory, settings.verification)
     return ImagePuller(
         runtime, clock, limits=settings.pull_limits, records=records, mirror=parts.mirror, metrics=metrics
-    )
-
-
-def _details(
-    parts: NodeParts, machine: Machine, settings: KubeletConfiguration, enforced: Enforcement
-) -> NodeDetails:
-    return NodeDetails(
-        parts.name,
-        parts.addresses,
-        allocatable=allocatable(capacity(machine, settings), settings),
-        enforced=enforced,
-        masked_paths=(*MASKED_PATHS, *machine.thermal_paths),
-        seccomp_default=settings.seccomp_default,
-    )
-
-
-def _enforcement(machine: Machine, settings: KubeletConfiguration, cgroups: Cgroups) -> Enforcement:
-    return Enforcement(
-        machine.memory_bytes,
-        cpu_cfs_quota=settings.cpu_cfs_quota,
-        pids_limit=max(settings.pod_pids_limit, 0),
-        is_unified=cgroups.is_unified,
-        huge_page_sizes=tuple(huge_page_size(parse(size).value) for size in machine.huge_page_bytes),
     )

@@ -1,0 +1,136 @@
+"""What tells one real node from others, and what it knows of itself: for the API, and for pods that want to run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tiphys.client.client import Client
+from tiphys.kubelet.admission import Abilities
+from tiphys.kubelet.allocatable import allocatable, capacity
+from tiphys.kubelet.cgroups import Cgroups
+from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.devices.keeper import DeviceKeeper
+from tiphys.kubelet.files import Files
+from tiphys.kubelet.gate import Gate
+from tiphys.kubelet.housekeeping import Needs
+from tiphys.kubelet.images.registry_cache import RegistryCache
+from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.machine import Machine
+from tiphys.kubelet.node import NodeFacts
+from tiphys.kubelet.provisions import NodeDetails
+from tiphys.kubelet.resources import Enforcement, huge_page_size
+from tiphys.kubelet.runtime_health import RuntimeHealth
+from tiphys.kubelet.runtimes.interface import Runtime
+from tiphys.kubelet.security import MASKED_PATHS
+from tiphys.machinery.clock import Clock
+from tiphys.machinery.frozen import frozen
+from tiphys.machinery.quantity import Quantity, parse
+
+
+@frozen
+class NodeParts:
+    """What tells this node from others."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    cgroup: str
+    files: Files
+    plugins: Path | None = None
+    """The kubelet's directory as plugins know it (/var/lib/kubelet); None: there are none."""
+    sandbox_image: str = ""
+    """Never collected."""
+    copies: RegistryCache | None = None
+    """What is kept of what registries have."""
+    mirror: str = ""
+    """Host and port of the node's own registry."""
+    manifests: Path | None = None
+    """Where the manifests of static pods are, unless the configuration says it."""
+
+
+class Itself:
+    """`keeper`: of what plugins offer; `cgroups`: of its kernel."""
+
+    def __init__(
+        self,
+        parts: NodeParts,
+        machine: Machine,
+        settings: KubeletConfiguration,
+        runtime: Runtime,
+        clock: Clock,
+        *,
+        client: Client,
+        keeper: DeviceKeeper,
+        cgroups: Cgroups,
+    ) -> None:
+        self.parts = parts
+        self.machine = machine
+        self.settings = settings
+        self.runtime = runtime
+        self.clock = clock
+        self.client = client
+        self.keeper = keeper
+        self.cgroups = cgroups
+        self.needs = Needs()
+        self.offered: dict[str, Quantity] = allocatable(capacity(machine, settings), settings)
+        self._health = RuntimeHealth(runtime, clock)
+
+    async def look(self) -> NodeFacts:
+        report = await self._health.look()
+        return NodeFacts(
+            self.parts.name,
+            self.parts.addresses,
+            self.parts.port,
+            self.machine,
+            report.version,
+            runtime_conditions=report.conditions,
+            runtime_problem=report.problem,
+            images=report.images,
+            runtime_handlers=report.handlers,
+            supplemental_groups_policy=report.supplemental_groups_policy,
+            configuration=self.settings,
+            pressure=self.needs.conditions,
+            devices=self.keeper.inventory.amounts(),
+        )
+
+    async def abilities(self) -> Abilities:
+        report = await self._health.known()
+        return Abilities(
+            self.machine.has_apparmor,
+            bool(report.supplemental_groups_policy),
+            self.settings.allowed_unsafe_sysctls,
+        )
+
+    def gate(self, inhabitants: Callable[[], Kubelet]) -> Gate:
+        return Gate(
+            self.parts.name,
+            self.offered,
+            self.client,
+            inhabitants,
+            abilities=self.abilities,
+            pressure=lambda: self.needs.conditions,
+            devices=self.keeper,
+            count_preemption=lambda resource: inhabitants().host.metrics.preempted(resource),
+        )
+
+    @property
+    def details(self) -> NodeDetails:
+        return NodeDetails(
+            self.parts.name,
+            self.parts.addresses,
+            allocatable=self.offered,
+            enforced=self.enforcement,
+            masked_paths=(*MASKED_PATHS, *self.machine.thermal_paths),
+            seccomp_default=self.settings.seccomp_default,
+        )
+
+    @property
+    def enforcement(self) -> Enforcement:
+        return Enforcement(
+            self.machine.memory_bytes,
+            cpu_cfs_quota=self.settings.cpu_cfs_quota,
+            pids_limit=max(self.settings.pod_pids_limit, 0),
+            is_unified=self.cgroups.is_unified,
+            huge_page_sizes=tuple(huge_page_size(parse(size).value) for size in self.machine.huge_page_bytes),
+        )
