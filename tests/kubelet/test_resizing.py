@@ -10,7 +10,7 @@ import pytest
 from node_world import NodeWorld
 
 from tiphys.client.resources import PODS
-from tiphys.kubelet import allocation
+from tiphys.kubelet import allocation, fit
 from tiphys.kubelet.allocation import Refusal
 from tiphys.kubelet.runtimes.interface import Resources, RuntimeFailure
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
@@ -52,8 +52,8 @@ def pod(*amounts: Object, name: str = "web", **more: Any) -> Object:
 
 def test_a_node_says_what_can_never_be_and_what_cannot_be_now() -> None:
     def refused(cpu: str, memory: str, others: int = 1) -> Refusal | None:
-        other = allocation.requested(pod(resources("2", "1Gi")))
-        return allocation.refusal(allocation.requested(pod(resources(cpu, memory))), [other] * others, ROOM)
+        other = fit.requests(pod(resources("2", "1Gi")))
+        return allocation.refusal(fit.requests(pod(resources(cpu, memory))), [other] * others, ROOM)
 
     assert refused("2", "7Gi") is None
     assert refused("5", "1Gi") == Refusal(

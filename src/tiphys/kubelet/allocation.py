@@ -7,20 +7,18 @@ agrees, the spec becomes the allocation, and then the containers are brought the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tiphys.api.core.pod_resources import pod_requests
-from tiphys.kubelet import spec
+from tiphys.kubelet import fit, spec
+from tiphys.kubelet.fit import Amounts
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.quantity import ZERO, Quantity, parse
+from tiphys.machinery.quantity import Quantity, parse
 
 Allocation = Mapping[str, Object]
 """By container name (`POD`: the pod as a whole): {"limits": …, "requests": …}. Of containers whose resources may change."""
-Amounts = Mapping[str, Quantity]
-"""Of cpu and memory."""
 POD = ""
 RESIZED = ("cpu", "memory")
 _LEAST_LIMIT_MILLI = 10
@@ -125,44 +123,31 @@ class Refusal:
     message: str
 
 
-def requested(pod: Object) -> Amounts:
-    """What it takes of its node."""
-    amounts = pod_requests(pod["spec"])
-    return {name: amounts[name] for name in RESIZED if name in amounts}
-
-
 def refusal(
-    requests: Amounts, others: Iterable[Amounts], allocatable: Mapping[str, Quantity]
+    requests: Amounts, others: Sequence[Amounts], allocatable: Mapping[str, Quantity]
 ) -> Refusal | None:
     """Why a node does not grant what a pod requests now; `others`: what its other pods are granted."""
     for name in reversed(RESIZED):
-        amount, room = requests.get(name, ZERO), allocatable.get(name)
+        amount, room = requests.get(name, 0), _room(allocatable, name)
         if room is not None and amount > room:
-            told = f"{name}, requested: {_number(name, amount)}, capacity: {_number(name, room)}"
+            told = f"{name}, requested: {amount}, capacity: {room}"
             return Refusal("Infeasible", f"Node didn't have enough capacity: {told}")
-    used = list(others)
     for name in RESIZED:
-        amount, room = requests.get(name, ZERO), allocatable.get(name)
-        taken = sum((each.get(name, ZERO) for each in used), ZERO)
+        amount, room = requests.get(name, 0), _room(allocatable, name)
+        taken = sum(each.get(name, 0) for each in others)
         if room is not None and amount and amount + taken > room:
-            told = ", ".join(
-                (
-                    f"requested: {_number(name, amount)}",
-                    f"used: {_number(name, taken)}",
-                    f"capacity: {_number(name, room)}",
-                )
-            )
+            told = f"requested: {amount}, used: {taken}, capacity: {room}"
             return Refusal("Deferred", f"Node didn't have enough resource: {name}, {told}")
     return None
 
 
-def _number(name: str, amount: Quantity) -> int:
-    return amount.milli if name == "cpu" else amount.value
+def _room(allocatable: Mapping[str, Quantity], name: str) -> int | None:
+    return fit.whole(name, allocatable[name]) if name in allocatable else None
 
 
 def grows(after: Amounts, before: Amounts) -> bool:
     """Whether something is more than it was; less is always granted."""
-    return any(amount > before.get(name, ZERO) for name, amount in after.items())
+    return any(after.get(name, 0) > before.get(name, 0) for name in RESIZED)
 
 
 def summary(pod: Object, error: str = "") -> str:

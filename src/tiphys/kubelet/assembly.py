@@ -31,7 +31,6 @@ from tiphys.kubelet.probes.prober import ProbeManager
 from tiphys.kubelet.provisions import NodeProvisions
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.references import References
-from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.static_pods.sources import configured
@@ -88,7 +87,7 @@ def assemble(
         meter=_meter(parts, machine, DiskMeter(parts.files, runtime, clock, volumes.claimed), clock),
         clock=clock,
         admit=itself.gate(lambda: kubelets[0]).admit,
-        ledger=Ledger(itself.offered),
+        account=itself.account,
         metrics=metrics,
         device_health=keeper.health,
     )

@@ -53,10 +53,11 @@ class Shortage(NamedTuple):
 
 
 def requests(pod: Object) -> dict[str, int]:
-    return {name: _whole(name, amount) for name, amount in pod_requests(pod["spec"]).items()}
+    return {name: whole(name, amount) for name, amount in pod_requests(pod["spec"]).items()}
 
 
-def _whole(name: str, amount: Quantity) -> int:
+def whole(name: str, amount: Quantity) -> int:
+    """One of Amounts."""
     return amount.milli if name == "cpu" else amount.value
 
 
@@ -79,7 +80,7 @@ def shortages(
     ):
         if name not in allocatable and is_extended(name):
             continue
-        has = _whole(name, allocatable[name]) if name in allocatable else 0
+        has = whole(name, allocatable[name]) if name in allocatable else 0
         if wanted[name] and wanted[name] > has - used.get(name, 0):
             found.append(Shortage(name, wanted[name], used.get(name, 0), has))
     return found

@@ -14,8 +14,9 @@ from tiphys.api.core.taints import toleration_of
 from tiphys.client.client import Client
 from tiphys.client.resources import NODES
 from tiphys.kubelet import allocatable, fit, spec
+from tiphys.kubelet.account import Account
 from tiphys.kubelet.admission import Abilities, Rejection, rejection
-from tiphys.kubelet.fit import Amounts, Offer
+from tiphys.kubelet.fit import Offer
 from tiphys.kubelet.preemption import SENTENCE, NobodyToPreempt, victims
 from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
@@ -36,10 +37,6 @@ class Inhabitants(Protocol):
     @property
     def active_pods(self) -> Iterable[Object]:
         """Those that were let in and have not come to their end."""
-
-    @property
-    def active_requests(self) -> Iterable[Amounts]:
-        """What those are granted: a resize that waits for room takes none."""
 
     async def throw_out(
         self,
@@ -70,6 +67,7 @@ class Gate:
         own: Mapping[str, Quantity],
         client: Client,
         inhabitants: Callable[[], Inhabitants],
+        account: Account,
         *,
         abilities: Callable[[], Awaitable[Abilities]],
         pressure: Callable[[], Sequence[str]] = tuple,
@@ -80,6 +78,7 @@ class Gate:
         self._own = own
         self._client = client
         self._inhabitants = inhabitants
+        self._account = account
         self._abilities = abilities
         self._pressure = pressure
         self._devices = devices
@@ -100,7 +99,7 @@ class Gate:
 
     async def _fit(self, pod: Object, inhabitants: Inhabitants, offer: Offer) -> Rejection | None:
         others = list(inhabitants.active_pods)
-        shortages = fit.shortages(fit.requests(pod), inhabitants.active_requests, offer.allocatable)
+        shortages = fit.shortages(fit.requests(pod), self._account.others(pod), offer.allocatable)
         misfit = next(fit.misfits(pod, others, offer), None)
         if not shortages or not spec.is_critical(pod):
             return shortages[0].rejection if shortages else misfit

@@ -8,6 +8,7 @@ from pathlib import Path
 from tiphys.client.cache import Cache
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.kubelet.account import Account
 from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.configuration import KubeletConfiguration
@@ -23,7 +24,6 @@ from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.node_agent import Look, NodeAgent
 from tiphys.kubelet.pulling import UNLIMITED, ImagePuller
 from tiphys.kubelet.references import References
-from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import Health
@@ -98,6 +98,7 @@ def hollow_kubelet(
     kubelets: list[Kubelet] = []
     references = SimulatedReferences(References(client, clock, lambda uids: kubelets[0].retry(uids)))
     offered = allocatable(capacity(machine, settings), settings)
+    account = Account(offered)
     host = Host(
         node=node.name,
         ips=node.addresses,
@@ -115,10 +116,11 @@ def hollow_kubelet(
             offered,
             client,
             lambda: kubelets[0],
+            account,
             abilities=abilities,
             pressure=lambda: needs.conditions,
         ).admit,
-        ledger=Ledger(offered),
+        account=account,
         metrics=metrics,
     )
     look = _look(node, runtime, machine, settings, needs)

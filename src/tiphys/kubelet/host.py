@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.kubelet.account import Account
 from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
 from tiphys.kubelet.images.keyring import Credentials
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.pulling import ImagePuller
-from tiphys.kubelet.resizing import Ledger
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
@@ -119,7 +119,7 @@ class Host:
     meter: Meter
     clock: Clock
     admit: Admit
-    ledger: Ledger
+    account: Account
     metrics: KubeletMetrics = field(default_factory=KubeletMetrics)
 
     device_health: DeviceHealth = lambda uid, container: ()

@@ -16,7 +16,6 @@ from tiphys.client.cache import BY_NODE, Cache
 from tiphys.client.events import WARNING
 from tiphys.client.transport import DELETED
 from tiphys.kubelet import labels, spec
-from tiphys.kubelet.fit import Amounts
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.node_agent import NodeAgent
 from tiphys.kubelet.runtimes.interface import Container, ContainerStatus, RuntimeFailure, Sandbox
@@ -91,11 +90,6 @@ class Kubelet:
     def active_pods(self) -> list[Object]:
         """Those that take room here now, as much as they are granted."""
         return [worker.granted for worker in self._workers.values() if worker.is_active]
-
-    @property
-    def active_requests(self) -> list[Amounts]:
-        """What those are granted."""
-        return [worker.requests for worker in self._workers.values() if worker.is_active]
 
     @property
     def node(self) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tiphys.client.client import Client
+from tiphys.kubelet.account import Account
 from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
@@ -74,6 +75,7 @@ class Itself:
         self.cgroups = cgroups
         self.needs = Needs()
         self.offered: dict[str, Quantity] = allocatable(capacity(machine, settings), settings)
+        self.account = Account(self.offered)
         self._health = RuntimeHealth(runtime, clock)
 
     async def look(self) -> NodeFacts:
@@ -108,6 +110,7 @@ class Itself:
             self.offered,
             self.client,
             inhabitants,
+            self.account,
             abilities=self.abilities,
             pressure=lambda: self.needs.conditions,
             devices=self.keeper,

@@ -1,22 +1,22 @@
-"""In-place resizes on one node: `Ledger` knows what all its pods are granted, `Resizing` follows one pod's from request to completion.
+"""In-place resizes: `Resizing` follows one pod's from request to completion; whether there is room the node's `Account` says.
 
-Both belong to the kubelet's loop and ask nobody. What was granted before a restart of the kubelet is read back from the pod's status.
+It belongs to the kubelet's loop and asks nobody. What was granted before a restart of the kubelet is read back from the pod's status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import allocation, spec
-from tiphys.kubelet.allocation import Allocation, Amounts, Refusal
+from tiphys.kubelet.account import Account
+from tiphys.kubelet.allocation import Allocation, Refusal
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.seen import Resize, SeenContainer
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
-from tiphys.machinery.quantity import Quantity
 from tiphys.machinery.retry import Backoff
 
 DEFERRED_RETRY_SECONDS = 180.0
@@ -26,53 +26,11 @@ Record = Callable[[Object, str, str, str], None]
 """(pod, type, reason, message): an event."""
 
 
-class Ledger:
-    """What the pods of one node are granted, and which of them wait for more. `allocatable` empty: the node never refuses."""
-
-    def __init__(self, allocatable: Mapping[str, Quantity] | None = None) -> None:
-        self._allocatable = allocatable or {}
-        self._granted: dict[str, Amounts] = {}
-        self._waiting: dict[str, Callable[[], None]] = {}
-
-    def grant(self, pod: Object) -> None:
-        """`pod` as it is granted from now on; one that has ended gives all back."""
-        uid = meta.uid(pod)
-        if spec.is_finished(pod):
-            self.release(uid)
-            return
-        amounts = allocation.requested(pod)
-        if self._granted.get(uid) != amounts:
-            self._granted[uid] = amounts
-            self._retry()
-
-    def release(self, uid: str) -> None:
-        self._waiting.pop(uid, None)
-        if self._granted.pop(uid, None) is not None:
-            self._retry()
-
-    def ask(self, pod: Object, wake: Callable[[], None]) -> Refusal | None:
-        """Whether the pod may have what it asks for; if not yet, `wake` is called when it is worth to ask again."""
-        uid, amounts = meta.uid(pod), allocation.requested(pod)
-        self._waiting.pop(uid, None)
-        granted = self._granted.get(uid)
-        if granted is not None and not allocation.grows(amounts, granted):
-            return None
-        others = (each for other, each in self._granted.items() if other != uid)
-        found = allocation.refusal(amounts, others, self._allocatable)
-        if found is not None and found.reason == "Deferred":
-            self._waiting[uid] = wake
-        return found
-
-    def _retry(self) -> None:
-        for wake in list(self._waiting.values()):
-            wake()
-
-
 @dataclass(slots=True)
 class Resizing:
     """One pod's: `granted` is what it runs with, `actual` what containers have by id, `enforced` what the pod's own cgroup was made for."""
 
-    ledger: Ledger
+    account: Account
     record: Record
     granted: Allocation = field(default_factory=dict)
     enforced: Allocation | None = None
@@ -88,14 +46,14 @@ class Resizing:
     """What containers have that were there before us."""
     _failures: int = 0
     _told: tuple[int, bool, Allocation] | None = None
-    """What the ledger knows of it: generation, whether it has ended, what it is granted."""
+    """What the account knows of it: generation, whether it takes room, what it is granted."""
 
     def begin(self, pod: Object) -> None:
         """The first that is seen of it."""
         self.granted = self.enforced = self._found = allocation.reported(pod)
         self._told = None
 
-    def decide(self, pod: Object, wake: Callable[[], None]) -> Object:
+    def decide(self, pod: Object, wake: Callable[[], None], *, takes_room: bool = True) -> Object:
         """The pod as it is granted now: as it asks, if the node agrees."""
         asked = allocation.wanted(pod)
         if meta.is_deleting(pod) or spec.is_finished(pod):
@@ -106,14 +64,14 @@ class Resizing:
         else:
             self._ask(pod, asked, wake)
         granted = allocation.with_allocation(pod, self.granted)
-        known = (meta.generation(pod), spec.is_finished(pod), self.granted)
-        if self._told is None or known != self._told:
+        known = (meta.generation(pod), takes_room, self.granted)
+        if known != self._told:
             self._told = known
-            self.ledger.grant(granted)
+            self.account.take(granted) if takes_room else self.account.release(meta.uid(pod))
         return granted
 
     def _ask(self, pod: Object, asked: Allocation, wake: Callable[[], None]) -> None:
-        refused = self.ledger.ask(pod, wake)
+        refused = self.account.ask(pod, wake)
         if refused is None:
             self.granted, self.pending = asked, None
             self.is_in_progress, self.error, self.retry_at = True, "", None

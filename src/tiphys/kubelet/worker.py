@@ -16,7 +16,7 @@ from typing import Any
 from tiphys.client.client import Client
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.client.resources import PODS
-from tiphys.kubelet import allocation, fit, spec, wording
+from tiphys.kubelet import allocation, spec, wording
 from tiphys.kubelet.actions import (
     Action,
     CleanUp,
@@ -32,10 +32,8 @@ from tiphys.kubelet.actions import (
     StopSandbox,
 )
 from tiphys.kubelet.admission import Rejection
-from tiphys.kubelet.allocation import Allocation
 from tiphys.kubelet.container_lives import RUNTIME_RETRY_SECONDS, ContainerLives
 from tiphys.kubelet.ending import DEADLINE_EXCEEDED
-from tiphys.kubelet.fit import Amounts
 from tiphys.kubelet.host import Host, Unprovided
 from tiphys.kubelet.plan import Plan, plan
 from tiphys.kubelet.pod_images import PodImages
@@ -90,7 +88,7 @@ class PodWorker:
         self._images = PodImages(host, self._spawn)
         self._volumes = VolumeCare(host, self.wake)
         self._lives = ContainerLives(host, self.view, self._images, self._spawn)
-        self._resizing = Resizing(host.ledger, host.record)
+        self._resizing = Resizing(host.account, host.record)
         self._resizing.begin(pod)
         self._reporter = Reporter(host.client, pod, host.clock)
         self._told: dict[str, Waiting] = {}
@@ -100,7 +98,6 @@ class PodWorker:
         self._dirty = False
         self._timer: Timer | None = None
         self._is_leaving = False
-        self._requests: tuple[int, Allocation, Amounts] | None = None
         self._is_late = False
         self._is_closed = False
 
@@ -155,15 +152,6 @@ class PodWorker:
         return allocation.with_allocation(self.pod, self._resizing.granted)
 
     @property
-    def requests(self) -> Amounts:
-        """What it is granted. Reckoned anew only when that has changed: every newcomer is held against all of them."""
-        generation, granted = meta.generation(self.pod), self._resizing.granted
-        if self._requests is None or self._requests[:2] != (generation, granted):
-            found = fit.requests(self.granted)
-            self._requests = (generation, granted, found)
-        return self._requests[2]
-
-    @property
     def is_over(self) -> bool:
         """Nothing of it runs, and it has given back what it had."""
         return self._memory.is_clean and not any(entry.is_alive for entry in self.view.containers)
@@ -210,7 +198,8 @@ class PodWorker:
             return
         await self._admit(self.pod)
         granted_before = self._resizing.granted
-        pod, now = self._resizing.decide(self._as_known(), self.wake), self._host.clock.now()
+        pod = self._resizing.decide(self._as_known(), self.wake, takes_room=self.is_active)
+        now = self._host.clock.now()
         if self._resizing.granted is not granted_before:
             # Volumes may show it.
             self._volumes.outdate()
@@ -219,6 +208,8 @@ class PodWorker:
         seen = self.see()
         decided = plan(pod, seen, now)
         self._report(pod, seen, decided, now)
+        if not self.is_active:
+            self._host.account.release(self.uid)
         if decided.is_done:
             self._finish()
         elif decided.actions:
@@ -319,7 +310,7 @@ class PodWorker:
 
     def _finish(self) -> None:
         self._host.prober.forget(self.uid)
-        self._host.ledger.release(self.uid)
+        self._host.account.release(self.uid)
         self._host.provisions.forget(self.uid)
         self._reporter.close()
         self._cancel_timers()
