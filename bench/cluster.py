@@ -92,12 +92,25 @@ class Ours:
             made.down("--purge")
 
     @cached_property
-    def kubeconfig(self) -> Path:
-        """Of the control plane that requests go to; it is there from now on."""
+    def _requests(self) -> Cluster:
         made = Cluster(self.scratch / "home", "requests", *SIMULATED)
         self._stack.callback(made.down, "--purge")
         made.up()
-        return made.kubeconfig
+        return made
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Of the control plane that requests go to; it is there from now on."""
+        return self._requests.kubeconfig
+
+    @property
+    def requests_layout(self) -> Layout:
+        """Where that control plane has its files."""
+        return self._requests.layout
+
+    @cached_property
+    def requests_pid(self) -> int:
+        return self._requests.pids()["control-plane"]
 
     @contextmanager
     def control_plane(self) -> Iterator[dict[str, int]]:

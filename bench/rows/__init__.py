@@ -1,6 +1,7 @@
 """All rows, in the order in which they are printed: one file for each noun, one function for each figure."""
 
 from bench.rows import (
+    access,
     authorization,
     control_plane,
     copies,
@@ -25,6 +26,7 @@ ROWS = [
     *full_node.ROWS,
     *requests.ROWS,
     *authorization.ROWS,
+    *access.ROWS,
     *custom_resources.ROWS,
     *store.ROWS,
     *testing.ROWS,

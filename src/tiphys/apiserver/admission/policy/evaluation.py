@@ -68,6 +68,9 @@ class Variables(dict[str, Any]):
         return name in self._expressions
 
 
+_NO_VARIABLES = Variables({}, {})
+
+
 def run(
     expressions: Sequence[Expression | None],
     bindings: dict[str, Any],
@@ -75,7 +78,7 @@ def run(
     budget: int,
 ) -> tuple[list[Outcome], int]:
     """Outcomes, in order, and what is left of the budget. Puts `variables` into the bindings. Raises OutOfBudget."""
-    shared = bindings["variables"] = Variables(variables, bindings)
+    shared = bindings["variables"] = Variables(variables, bindings) if variables else _NO_VARIABLES
     outcomes = []
     for expression in expressions:
         if expression is None:

@@ -25,24 +25,35 @@ def described(expressions: Iterable[Expression | None]) -> frozenset[str]:
     return frozenset(name for each in programs if each is not None for name in variables_of(each.node))
 
 
+def asks_somebody(uses: frozenset[str]) -> bool:
+    """Whether expressions that look at these may have to wait for an authorizer."""
+    return "authorizer" in uses or "authorizer.requestResource" in uses
+
+
 class Subject:
     def __init__(self, attributes: Attributes) -> None:
         self.attributes = attributes
+        self._request: tuple[Match, Object] | None = None
 
     @cached_property
     def questions(self) -> Questions:
         return Questions(self.attributes.call)
 
     async def bindings(self, match: Match, uses: frozenset[str]) -> dict[str, Any]:
-        """Values for `uses`, and perhaps for others."""
+        """Values for `uses`, and for `object`. What nobody looks at is not made."""
         attributes = self.attributes
+        as_sent = match.kind == attributes.kind
         found: dict[str, Any] = {
-            "object": await in_version(attributes, match, attributes.object),
-            "oldObject": await in_version(attributes, match, attributes.old) if "oldObject" in uses else None,
-            "namespaceObject": self.namespace(),
+            "object": attributes.object if as_sent else await in_version(attributes, match, attributes.object)
         }
+        if "oldObject" in uses:
+            found["oldObject"] = (
+                attributes.old if as_sent else await in_version(attributes, match, attributes.old)
+            )
+        if "namespaceObject" in uses:
+            found["namespaceObject"] = self.namespace()
         if "request" in uses:
-            found["request"] = admission_request(attributes, match)
+            found["request"] = self.request(match)
         if "authorizer" in uses:
             found["authorizer"] = self.questions.authorizer
         if "authorizer.requestResource" in uses:
@@ -51,6 +62,13 @@ class Subject:
                 row.group, row.plural, attributes.subresource, namespace_of(attributes), attributes.name
             )
         return found
+
+    def request(self, match: Match) -> Object:
+        """The same for all policies that see the request in one version, one after another."""
+        known = self._request
+        if known is None or known[0] is not match:
+            known = self._request = match, admission_request(self.attributes, match)
+        return known[1]
 
     def namespace(self) -> Object | None:
         """The namespace of the request; None for what is in none, and for a namespace itself. Raises 404."""

@@ -6,7 +6,7 @@ Imported when the first policy is asked, for the sake of CEL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,12 +25,18 @@ from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.matching import Match
 from tiphys.apiserver.admission.policy.conditions import weighed
-from tiphys.apiserver.admission.policy.evaluation import OutOfBudget, most_expensive, run
+from tiphys.apiserver.admission.policy.evaluation import Outcome, OutOfBudget, most_expensive, run
 from tiphys.apiserver.admission.policy.hooks import Binding, Hook
 from tiphys.apiserver.admission.policy.metrics import error_type
-from tiphys.apiserver.admission.policy.parameters import ConfigurationError, param_row, parameters
-from tiphys.apiserver.admission.policy.subject import Subject, described
+from tiphys.apiserver.admission.policy.parameters import (
+    NO_PARAMETERS,
+    ConfigurationError,
+    param_row,
+    parameters,
+)
+from tiphys.apiserver.admission.policy.subject import Subject, asks_somebody, described
 from tiphys.apiserver.admission.request import namespace_of
+from tiphys.apiserver.call import Call
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.frozen import frozen
 
@@ -62,6 +68,13 @@ class Result:
     annotation_errors: list[str] = field(default_factory=list)
 
 
+_NOTHING_TO_TELL = Result()
+
+
+def _holds(outcome: Outcome) -> bool:
+    return outcome.value is True
+
+
 class Evaluator:
     """A policy, compiled. What does not compile is an error of each request."""
 
@@ -85,6 +98,8 @@ class Evaluator:
         self.uses = described(
             [*self.variables.values(), *self.conditions, *self.validations, *self.messages, *self.annotations]
         )
+        self.asks_somebody = asks_somebody(self.uses)
+        self._cost_of_messages = most_expensive(self.messages, self.variables) if any(self.messages) else 0
 
     def undecided(self, error: str) -> Result:
         """The match conditions could not be evaluated."""
@@ -96,6 +111,8 @@ class Evaluator:
             outcomes, rest = run(self.validations, bindings, self.variables, BUDGET)
         except OutOfBudget as error:
             return Result([self._failed(str(error))])
+        if not self.annotations and self._cost_of_messages <= rest and all(map(_holds, outcomes)):
+            return _NOTHING_TO_TELL
         result = Result()
         wanted = [outcome.value is not True and not outcome.error for outcome in outcomes]
         texts, failure = self._texts(wanted, {**bindings, **_WITHOUT_AUTHORIZER}, rest)
@@ -125,7 +142,7 @@ class Evaluator:
         messages = self.messages
         if not any(messages):
             return [""] * len(messages), ""
-        if most_expensive(messages, self.variables) <= budget:
+        if self._cost_of_messages <= budget:
             # Upstream works all of them out. When there is enough for all of them, nobody can tell.
             messages = [each if asked else None for each, asked in zip(messages, wanted, strict=True)]
             if not any(messages):
@@ -194,9 +211,10 @@ async def judge(attributes: Attributes, hooks: tuple[Hook[Evaluator], ...]) -> N
             try:
                 if binding.criteria.match(attributes) is None:
                     continue
-                found = await parameters(
-                    attributes, row, binding.spec.get("paramRef"), namespace_of(attributes)
-                )
+                reference = binding.spec.get("paramRef")
+                found = NO_PARAMETERS
+                if row is not None and reference is not None:
+                    found = await parameters(attributes, row, reference, namespace_of(attributes))
             except (StatusError, ConfigurationError) as error:
                 if not hook.ignores_failures:
                     denials.append(_Denial(hook.name, binding.name, f"failed to configure binding: {error}"))
@@ -216,23 +234,38 @@ async def _applied(
     match: Match,
     params: Object | None,
     kept: dict[str, list[str]],
-) -> list[_Denial]:
+) -> Sequence[_Denial]:
     """Evaluates a policy once and does what its binding says of failures. `kept`: audit annotations of the policy."""
-    call, clock = subject.attributes.call, subject.attributes.call.server.clock
-    evaluator = hook.evaluator
-    bindings = await subject.bindings(match, evaluator.uses)
+    clock = subject.attributes.call.server.clock
+    bindings = await subject.bindings(match, hook.evaluator.uses)
     bindings["params"] = params
     began = clock.monotonic()
-    verdict = await weighed(subject, hook.name, evaluator, bindings)
-    if verdict.meets:
-        result = await subject.questions.settle(partial(evaluator.evaluate, bindings))
-    elif verdict.error:
-        result = evaluator.undecided(verdict.error)
-    else:
-        return []
-    observe = partial(
-        call.server.policy_metrics.validated, clock.monotonic() - began, hook.name, binding.name
-    )
+    result = await _result(subject, hook, bindings)
+    if result is _NOTHING_TO_TELL:
+        return ()
+    for key, value in result.annotations:
+        values = kept.setdefault(key, [])
+        if value not in values:
+            values.append(value)
+    return _told(subject.attributes.call, hook, binding, result, clock.monotonic() - began)
+
+
+async def _result(subject: Subject, hook: Hook[Evaluator], bindings: dict[str, Any]) -> Result:
+    evaluator = hook.evaluator
+    if evaluator.conditions:
+        verdict = await weighed(subject, hook.name, evaluator, bindings)
+        if not verdict.meets:
+            return evaluator.undecided(verdict.error) if verdict.error else _NOTHING_TO_TELL
+    if evaluator.asks_somebody:
+        return await subject.questions.settle(partial(evaluator.evaluate, bindings))
+    return evaluator.evaluate(bindings)
+
+
+def _told(
+    call: Call, hook: Hook[Evaluator], binding: Binding, result: Result, seconds: float
+) -> list[_Denial]:
+    """Tells client, audit log and metrics what came of it. What is denied is given back."""
+    observe = partial(call.server.policy_metrics.validated, seconds, hook.name, binding.name)
     denials: list[_Denial] = []
     actions = binding.spec.get("validationActions") or ()
     for position, decision in enumerate(result.decisions):
@@ -252,10 +285,6 @@ async def _applied(
                     f"with binding '{binding.name}': {decision.message}"
                 )
             observe(kind, action.lower())
-    for key, value in result.annotations:
-        values = kept.setdefault(key, [])
-        if value not in values:
-            values.append(value)
     for message in result.annotation_errors:
         denials.append(_Denial(hook.name, binding.name, message))
         observe(error_type(message), "deny")
