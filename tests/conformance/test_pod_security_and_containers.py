@@ -50,6 +50,12 @@ def runtime_class(name: str, handler: str, **fields: Any) -> Object:
     }
 
 
+KUBELET = {
+    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    "kind": "KubeletConfiguration",
+    "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
+}
+FALLS_ILL = "mkdir /www; touch /www/healthz; httpd -p 8080 -h /www; sleep 2; rm /www/healthz; sleep 600"
 STATUS = "grep -E 'Seccomp:|NoNewPrivs|CapEff' /proc/self/status"
 IDS = "id -u; id -g; id -G"
 FILES = "cat /proc/sys/kernel/shm_rmid_forced; cat /proc/sys/net/ipv4/ip_local_port_range"
@@ -159,6 +165,21 @@ PODS = [
         },
     },
     pod("hosts-of-node", "cat /etc/hosts", hostNetwork=True),
+    # Restarts
+    pod(
+        "falls-ill",
+        FALLS_ILL,
+        own={
+            "livenessProbe": {
+                "httpGet": {"path": "/healthz", "port": 8080},
+                "initialDelaySeconds": 1,
+                "periodSeconds": 1,
+                "failureThreshold": 1,
+                "timeoutSeconds": 10,
+            }
+        },
+        restartPolicy="Always",
+    ),
 ]
 
 
@@ -181,7 +202,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodWorld]:
         ]
         + [ImageSource(("localhost/setuid:1",), (*busybox.layers, program), busybox.config)],
     )
-    for cluster in running(home, "secure"):
+    (home / "kubelet.yaml").write_text(json.dumps(KUBELET))
+    for cluster in running(home, "secure", "--kubelet-config", str(home / "kubelet.yaml")):
         cluster.tiphys("image", "import", str(archive), "--name", "secure")
         world = PodWorld(cluster)
         profiles = world.kubelet_directory / "seccomp"
@@ -512,3 +534,26 @@ def test_hosts(world: PodWorld) -> None:
         "third": False,
     }
     assert managed not in world.output("hosts-of-node")
+
+
+# Restarts
+
+
+@pytest.mark.conformance(
+    "Probing container should have monotonically increasing restart count [NodeConformance]"
+)
+def test_restarts_add_up(world: PodWorld) -> None:
+    seen = [0]
+
+    def has_restarted_five_times(pod: Object) -> bool:
+        entries = pod["status"].get("containerStatuses") or [{"restartCount": 0}]
+        seen.append(entries[0]["restartCount"])
+        assert seen == sorted(seen), "restarts only become more"
+        return seen[-1] >= 5
+
+    entry = world.until("falls-ill", has_restarted_five_times)["status"]["containerStatuses"][0]
+    # Each time it was ended for what its probe said.
+    assert entry["lastState"]["terminated"]["exitCode"] in (137, 143)
+    failed = "Liveness probe failed: HTTP probe failed with statuscode: 404"
+    world.until_told("falls-ill", "Unhealthy", failed)
+    world.until_told("falls-ill", "Killing", "Container main failed liveness probe, will be restarted")

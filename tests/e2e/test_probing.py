@@ -119,15 +119,10 @@ class Pods:
         found = self._cluster.get("events", *self._at, "--field-selector", selector)["items"]
         return [event["message"] for event in found]
 
-    def until_restarted(self, name: str, times: int = 1) -> None:
-        seen = [0]
-
-        def has_restarted() -> bool:
-            seen.append(self.container(name)["restartCount"])
-            assert seen == sorted(seen), "restarts only become more"
-            return seen[-1] >= times
-
-        wait_for(has_restarted, f"{times} restarts of {name}", seconds=PATIENCE_SECONDS)
+    def until_restarted(self, name: str) -> None:
+        wait_for(
+            lambda: self.container(name)["restartCount"] >= 1, f"{name} restarts", seconds=PATIENCE_SECONDS
+        )
 
     def stays(self, name: str) -> None:
         """It has run for a while, and never anew."""
@@ -205,14 +200,6 @@ def test_a_failing_page_restarts(pods: Pods) -> None:
     assert "Container main failed liveness probe, will be restarted" in pods.events(
         "http-restarts", "Killing"
     )
-
-
-@pytest.mark.conformance(
-    "Probing container should have monotonically increasing restart count [NodeConformance]"
-)
-def test_restarts_add_up(pods: Pods) -> None:
-    """Three of the suite's five: the back-off between them grows to minutes."""
-    pods.until_restarted("http-restarts", times=3)
 
 
 @pytest.mark.conformance(

@@ -16,6 +16,8 @@ from tiphys.kubelet.machine import simulated_machine
 from tiphys.kubelet.node import NodeFacts, node_status
 from tiphys.kubelet.pulling import PullLimits
 from tiphys.kubelet.runtimes.interface import Image, Version
+from tiphys.machinery.quoting import parse_duration
+from tiphys.machinery.retry import CRASH_LOOP
 
 HEAD = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 
@@ -90,6 +92,19 @@ def test_soft_thresholds_have_their_grace_and_all_their_reclaim() -> None:
             {"imageMaximumGCAge": "1m"},
             "invalid configuration: imageMaximumGCAge 1m0s must be greater than imageMinimumGCAge 2m0s",
         ),
+        (
+            {"crashLoopBackOff": {"maxContainerRestartPeriod": "5m1s"}},
+            "invalid configuration: CrashLoopBackOff.MaxContainerRestartPeriod (got: 301 seconds) must be set between 1s and 300s",
+        ),
+        (
+            {"crashLoopBackOff": {"maxContainerRestartPeriod": "500ms"}},
+            "invalid configuration: CrashLoopBackOff.MaxContainerRestartPeriod (got: 0.5 seconds) must be set between 1s and 300s",
+        ),
+        (
+            {"crashLoopBackOff": {"maxContainerRestartPeriod": 5}},
+            "crashLoopBackOff must be an object whose crashLoopBackOff.maxContainerRestartPeriod is a duration "
+            'such as "1m30s", not {"maxContainerRestartPeriod":5}',
+        ),
         ({"kubeReserved": {"gpu": "1"}}, 'cannot reserve "gpu" resource'),
         ({"systemReserved": {"cpu": "-1"}}, 'resource quantity for "cpu" cannot be negative: -1'),
         ({"evictionHard": {"memory": "1Gi"}}, "unsupported eviction signal memory"),
@@ -118,6 +133,14 @@ def test_what_is_refused_and_why(fields: dict[str, Any], message: str) -> None:
 
 def test_what_nothing_here_looks_at_may_say_what_is_so_anyway() -> None:
     parsed(cgroupDriver="cgroupfs", authentication={"anonymous": {"enabled": False}}, featureGates={})
+
+
+def test_crash_loops_wait_for_as_long_as_is_said() -> None:
+    assert parsed().crash_loop == CRASH_LOOP
+    assert parsed().document()["crashLoopBackOff"] == {"maxContainerRestartPeriod": "5m0s"}
+    for period, base in (("1m", 10), ("10s", 10), ("2s", 2)):
+        found = parsed(crashLoopBackOff={"maxContainerRestartPeriod": period}).crash_loop
+        assert (found.base_seconds, found.cap_seconds) == (base, parse_duration(period))
 
 
 def test_zero_is_no_wish_where_upstream_cannot_tell_it_from_nothing() -> None:

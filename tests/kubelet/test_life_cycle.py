@@ -9,6 +9,7 @@ import pytest
 from node_world import NodeWorld
 
 from tiphys.client.resources import PODS
+from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.machinery import meta
@@ -225,6 +226,19 @@ async def test_a_sandbox_that_is_replaced_is_told(world: NodeWorld) -> None:
     await world.settle()
     assert world.pods() == []
     assert len(told(world, "SandboxChanged")) == 1
+
+
+async def test_crash_loops_wait_no_longer_than_the_node_says() -> None:
+    settings = KubeletConfiguration(crash_loop_back_off={"maxContainerRestartPeriod": "2s"})
+    world = NodeWorld(configuration=settings)
+    await world.start()
+    world.create({"containers": [container("main", command=["false"])]})
+    await world.settle()
+    message = statuses(world)["main"]["state"]["waiting"]["message"]
+    assert message == "back-off 2s restarting failed container=main pod=web_default(uid-3)"
+    await world.settle(30)
+    assert statuses(world)["main"]["restartCount"] > 10
+    await world.stop()
 
 
 async def test_another_image_ends_the_crash_loop(world: NodeWorld) -> None:

@@ -90,6 +90,7 @@ def assemble(
         account=itself.account,
         metrics=metrics,
         device_health=keeper.health,
+        crash_loop=settings.crash_loop,
     )
     agent = NodeAgent(client, itself.look, clock, recorder=recorder)
     static = _static_pods(parts, host, settings, lambda: kubelets[0])

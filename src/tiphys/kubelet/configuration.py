@@ -19,10 +19,12 @@ from tiphys.kubelet.configuration_rules import problems_of
 from tiphys.kubelet.configuration_values import (
     AUTHENTICATION,
     AUTHORIZATION,
+    CRASH_LOOP_BACK_OFF,
     Wrong,
     authentication_settings,
     authorization_settings,
     boolean,
+    crash_loop_settings,
     headers,
     integer,
     mapping,
@@ -44,6 +46,7 @@ from tiphys.machinery import yaml
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity
 from tiphys.machinery.quoting import format_value, parse_duration, quote
+from tiphys.machinery.retry import CRASH_LOOP, Backoff
 
 API_VERSION, KIND = "kubelet.config.k8s.io/v1beta1", "KubeletConfiguration"
 
@@ -71,6 +74,7 @@ class KubeletConfiguration:
     local_storage_capacity_isolation: bool = setting("localStorageCapacityIsolation", True, boolean)
     allowed_unsafe_sysctls: tuple[str, ...] = setting("allowedUnsafeSysctls", (), words)
     seccomp_default: bool = setting("seccompDefault", False, boolean)
+    crash_loop_back_off: Mapping[str, Any] = mapping("crashLoopBackOff", crash_loop_settings)
     # When pods must go
     eviction_hard: Mapping[str, str] = mapping("evictionHard", texts, DEFAULT_HARD)
     eviction_soft: Mapping[str, str] = mapping("evictionSoft", texts)
@@ -152,6 +156,13 @@ class KubeletConfiguration:
         )
 
     @property
+    def crash_loop(self) -> Backoff:
+        """How long containers wait before they are restarted."""
+        longest = self.crash_loop_back_off.get("maxContainerRestartPeriod") or "5m0s"
+        cap_seconds = parse_duration(longest)
+        return Backoff(min(CRASH_LOOP.base_seconds, cap_seconds), cap_seconds)
+
+    @property
     def pull_limits(self) -> PullLimits:
         parallel = self.max_parallel_image_pulls
         serialize = self.serialize_image_pulls
@@ -182,7 +193,7 @@ class KubeletConfiguration:
         """All settings by their names, as /configz shows them."""
         values = {row.metadata["name"]: written(getattr(self, row.name), row) for row in fields(self)}
         values["serializeImagePulls"] = self.pull_limits.serialize_image_pulls
-        for name, whole in (("authentication", AUTHENTICATION), ("authorization", AUTHORIZATION)):
+        for name, whole in _WITH_DEFAULTS.items():
             values[name] = merged(whole, values[name])
         said = {name: value for name, value in values.items() if value is not None}
         # Whoever may read the page need not learn what gives access elsewhere.
@@ -236,6 +247,11 @@ def _is_that(value: Any, only: Any) -> bool:
     return bool(value == only)
 
 
+_WITH_DEFAULTS = {
+    "authentication": AUTHENTICATION,
+    "authorization": AUTHORIZATION,
+    "crashLoopBackOff": CRASH_LOOP_BACK_OFF,
+}
 _FIXED: Mapping[str, Any] = {
     "address": "0.0.0.0",
     "cgroupDriver": "cgroupfs",

@@ -31,6 +31,9 @@ def problems_of(found: KubeletConfiguration) -> list[str]:
         problems.append(f"{name} {found.node_status_max_images} must be -1 or greater")
     problems += pull_problems(found.pull_limits, found.verification)
     problems += [*_image_problems(found), *_enforcement_problems(found), *_log_problems(found)]
+    if not 1 <= (longest := found.crash_loop.cap_seconds) <= 300:
+        told = f"(got: {longest:g} seconds) must be set between 1s and 300s"
+        problems.append(f"CrashLoopBackOff.MaxContainerRestartPeriod {told}")
     problems = [f"invalid configuration: {problem}" for problem in problems]
     problems += [*_reserved_problems(found.kube_reserved), *_reserved_problems(found.system_reserved)]
     problems += [problem for each in found.allowed_unsafe_sysctls if (problem := pattern_problem(each))]

@@ -93,11 +93,13 @@ AUTHORIZATION: Mapping[str, Any] = {
     "mode": "Webhook",
     "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
 }
+CRASH_LOOP_BACK_OFF: Mapping[str, Any] = {"maxContainerRestartPeriod": "5m0s"}
 _CHOSEN: Mapping[str, Callable[[Any], Any]] = {
     "authentication.anonymous.enabled": boolean,
     "authentication.webhook.cacheTTL": seconds,
     "authorization.webhook.cacheAuthorizedTTL": seconds,
     "authorization.webhook.cacheUnauthorizedTTL": seconds,
+    "crashLoopBackOff.maxContainerRestartPeriod": seconds,
 }
 """What can be another than above."""
 
@@ -108,6 +110,10 @@ def authentication_settings(value: Any) -> Mapping[str, Any]:
 
 def authorization_settings(value: Any) -> Mapping[str, Any]:
     return _checked(value, AUTHORIZATION, "authorization")
+
+
+def crash_loop_settings(value: Any) -> Mapping[str, Any]:
+    return _checked(value, CRASH_LOOP_BACK_OFF, "crashLoopBackOff")
 
 
 def _checked(value: Any, whole: Mapping[str, Any], path: str) -> Mapping[str, Any]:

@@ -65,6 +65,10 @@ class ContainerLives:
         """Something that the pod refers to has changed: what failed may work now."""
         self.problems.clear()
 
+    @property
+    def _new_loop(self) -> CrashLoop:
+        return CrashLoop(self.host.crash_loop)
+
     # Starting
 
     async def start(self, pod: Object, name: str, attempt: int) -> str:
@@ -116,7 +120,7 @@ class ContainerLives:
         previous = next((entry for entry in self.view.containers if entry.status.name == name), None)
         if previous is not None and previous.status.finished_at is not None:
             is_other = has_changed(container, previous.status.annotations)
-            loop = CrashLoop() if is_other else self.crash_loops.get(name, CrashLoop())
+            loop = self._new_loop if is_other else self.crash_loops.get(name, self._new_loop)
             self.crash_loops[name] = loop.restart(previous.status.finished_at)
 
     async def _after_start(self, pod: Object, container: Object, id: str, hook: dict[str, Any]) -> None:
@@ -211,7 +215,7 @@ class ContainerLives:
         if found is not None:
             self.host.provisions.forget_life(found.status)
             if is_restarted and found.status.finished_at is not None:
-                loop = self.crash_loops.get(found.status.name, CrashLoop())
+                loop = self.crash_loops.get(found.status.name, self._new_loop)
                 self.crash_loops[found.status.name] = loop.restart(found.status.finished_at)
         self.replaced.discard(id)
         self._ending.discard(id)

@@ -122,6 +122,7 @@ def hollow_kubelet(
         ).admit,
         account=account,
         metrics=metrics,
+        crash_loop=settings.crash_loop,
     )
     look = _look(node, runtime, machine, settings, needs)
     agent = NodeAgent(client, look, clock, check_seconds=0, lease_seconds=LEASE_SECONDS)

@@ -27,6 +27,7 @@ from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.meter import Meter
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.retry import CRASH_LOOP, Backoff
 
 
 class Unprovided(Exception):
@@ -121,7 +122,8 @@ class Host:
     admit: Admit
     account: Account
     metrics: KubeletMetrics = field(default_factory=KubeletMetrics)
-
+    crash_loop: Backoff = CRASH_LOOP
+    """How long its containers wait before they are restarted."""
     device_health: DeviceHealth = lambda uid, container: ()
 
     def record(

@@ -66,3 +66,9 @@ def test_a_container_that_ran_for_ten_minutes_starts_from_the_beginning() -> Non
     assert loop.wait_seconds(at(32 + 600), now=at(32 + 600)) == 40
     assert loop.wait_seconds(at(32 + 601), now=at(32 + 601)) == 0
     assert loop.restart(at(32 + 601)).delay_seconds == CRASH_LOOP.base_seconds
+
+
+def test_a_shorter_cap_forgives_no_sooner() -> None:
+    loop = CrashLoop(Backoff(base_seconds=2.0, cap_seconds=2.0)).restart(at(0)).restart(at(3))
+    assert loop.wait_seconds(at(603), now=at(603)) == 2
+    assert loop.wait_seconds(at(604), now=at(604)) == 0

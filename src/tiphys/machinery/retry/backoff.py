@@ -51,6 +51,8 @@ class Backoff:
 
 WORK_QUEUE = Backoff(base_seconds=0.005, cap_seconds=1000.0)
 CRASH_LOOP = Backoff(base_seconds=10.0, cap_seconds=300.0)
+FORGIVEN_SECONDS = 600.0
+"""A container that ran for longer starts from the beginning."""
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class ItemBackoff(Generic[Item]):
 
 @frozen
 class CrashLoop:
-    """The restarts of one container. A container that ran for twice the cap starts from the beginning.
+    """The restarts of one container.
 
     `delay_seconds` is the wait before the next restart; it is 0 before the first one, which happens at once.
     `restarted` is when, by the finish of the container before it, the last restart was granted.
@@ -102,4 +104,4 @@ class CrashLoop:
         """It kept running long enough to be forgiven."""
         if self.restarted is None:
             return True
-        return (finished - self.restarted).total_seconds() > 2 * self.policy.cap_seconds
+        return (finished - self.restarted).total_seconds() > FORGIVEN_SECONDS
