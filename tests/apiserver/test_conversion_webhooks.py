@@ -77,7 +77,7 @@ def converting(hook: Webhook, *versions: Object, review_versions: tuple[str, ...
 
 async def until(holds: Callable[[], bool]) -> None:
     """The webhook is another program: its answer takes as long as it takes."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.001)
 
@@ -378,7 +378,7 @@ async def test_a_cleanup_waits_for_the_webhook(client: Client, hook: Webhook, cl
         (condition,) = (each for each in found.body["status"]["conditions"] if each["type"] == "Terminating")
         return dict(condition)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await told())["reason"] != "InstanceDeletionFailed":
             await asyncio.sleep(0.001)
         assert (await told())["message"].startswith("could not list instances: conversion webhook for ")

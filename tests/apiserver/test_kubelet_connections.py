@@ -20,7 +20,7 @@ from tiphys.net.websocket import ClientHandshake, Opcode, WebSocket
 from tiphys.testing.clock import FakeClock
 
 PODS = "/api/v1/namespaces/default/pods"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from tiphys.apiserver.streams import splice
 from tiphys.net.stream import TransportStream
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 class Pair:

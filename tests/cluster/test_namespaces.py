@@ -223,7 +223,7 @@ def test_unmaking_needs_only_the_directory(directory: Path, segment: Segment) ->
     ):
         pass
     code = f"from pathlib import Path; from tiphys.cluster.namespaces import *; destroy_node(Path({str(node.directory)!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert sleeper.wait(10) != 0
     assert not _made_cgroups()
     assert keep.read_text() == "data"

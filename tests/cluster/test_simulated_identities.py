@@ -83,7 +83,7 @@ async def test_each_node_registers_as_itself(place: tuple[APIServer, KubeletSett
     process = asyncio.get_running_loop().create_task(KubeletProcess(settings).run(stop))
     watcher = _Count(seen, len(NAMES))
     api.writes.cache("coordination.k8s.io", "leases").watch(watcher)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await seen.wait()
     stop.set()
     await process

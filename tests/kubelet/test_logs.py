@@ -20,7 +20,7 @@ from tiphys.kubelet.runtimes.interface import ContainerStatus, Mount
 from tiphys.kubelet.termination import termination_message
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 def line(number: int, text: str, *, stream: str = "stdout", tag: str = "F") -> bytes:

@@ -116,10 +116,12 @@ def test_masking_is_the_xor_of_the_rfc(data: bytes, mask: bytes) -> None:
 
 def test_unmasking_is_fast_enough_to_never_matter() -> None:
     data = bytes(range(256)) * 4096
-    best = min(timed(lambda: apply_mask(data, b"\x11\x22\x33\x44")) for _ in range(5))
-    assert (
-        len(data) / best > 50e6
-    )  # bytes a second; a loop over bytes in Python does about 10e6, this one 500e6
+    mask = b"\x11\x22\x33\x44"
+    best = min(timed(lambda: apply_mask(data, mask)) for _ in range(5))
+    loop = min(
+        timed(lambda: bytes(byte ^ mask[index & 3] for index, byte in enumerate(data))) for _ in range(3)
+    )
+    assert loop / best > 5  # it is some 50 times as fast as a loop over bytes
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -303,7 +305,7 @@ async def test_a_flood_of_pings_from_a_peer_that_never_reads_costs_nothing(conne
         await right.write(encode_frame(Frame(Opcode.PING, b"x" * 125), b"abcd") * 200)
         await asyncio.sleep(0)
     await right.write(encode_frame(Frame(Opcode.BINARY, b"after all"), b"abcd"))
-    assert await asyncio.wait_for(receiving, 10) == (Opcode.BINARY, b"after all")
+    assert await asyncio.wait_for(receiving, 60) == (Opcode.BINARY, b"after all")
 
 
 async def test_a_tunnel_carries_bytes_without_borders(connect: Connect) -> None:

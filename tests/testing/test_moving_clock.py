@@ -67,8 +67,8 @@ async def test_a_running_clock_makes_its_calls_by_itself() -> None:
     done = asyncio.Event()
     clock.call_later(60, lambda: None)
     clock.call_later(30, done.set)
-    await asyncio.wait_for(done.wait(), 5)
-    assert 30 <= clock.monotonic() < 5000
+    await asyncio.wait_for(done.wait(), 60)
+    assert 30 <= clock.monotonic() < 60_000
 
 
 async def test_a_stopped_clock_can_be_set_going() -> None:
@@ -76,7 +76,7 @@ async def test_a_stopped_clock_can_be_set_going() -> None:
     done = asyncio.Event()
     clock.call_later(30, done.set)
     clock.speed = 1000
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
 
 
 async def test_advancing_waits_until_what_was_woken_has_come_to_rest() -> None:

@@ -258,7 +258,7 @@ def test_defaults_are_idempotent(spec):
 
 
 def test_a_typical_pod_takes_microseconds():
-    """A guard against copying and parsing: 100 µs is ten times what it takes on a slow machine."""
+    """A guard against copying and parsing: to copy it once takes some ten times as long."""
     container = {
         "name": "c",
         "image": "nginx:1",
@@ -267,12 +267,12 @@ def test_a_typical_pod_takes_microseconds():
         "volumeMounts": [{"name": "v", "mountPath": "/v"}],
     }
     obj = defaulted(pod(containers=[container], volumes=[{"name": "v", "emptyDir": {}}]), pods.pod)
-    best = min(_seconds(obj) for _ in range(5))
-    assert best < 100e-6
+    best, copied = (min(_seconds(work, obj) for _ in range(5)) for work in (pods.pod, copy.deepcopy))
+    assert best < copied
 
 
-def _seconds(obj):
+def _seconds(work, obj):
     start = time.perf_counter()
     for _ in range(100):
-        pods.pod(obj)
-    return (time.perf_counter() - start) / 100
+        work(obj)
+    return time.perf_counter() - start

@@ -36,7 +36,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 NAME = f"{VERSION}.{GROUP}"
 HOST = "wardle.default.svc"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 class World:

@@ -18,7 +18,7 @@ from https import Secure, secure_server
 from tiphys.cluster.pki import Authority, Leaf
 from tiphys.net.tls import client_context
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60.0
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 WANTED = b"c2VjcmV0"
 

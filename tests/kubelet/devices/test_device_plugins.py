@@ -48,7 +48,7 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not is_so():
                 await asyncio.sleep(0.005)
 

@@ -195,7 +195,7 @@ async def test_a_download_goes_on_when_whoever_asked_is_gone(world: World) -> No
     reading = blob.read(0, 10)
     async for _ in reading:
         break
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not world.cache.path(DIGEST).exists():
             await asyncio.sleep(0.01)
     assert await world.blob() == LAYER

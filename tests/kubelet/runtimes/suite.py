@@ -26,7 +26,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxConfig,
 )
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass

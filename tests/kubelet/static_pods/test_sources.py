@@ -16,7 +16,7 @@ from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
 
 MANIFEST = "{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {containers: [{name: c, image: i}]}}"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 class Followed:

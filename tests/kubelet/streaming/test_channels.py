@@ -57,7 +57,7 @@ async def test_a_size_is_seen_as_it_comes() -> None:
 async def test_what_is_no_size_ends_the_sizes(bad: bytes) -> None:
     sizes = TerminalSizes()
     sizes.feed(bad)
-    assert await asyncio.wait_for(collect(sizes), 5) == []
+    assert await asyncio.wait_for(collect(sizes), 60) == []
 
 
 def test_ports_of_the_query() -> None:

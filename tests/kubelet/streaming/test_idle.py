@@ -10,7 +10,7 @@ from tiphys.net.http import ByteStream, Response
 from tiphys.net.stream import TransportStream
 from tiphys.testing.clock import FakeClock
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 LIMIT_SECONDS = 100.0
 
 

@@ -44,7 +44,7 @@ async def open_spdy(client: HTTPClient, target: str, *protocols: str) -> tuple[S
 async def by_channel(websocket: WebSocket, *, in_base64: bool) -> dict[int, bytes]:
     """Everything until the server closes, sorted."""
     got: dict[int, bytes] = {}
-    while (message := await asyncio.wait_for(websocket.receive(), 10)) is not None:
+    while (message := await asyncio.wait_for(websocket.receive(), 60)) is not None:
         opcode, payload = message
         assert opcode is (Opcode.TEXT if in_base64 else Opcode.BINARY)
         channel = payload[0] - 48 if in_base64 else payload[0]
@@ -116,7 +116,7 @@ async def test_a_close_signal_that_names_no_channel_ends_the_streams(
 ) -> None:
     websocket, _ = await open_websocket(client, EXEC + "&command=hang", "v5.channel.k8s.io")
     await websocket.send(signal)
-    assert await asyncio.wait_for(cluster.ended.get(), 10) == "hang"
+    assert await asyncio.wait_for(cluster.ended.get(), 60) == "hang"
     await by_channel(websocket, in_base64=False)
 
 
@@ -153,7 +153,7 @@ async def test_a_client_that_never_reads_stops_the_command_not_the_server(
         await asyncio.sleep(0)
     assert cluster.ended.empty()
     websocket.abort()
-    assert await asyncio.wait_for(cluster.ended.get(), 10) == "yes"
+    assert await asyncio.wait_for(cluster.ended.get(), 60) == "yes"
 
 
 async def test_unknown_protocols_are_refused(client: HTTPClient) -> None:
@@ -177,7 +177,7 @@ async def opened(session: SpdySession, *kinds: str) -> list[SpdyStream]:
 
 async def read_all(stream: SpdyStream | WebSocketByteStream) -> bytes:
     parts = []
-    while part := await asyncio.wait_for(stream.read(), 10):
+    while part := await asyncio.wait_for(stream.read(), 60):
         parts.append(part)
     return b"".join(parts)
 

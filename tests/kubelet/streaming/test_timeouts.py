@@ -45,14 +45,14 @@ async def test_streams_that_are_never_opened_end_the_exec() -> None:
         request("v4.channel.k8s.io"),
         StreamOptions(stdin=True),
         serve,  # type: ignore[arg-type]
-        creation_timeout_seconds=0.05,
+        creation_timeout_seconds=0.5,
     )
     running, session = await serving(response)
     async with session:
         error = await session.open({"streamtype": "error"})
         await error.wait_reply()
         with pytest.raises(ConnectionError, match="timed out waiting for client to create streams"):
-            await asyncio.wait_for(running, 10)
+            await asyncio.wait_for(running, 60)
         await session.ended.wait()
 
 
@@ -62,18 +62,18 @@ async def test_half_a_pair_is_given_up_and_the_session_goes_on() -> None:
     async def serve(connection: PortForwardConnection) -> None:
         served.append(connection.port)
 
-    response = upgrade_port_forward(request("portforward.k8s.io"), serve, creation_timeout_seconds=0.05)
+    response = upgrade_port_forward(request("portforward.k8s.io"), serve, creation_timeout_seconds=0.5)
     running, session = await serving(response)
     async with session:
         half = await session.open({"streamtype": "error", "port": "80", "requestid": "1"})
         await half.wait_reply()
         with pytest.raises(StreamReset):
-            await asyncio.wait_for(half.read(), 10)
+            await asyncio.wait_for(half.read(), 60)
         pair = [
             await session.open({"streamtype": kind, "port": "81", "requestid": "2"})
             for kind in ("error", "data")
         ]
         for stream in pair:
-            assert await asyncio.wait_for(stream.read(), 10) == b""
+            assert await asyncio.wait_for(stream.read(), 60) == b""
         assert served == [81]
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)

@@ -157,21 +157,33 @@ async def test_a_drip_of_bytes_does_not_move_the_deadline(serve: Serve) -> None:
 
 
 async def test_an_idle_connection_is_closed_without_a_word(serve: Serve, tls: bool) -> None:
-    site = await serve(echo, tls=tls, idle_timeout_seconds=0.05)
-    used, unused = await site.h1(), await site.h1()
+    site = await serve(echo, tls=tls)
+    used = await site.h1()
     used.get("/")
     assert (await used.answer()).status == 200
+    site.limit(idle_timeout_seconds=0.05)
+    used.get("/")
+    assert (await used.answer()).status == 200
+    unused = await site.h1()
     assert await used.to_end() == b""
     assert await unused.to_end() == b""
 
 
 async def test_a_running_handler_is_not_idle(serve: Serve) -> None:
+    running, go_on = asyncio.Event(), asyncio.Event()
+
     async def slow(request: Request) -> Response:
-        await asyncio.sleep(0.15)
+        running.set()
+        await go_on.wait()
         return echo(request)
 
-    peer = await (await serve(slow, idle_timeout_seconds=0.05)).h1()
+    site = await serve(slow, idle_timeout_seconds=1)
+    peer = await site.h1()
     peer.get("/")
+    await asyncio.wait_for(running.wait(), PATIENCE_SECONDS)
+    idle = await site.h1()
+    assert await idle.to_end() == b""
+    go_on.set()
     assert (await peer.answer()).status == 200
 
 

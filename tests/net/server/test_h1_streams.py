@@ -55,10 +55,18 @@ async def test_a_client_that_does_not_read_holds_back_its_body_and_nobody_else(
 
 
 async def test_a_client_that_never_reads_is_cut_off(serve: Serve) -> None:
-    site = await serve(lambda request: Response(200, body=[b"x" * 65536] * 1000), idle_timeout_seconds=0.1)
+    asked = asyncio.Event()
+
+    def answer(request: Request) -> Response:
+        site.limit(idle_timeout_seconds=0.1)
+        asked.set()
+        return Response(200, body=[b"x" * 65536] * 1000)
+
+    site = await serve(answer)
     lazy = await site.h1()
     lazy.writer.transport.pause_reading()  # type: ignore[attr-defined]
     lazy.get("/")
+    await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
     await asyncio.wait_for(gone(site), PATIENCE_SECONDS)
 
 

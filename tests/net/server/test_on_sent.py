@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from wire_peers import PATIENCE_SECONDS
 
 from conftest import Serve
 from tiphys.net.http import Request, Response
@@ -44,7 +45,7 @@ async def test_when_it_is_sent(serve: Serve, path: str, protocol: str) -> None:
     else:
         h2 = await site.h2()
         (answer,) = await h2.ended(h2.request(path))
-    await asyncio.wait_for(told.event.wait(), 5)
+    await asyncio.wait_for(told.event.wait(), PATIENCE_SECONDS)
     assert told.count == 1
 
 
@@ -62,9 +63,9 @@ async def test_when_the_client_goes_first(serve: Serve) -> None:
     site = await serve(answer)
     peer = await site.h1()
     peer.get("/large")
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
     await peer.close()
-    await asyncio.wait_for(told.event.wait(), 5)
+    await asyncio.wait_for(told.event.wait(), PATIENCE_SECONDS)
     assert told.count == 1
 
 
@@ -75,5 +76,5 @@ async def test_when_the_client_stops_reading(serve: Serve) -> None:
     peer.get("/huge")
     await asyncio.sleep(0)
     await peer.close()
-    await asyncio.wait_for(told.event.wait(), 5)
+    await asyncio.wait_for(told.event.wait(), PATIENCE_SECONDS)
     assert told.count == 1
