@@ -20,6 +20,7 @@ from tiphys.machinery import errors
 
 if TYPE_CHECKING:
     from tiphys.api.resource import Reading
+    from tiphys.apiserver.tables import Printed
 
 _METADATA = b'"metadata":{'
 _ENCRYPTED = b"k8s:enc:"
@@ -113,7 +114,7 @@ def _owned(obj: dict[str, Any], owners: list[dict[str, Any]]) -> dict[str, Any]:
 class Record:
     """One object at one revision. Immutable; `object` is shared: copy before change."""
 
-    __slots__ = ("_object", "data", "key", "name", "namespace", "readings", "revision")
+    __slots__ = ("_object", "data", "key", "name", "namespace", "printed", "readings", "revision")
 
     def __init__(self, key: str, namespace: str, name: str, revision: int, data: bytes) -> None:
         self.key = key
@@ -124,6 +125,8 @@ class Record:
         self._object: dict[str, Any] | None = None
         self.readings: dict[str, tuple[Reading, Record | None]] | None = None
         """What `registry/translation.py` made of it, by version. None for the record: itself."""
+        self.printed: Printed | None = None
+        """What `tables.py` keeps of its row, once somebody has asked for it."""
 
     @property
     def object(self) -> dict[str, Any]:
@@ -131,6 +134,21 @@ class Record:
         if self._object is None:
             self._object = self.copy()
         return self._object
+
+    def peek(self) -> dict[str, Any]:
+        """The same for who looks once: it is not kept."""
+        return self.copy() if self._object is None else self._object
+
+    def metadata_span(self, metadata: dict[str, Any]) -> tuple[int, int] | None:
+        """Where it stands in `data`, managedFields and all; `metadata` is that of `object`. None: we did not write it."""
+        data, begin = self.data, self.data.index(_METADATA) + len(_METADATA) - 1
+        rest = orjson.dumps(metadata)
+        if data.find(b"\t") >= 0:
+            rest = rest[rest.index(b",") + 1 :]
+            end = data.rindex(b"\t") + 3 + len(rest)
+        else:
+            end = begin + len(rest)
+        return (begin, end) if data.startswith(rest, end - len(rest)) else None
 
     def copy(self) -> dict[str, Any]:
         """The same, to be changed."""

@@ -6,7 +6,7 @@ requests with equal views share what was made of an event (`key` says which are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -22,8 +22,8 @@ from tiphys.net.exchange import SLICE_BYTES
 
 Object = dict[str, Any]
 AT_ONCE, DECODED_AT_ONCE = 16, 8
-"""Records of a list whose bytes are put together before others have their turn; fewer when each must be decoded and made anew:
-about a millisecond of either."""
+"""Records of a list whose bytes are put together before it is asked whether others should have their turn; fewer when each must be
+decoded and made anew."""
 
 
 @frozen
@@ -153,39 +153,43 @@ class TableView(_JSONEvents):
     content_type = "application/json"
 
     def __init__(
-        self, printer: TablePrinter, convert: Callable[[Record], Object], now: Callable[[], datetime]
+        self,
+        printer: TablePrinter,
+        now: Callable[[], datetime],
+        convert: Callable[[Object], Object] | None = None,
     ) -> None:
+        """`convert`: the table is of a version that is not the stored one."""
         self._printer = printer
         self._convert = convert
         self._now = now
         self.key = ("table", printer.include, printer.version)
 
-    def _table(self, records: Iterable[Record], meta: Object, *, headers: bool = True) -> Object:
-        now = self._now()
-        return self._printer.table([self._convert(record) for record in records], meta, now, headers=headers)
+    def _rows(self, records: Sequence[Record]) -> bytes:
+        now, convert, printer = self._now(), self._convert, self._printer
+        if convert is None:
+            return b",".join(printer.rows(records, now))
+        return b",".join([printer.row(convert(record.full), now) for record in records])
 
-    def one(self, record: Record) -> bytes:
-        return orjson.dumps(self._table([record], {"resourceVersion": str(record.revision)}))
+    def one(self, record: Record, *, headers: bool = True) -> bytes:
+        head, tail = self._printer.frame({"resourceVersion": str(record.revision)}, headers=headers)
+        return head + self._rows([record]) + tail
 
     def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
-        empty = orjson.dumps(self._table([], meta.to_dict()))
-        yield empty.removesuffix(b"]}")
-        for first in range(0, len(records), DECODED_AT_ONCE):
-            rows = self._table(records[first : first + DECODED_AT_ONCE], {}, headers=False)["rows"]
-            part = orjson.dumps(rows)[1:-1]
+        head, tail = self._printer.frame(meta.to_dict())
+        yield head
+        for first in range(0, len(records), AT_ONCE):
+            part = self._rows(records[first : first + AT_ONCE])
             yield b"," + part if first else part
-        yield b"]}"
+        yield tail
 
     def bookmark(self, mark: Object) -> bytes:
         """A Table as well: its one row is that of an empty object."""
-        table = self._printer.table(
-            [mark], {"resourceVersion": mark["metadata"]["resourceVersion"]}, self._now(), headers=False
-        )
-        return super().bookmark(table)
+        meta = {"resourceVersion": mark["metadata"]["resourceVersion"]}
+        head, tail = self._printer.frame(meta, headers=False)
+        return b'{"type":"BOOKMARK","object":%b}\n' % (head + self._printer.row(mark, self._now()) + tail)
 
     def event(self, kind: str, record: Record, *, first: bool) -> bytes:
-        table = self._table([record], {"resourceVersion": str(record.revision)}, headers=first)
-        return orjson.dumps({"type": kind, "object": table}, option=orjson.OPT_APPEND_NEWLINE)
+        return b'{"type":"%b","object":%b}\n' % (kind.encode(), self.one(record, headers=first))
 
 
 class YAMLView(_JSONEvents):
