@@ -20,20 +20,14 @@ from tiphys.kubelet.dns import (
 )
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.resources import Enforcement
-from tiphys.kubelet.runtimes.interface import (
-    AppArmorProfile,
-    DNSConfig,
-    Image,
-    Mount,
-    PortMapping,
-    SeccompProfile,
-    SELinuxOptions,
-)
+from tiphys.kubelet.runtimes.interface import DNSConfig, Image, Mount, PortMapping
+from tiphys.kubelet.runtimes.security import AppArmorProfile, SeccompProfile, SELinuxOptions
 from tiphys.kubelet.security import (
     MASKED_PATHS,
     SeccompProfiles,
     container_security,
     root_problem,
+    sandbox_security,
     user_namespace_problem,
 )
 
@@ -284,6 +278,10 @@ def test_a_containers_context_wins_over_the_pods() -> None:
     }
     found = container_security(given, own, None, SeccompProfiles())
     assert (found.run_as_user, found.run_as_group, found.supplemental_groups) == (9, 2, (3, 4))
+    assert not found.is_strict_about_groups
+    strict = pod(securityContext={"supplementalGroupsPolicy": "Strict"})
+    assert container_security(strict, own, None, SeccompProfiles()).is_strict_about_groups
+    assert sandbox_security(strict).is_strict_about_groups
     assert (found.no_new_privileges, found.read_only_root_filesystem) == (True, True)
     assert (found.add_capabilities, found.drop_capabilities) == (("NET_ADMIN",), ("ALL",))
     assert found.seccomp.type == "RuntimeDefault"

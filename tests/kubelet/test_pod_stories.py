@@ -18,7 +18,7 @@ from tiphys.kubelet.admission import Rejection
 from tiphys.kubelet.allocation import Refusal
 from tiphys.kubelet.labels import CONTAINER_HASH
 from tiphys.kubelet.plan import Plan, plan
-from tiphys.kubelet.runtimes.interface import ContainerStatus, SandboxStatus
+from tiphys.kubelet.runtimes.interface import ContainerStatus, ContainerUser, SandboxStatus
 from tiphys.kubelet.seen import Health, ImageState, Problem, Resize, Seen, SeenContainer, Sentence
 from tiphys.kubelet.status import Reason, pod_status
 from tiphys.machinery import meta
@@ -92,6 +92,12 @@ def _short_entry(entry: Object) -> Object:
     told: Object = {"state": entry["state"]}
     if entry["lastState"]:
         told["lastState"] = entry["lastState"]
+    if "user" in entry:
+        told["user"] = entry["user"]
+    if entry.get("containerID", f"containerd://{entry['name']}-{entry['restartCount']}") != (
+        f"containerd://{entry['name']}-{entry['restartCount']}"
+    ):
+        told["containerID"] = entry["containerID"]
     flags = [name for name in ("started", "ready") if entry[name]]
     return {**told, "restartCount": entry["restartCount"], **({"is": ", ".join(flags)} if flags else {})}
 
@@ -204,6 +210,7 @@ def _container(entry: Object, order: int) -> SeenContainer:
         log_path="",
         labels={},
         annotations={CONTAINER_HASH: entry["hash"]} if "hash" in entry else {},
+        user=ContainerUser(**entry["user"]) if "user" in entry else None,
     )
     del order
     return SeenContainer(entry.get("sandbox", "s0"), status)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tiphys.kubelet import allocation, restarting_all, spec
+from tiphys.kubelet.runtimes.interface import ContainerUser
 from tiphys.kubelet.seen import Seen, SeenContainer, Waiting
 from tiphys.kubelet.spec import Kind, Object
 from tiphys.machinery import meta
@@ -74,10 +75,12 @@ def _entry(
     if newest is not None:
         entry["containerID"] = container_id(newest.status.id)
         entry |= _resources(pod, container, newest, seen)
-    if name in seen.devices:
-        entry["allocatedResourcesStatus"] = list(seen.devices[name])
+        if newest.status.user is not None:
+            entry["user"] = {"linux": _user(newest.status.user)}
     elif reported and reported.get("containerID") and "terminated" in state:
         entry["containerID"] = reported["containerID"]
+    if name in seen.devices:
+        entry["allocatedResourcesStatus"] = list(seen.devices[name])
     mounts = [_mount(mount) for mount in container.get("volumeMounts") or ()]
     return {**entry, "volumeMounts": mounts} if mounts else entry
 
@@ -215,6 +218,11 @@ def _resources(pod: Object, container: Object, newest: SeenContainer, seen: Seen
     if granted.get("requests"):
         entry["allocatedResources"] = granted["requests"]
     return entry
+
+
+def _user(user: ContainerUser) -> Entry:
+    groups = {"supplementalGroups": list(user.supplemental_groups)} if user.supplemental_groups else {}
+    return {"uid": user.uid, "gid": user.gid, **groups}
 
 
 def _amounts(resources: Object) -> Entry:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tiphys.kubelet import spec
-from tiphys.kubelet.runtimes.interface import (
+from tiphys.kubelet.runtimes.interface import Image
+from tiphys.kubelet.runtimes.security import (
     AppArmorProfile,
     ContainerSecurity,
-    Image,
     SandboxSecurity,
     SeccompProfile,
     SELinuxOptions,
@@ -68,6 +68,7 @@ def container_security(
         run_as_username=username,
         run_as_group=own.get("runAsGroup", of_pod.get("runAsGroup")),
         supplemental_groups=supplemental_groups(pod),
+        is_strict_about_groups=of_pod.get("supplementalGroupsPolicy") == "Strict",
         read_only_root_filesystem=bool(own.get("readOnlyRootFilesystem")),
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
         add_capabilities=tuple(capabilities.get("add") or ()),
@@ -94,6 +95,7 @@ def sandbox_security(pod: Object) -> SandboxSecurity:
         # containerd refuses a group without a user; of the pause process nobody sees either.
         run_as_group=of_pod.get("runAsGroup") if of_pod.get("runAsUser") is not None else None,
         supplemental_groups=supplemental_groups(pod),
+        is_strict_about_groups=of_pod.get("supplementalGroupsPolicy") == "Strict",
         privileged=any(
             (container.get("securityContext") or {}).get("privileged")
             for container in spec.all_containers(pod)

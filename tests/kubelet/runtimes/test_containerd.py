@@ -20,7 +20,6 @@ from tiphys.kubelet.runtimes import network_namespace
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.cri.runtime import ContainerdRuntime
 from tiphys.kubelet.runtimes.interface import (
-    ContainerSecurity,
     DeadlineExceeded,
     ExecSession,
     Mount,
@@ -28,6 +27,7 @@ from tiphys.kubelet.runtimes.interface import (
     RuntimeFailure,
     Unavailable,
 )
+from tiphys.kubelet.runtimes.security import ContainerSecurity
 from tiphys.net.server import Server
 
 if TYPE_CHECKING:

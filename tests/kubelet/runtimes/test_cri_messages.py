@@ -13,16 +13,15 @@ from tiphys.kubelet.runtimes.cri.execution import process_spec
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerEvent,
-    ContainerSecurity,
+    ContainerUser,
     DNSConfig,
     Mount,
     PortMapping,
     RegistryAuth,
     Resources,
     SandboxConfig,
-    SandboxSecurity,
-    SeccompProfile,
 )
+from tiphys.kubelet.runtimes.security import ContainerSecurity, SandboxSecurity, SeccompProfile
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOON_NANOSECONDS = int(NOON.timestamp()) * 10**9
@@ -95,6 +94,27 @@ def test_which_namespaces_are_shared(
     options = requests.namespaces(SandboxConfig("p", "n", "u", **fields), target)
     assert (options["network"], options["pid"], options["ipc"]) == expected
     assert options["target_id"] == (target if expected[1] == requests.TARGET else "")
+
+
+def test_who_leaves_out_the_images_groups_says_so() -> None:
+    sandbox = SandboxConfig("p", "n", "u", security=SandboxSecurity(is_strict_about_groups=True))
+    container = ContainerConfig("c", "busybox", security=ContainerSecurity(is_strict_about_groups=True))
+    strict = requests.sandbox_config(sandbox).linux.security_context.supplemental_groups_policy
+    assert strict == requests.STRICT
+    message = requests.container_config(container, sandbox)
+    assert message.linux.security_context.supplemental_groups_policy == requests.STRICT
+    plain = requests.container_config(ContainerConfig("c", "busybox"), sandbox)
+    assert plain.linux.security_context.supplemental_groups_policy == requests.MERGE
+
+
+def test_a_container_tells_as_whom_it_runs_if_the_runtime_knows() -> None:
+    status = wire.cri("ContainerStatus")()
+    assert answers.container_status(status).user is None
+    status.user.linux.uid = 0
+    assert answers.container_status(status).user == ContainerUser(0, 0)
+    status.user.linux.gid = 3
+    status.user.linux.supplemental_groups.extend([3, 4])
+    assert answers.container_status(status).user == ContainerUser(0, 3, (3, 4))
 
 
 def test_a_container_config_says_everything() -> None:

@@ -17,13 +17,13 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from tiphys.kubelet.runtimes.image_views import ImageViews
+from tiphys.kubelet.runtimes.security import ContainerSecurity, SandboxSecurity
 from tiphys.machinery.frozen import frozen
 
 ContainerState = Literal["Created", "Running", "Exited", "Unknown"]
 SandboxState = Literal["Ready", "NotReady"]
 EventKind = Literal["started", "exited", "oom", "deleted", "relist"]
 TransportProtocol = Literal["TCP", "UDP", "SCTP"]
-SeccompType = Literal["RuntimeDefault", "Unconfined", "Localhost"]
 MountPropagation = Literal["None", "HostToContainer", "Bidirectional"]
 
 
@@ -108,30 +108,6 @@ class PortMapping:
 
 
 @frozen
-class SeccompProfile:
-    type: SeccompType = "Unconfined"
-    localhost_path: str = ""
-    """Absolute path on the node, for `Localhost` only."""
-
-
-@frozen
-class AppArmorProfile:
-    type: SeccompType
-    name: str = ""
-    """Of a profile that is loaded on the node, for `Localhost` only."""
-
-
-@frozen
-class SELinuxOptions:
-    """Without effect on a node without SELinux."""
-
-    user: str = ""
-    role: str = ""
-    type: str = ""
-    level: str = ""
-
-
-@frozen
 class Resources:
     """What the kernel enforces. Zero or empty: not set."""
 
@@ -147,20 +123,6 @@ class Resources:
     """By page size, as the kernel spells it: {"2MB": 4194304}."""
     unified: Mapping[str, str] = field(default_factory=dict)
     """cgroup v2 files, for what has no field of its own."""
-
-
-@frozen
-class SandboxSecurity:
-    """The pod's part of a security context that its sandbox needs."""
-
-    run_as_user: int | None = None
-    run_as_group: int | None = None
-    supplemental_groups: tuple[int, ...] = ()
-    read_only_root_filesystem: bool = False
-    privileged: bool = False
-    """True when any of its containers is."""
-    seccomp: SeccompProfile = SeccompProfile(type="RuntimeDefault")
-    selinux: SELinuxOptions | None = None
 
 
 @frozen
@@ -204,28 +166,6 @@ class Device:
     container_path: str
     host_path: str
     permissions: str = "rwm"
-
-
-@frozen
-class ContainerSecurity:
-    """A container's security context, the pod's already merged into it."""
-
-    privileged: bool = False
-    run_as_user: int | None = None
-    run_as_group: int | None = None
-    run_as_username: str = ""
-    supplemental_groups: tuple[int, ...] = ()
-    read_only_root_filesystem: bool = False
-    no_new_privileges: bool = False
-    """The opposite of allowPrivilegeEscalation."""
-    add_capabilities: tuple[str, ...] = ()
-    drop_capabilities: tuple[str, ...] = ()
-    masked_paths: tuple[str, ...] = ()
-    readonly_paths: tuple[str, ...] = ()
-    seccomp: SeccompProfile = SeccompProfile()
-    apparmor: AppArmorProfile | None = None
-    """None: the runtime's default where the node has AppArmor."""
-    selinux: SELinuxOptions | None = None
 
 
 @frozen
@@ -298,6 +238,15 @@ class Container:
 
 
 @frozen
+class ContainerUser:
+    """Whom a container's first process began as."""
+
+    uid: int
+    gid: int
+    supplemental_groups: tuple[int, ...] = ()
+
+
+@frozen
 class ContainerStatus:
     id: str
     name: str
@@ -319,6 +268,8 @@ class ContainerStatus:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
+    user: ContainerUser | None = None
+    """None: the runtime does not tell (containerd before 2.0)."""
 
 
 @frozen

@@ -26,6 +26,7 @@ from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerEvent,
     ContainerStatus,
+    ContainerUser,
     EventKind,
     ExecResult,
     ExecSession,
@@ -44,6 +45,7 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxStatus,
     Version,
 )
+from tiphys.kubelet.runtimes.security import ContainerSecurity
 from tiphys.machinery.clock import Clock, Timer
 
 IMAGE_BYTES = 1 << 20
@@ -186,6 +188,7 @@ class SimulatedRuntime:
             labels=config.labels,
             annotations=config.annotations,
             mounts=config.mounts,
+            user=_user(config.security),
         )
         self._containers[id] = found.containers[id] = _Container(found, config, status)
         return id
@@ -449,6 +452,11 @@ def _whole_name(image: str) -> str:
         return normalized(image)
     except ValueError:
         return image
+
+
+def _user(security: ContainerSecurity) -> ContainerUser:
+    group = security.run_as_group or 0
+    return ContainerUser(security.run_as_user or 0, group, (group, *security.supplemental_groups))
 
 
 def _cancel(container: _Container) -> None:

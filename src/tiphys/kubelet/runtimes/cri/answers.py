@@ -9,6 +9,7 @@ from tiphys.kubelet.runtimes.interface import (
     Container,
     ContainerState,
     ContainerStatus,
+    ContainerUser,
     FilesystemUsage,
     Image,
     Mount,
@@ -117,7 +118,12 @@ def container_status(answer: Message) -> ContainerStatus:
         labels=dict(answer.labels),
         annotations=dict(answer.annotations),
         mounts=tuple(_mount(mount) for mount in answer.mounts),
+        user=_user(answer.user.linux) if answer.HasField("user") and answer.user.HasField("linux") else None,
     )
+
+
+def _user(answer: Message) -> ContainerUser:
+    return ContainerUser(answer.uid, answer.gid, tuple(answer.supplemental_groups))
 
 
 def _reason(answer: Message) -> str:

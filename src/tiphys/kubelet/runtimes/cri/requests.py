@@ -6,14 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from tiphys.kubelet.runtimes.cri.wire import cri
-from tiphys.kubelet.runtimes.interface import (
+from tiphys.kubelet.runtimes.interface import ContainerConfig, Mount, RegistryAuth, Resources, SandboxConfig
+from tiphys.kubelet.runtimes.security import (
     AppArmorProfile,
-    ContainerConfig,
     ContainerSecurity,
-    Mount,
-    RegistryAuth,
-    Resources,
-    SandboxConfig,
     SandboxSecurity,
     SeccompProfile,
     SELinuxOptions,
@@ -24,6 +20,7 @@ PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
 PROPAGATIONS = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}
 PROFILE_TYPES = {"RuntimeDefault": 0, "Unconfined": 1, "Localhost": 2}
 POD, CONTAINER, NODE, TARGET = range(4)
+MERGE, STRICT = range(2)
 
 
 def sandbox_config(config: SandboxConfig) -> Message:
@@ -153,11 +150,16 @@ def _sandbox_security(config: SandboxConfig, security: SandboxSecurity) -> dict[
         "run_as_user": _number(security.run_as_user),
         "run_as_group": _number(security.run_as_group),
         "supplemental_groups": security.supplemental_groups,
+        "supplemental_groups_policy": _groups_policy(security),
         "readonly_rootfs": security.read_only_root_filesystem,
         "privileged": security.privileged,
         "seccomp": _seccomp(security.seccomp),
         "selinux_options": _selinux(security.selinux),
     }
+
+
+def _groups_policy(security: SandboxSecurity | ContainerSecurity) -> int:
+    return STRICT if security.is_strict_about_groups else MERGE
 
 
 def _container_security(security: ContainerSecurity, namespace_options: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +175,7 @@ def _container_security(security: ContainerSecurity, namespace_options: dict[str
         "run_as_username": security.run_as_username,
         "readonly_rootfs": security.read_only_root_filesystem,
         "supplemental_groups": security.supplemental_groups,
+        "supplemental_groups_policy": _groups_policy(security),
         "no_new_privs": security.no_new_privileges,
         "masked_paths": security.masked_paths,
         "readonly_paths": security.readonly_paths,
