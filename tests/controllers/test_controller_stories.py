@@ -67,7 +67,9 @@ def _pod(short: Object) -> Object:
         status["conditions"] = [{"type": "Ready", "status": "True", "lastTransitionTime": since}]
     if "restarts" in short:
         status["containerStatuses"] = [{"name": "main", "restartCount": short["restarts"]}]
-    spec = {"nodeName": short["node"]} if "node" in short else {}
+    if "ips" in short:
+        status |= {"podIP": short["ips"][0], "podIPs": [{"ip": ip} for ip in short["ips"]]}
+    spec = ({"nodeName": short["node"]} if "node" in short else {}) | short.get("spec", {})
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
 

@@ -23,6 +23,8 @@ from tiphys.client.resources import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DEPLOYMENTS,
+    ENDPOINTS,
+    ENDPOINTSLICES,
     EVENTS,
     LEASES,
     NAMESPACES,
@@ -30,6 +32,7 @@ from tiphys.client.resources import (
     PODS,
     REPLICASETS,
     SERVICEACCOUNTS,
+    SERVICES,
     VALIDATINGADMISSIONPOLICIES,
 )
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH
@@ -52,6 +55,10 @@ class Plane:
         self.client = Client(InProcessTransport(self._local, "admin", MASTERS))
         self.informers = Informers(self.client, clock=clock)
         self._tasks: list[asyncio.Task[None]] = []
+        self._addresses: dict[str, str] = {}
+
+    def _address_of(self, pod: str) -> str:
+        return self._addresses.setdefault(pod, f"10.244.0.{len(self._addresses) + 2}")
 
     def _account(self, name: str) -> Client:
         """A client with just the rights of a controller's own account."""
@@ -116,7 +123,13 @@ class Plane:
             if meta.is_deleting(pod):
                 await self.client.delete(PODS, name, namespace, grace_period_seconds=0)
             elif not meta.is_condition_true(meta.conditions(pod), "Ready"):
-                status = {"phase": "Running", "conditions": [self._ready()]}
+                address = self._address_of(name)
+                status = {
+                    "phase": "Running",
+                    "conditions": [self._ready()],
+                    "podIP": address,
+                    "podIPs": [{"ip": address}],
+                }
                 await self.client.patch(
                     PODS,
                     name,
@@ -220,9 +233,46 @@ async def test_a_deployment_from_manifest_to_rollback_to_nothing(plane: Plane) -
     await plane.until(lambda: not (plane.all(DEPLOYMENTS) or plane.all(REPLICASETS) or plane.all(PODS)))
 
 
-async def test_nothing_is_written_when_nothing_changes(plane: Plane) -> None:
+def behind(plane: Plane) -> list[str]:
+    """The ready addresses behind the service `web`: the same in either form."""
+    slices = [each for each in plane.all(ENDPOINTSLICES) if meta.name(each).startswith("web-")]
+    found = [end for slice in slices for end in slice["endpoints"] or () if end["conditions"]["ready"]]
+    addresses = sorted(address for endpoint in found for address in endpoint["addresses"])
+    told = [each for each in plane.all(ENDPOINTS) if meta.name(each) == "web"]
+    subsets = [subset for each in told for subset in each.get("subsets") or ()]
+    in_endpoints = sorted(each["ip"] for subset in subsets for each in subset.get("addresses") or ())
+    return addresses if addresses == in_endpoints else []
+
+
+def service(name: str, *ports: Object, app: str = "web") -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default", "labels": {"team": "a"}},
+        "spec": {"selector": {"app": app}, "ports": list(ports)},
+    }
+
+
+async def test_a_service_has_its_pods_endpoints_and_none_after_it(plane: Plane) -> None:
+    await plane.client.create(SERVICES, service("web", {"port": 80}))
     await plane.client.create(DEPLOYMENTS, deployment())
-    await plane.until(lambda: complete(plane, "1"))
+    await plane.until(lambda: len(behind(plane)) == 3)
+    await plane.client.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 1}}, "default")
+    await plane.until(lambda: len(behind(plane)) == 1)
+    [slice] = [each for each in plane.all(ENDPOINTSLICES) if meta.name(each).startswith("web-")]
+    assert slice["ports"] == [{"name": "", "port": 80, "protocol": "TCP"}]
+    await plane.client.delete(SERVICES, "web", "default")
+    await plane.until(lambda: not behind(plane))
+    await plane.until(lambda: not [each for each in plane.all(ENDPOINTSLICES) if "web" in meta.name(each)])
+    assert not [each for each in plane.all(ENDPOINTS) if meta.name(each) == "web"]
+
+
+async def test_nothing_is_written_when_nothing_changes(plane: Plane) -> None:
+    ports = ({"name": "web", "port": 80}, {"name": "m", "port": 9, "protocol": "UDP"})
+    await plane.client.create(SERVICES, service("web", *ports))
+    await plane.client.create(SERVICES, service("empty", *ports, app="none"))
+    await plane.client.create(DEPLOYMENTS, deployment())
+    await plane.until(lambda: complete(plane, "1") and len(behind(plane)) == 3)
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",

@@ -14,6 +14,7 @@ def _named(group: str, version: str, plural: str, kind: str, *, namespaced: bool
 
 
 CONFIGMAPS = _named("", "v1", "configmaps", "ConfigMap")
+ENDPOINTS = _named("", "v1", "endpoints", "Endpoints")
 EVENTS = _named("", "v1", "events", "Event")
 NAMESPACES = _named("", "v1", "namespaces", "Namespace", namespaced=False)
 NODES = _named("", "v1", "nodes", "Node", namespaced=False)
@@ -27,6 +28,7 @@ SERVICEACCOUNTS = _named("", "v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENTS = _named("apps", "v1", "deployments", "Deployment")
 REPLICASETS = _named("apps", "v1", "replicasets", "ReplicaSet")
 STATEFULSETS = _named("apps", "v1", "statefulsets", "StatefulSet")
+ENDPOINTSLICES = _named("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 IPADDRESSES = _named("networking.k8s.io", "v1", "ipaddresses", "IPAddress", namespaced=False)
 SERVICECIDRS = _named("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
 PODDISRUPTIONBUDGETS = _named("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")

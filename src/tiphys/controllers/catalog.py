@@ -62,6 +62,8 @@ CATALOG = (
     Entry("replicaset-controller", "replicaset", "replicaset-controller"),
     Entry("replicationcontroller-controller", "replicationcontroller", "replication-controller"),
     Entry("disruption-controller", "disruption", "disruption-controller"),
+    Entry("endpoints-controller", "endpoints", "endpoint-controller"),
+    Entry("endpointslice-controller", "endpointslice", "endpointslice-controller"),
     Entry("service-cidr-controller", "servicecidrs", "service-cidrs-controller"),
     Entry("persistentvolumeclaim-protection-controller", "pvc_protection", "pvc-protection-controller"),
     Entry("persistentvolume-protection-controller", "pv_protection", "pv-protection-controller"),
