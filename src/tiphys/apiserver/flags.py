@@ -34,13 +34,6 @@ def _count(text: str) -> int:
     return number
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number <= 0:
-        raise ValueError("it must be a positive number")
-    return number
-
-
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -90,19 +83,37 @@ FLAGS = (
     Flag("admission-control-config-file", str, "admission_control_config_file"),
     Flag("anonymous-auth", _boolean, "anonymous_auth"),
     Flag("api-audiences", _words, "api_audiences", repeats=True),
+    Flag("audit-log-batch-buffer-size", int, "audit_log_batch_buffer_size"),
+    Flag("audit-log-batch-max-size", int, "audit_log_batch_max_size"),
+    Flag("audit-log-batch-max-wait", parse_duration, "audit_log_batch_max_wait_seconds"),
+    Flag("audit-log-batch-throttle-burst", int, "audit_log_batch_throttle_burst"),
+    Flag("audit-log-batch-throttle-enable", _boolean, "audit_log_batch_throttle"),
+    Flag("audit-log-batch-throttle-qps", float, "audit_log_batch_throttle_qps"),
+    Flag("audit-log-compress", _boolean, "audit_log_compress"),
+    Flag("audit-log-format", str, "audit_log_format"),
     Flag("audit-log-maxage", _count, "audit_log_max_age_days"),
     Flag("audit-log-maxbackup", _count, "audit_log_max_backups"),
     Flag("audit-log-maxsize", _count, "audit_log_max_megabytes"),
+    Flag("audit-log-mode", str, "audit_log_mode"),
     Flag("audit-log-path", str, "audit_log_path"),
+    Flag("audit-log-truncate-enabled", _boolean, "audit_log_truncate"),
+    Flag("audit-log-truncate-max-batch-size", int, "audit_log_truncate_max_batch_bytes"),
+    Flag("audit-log-truncate-max-event-size", int, "audit_log_truncate_max_event_bytes"),
+    Flag("audit-log-version", str, "audit_log_version"),
     Flag("audit-policy-file", str, "audit_policy_file"),
-    Flag("audit-webhook-batch-buffer-size", _positive, "audit_webhook_batch_buffer_size"),
-    Flag("audit-webhook-batch-max-size", _positive, "audit_webhook_batch_max_size"),
+    Flag("audit-webhook-batch-buffer-size", int, "audit_webhook_batch_buffer_size"),
+    Flag("audit-webhook-batch-max-size", int, "audit_webhook_batch_max_size"),
     Flag("audit-webhook-batch-max-wait", parse_duration, "audit_webhook_batch_max_wait_seconds"),
-    Flag("audit-webhook-batch-throttle-burst", _positive, "audit_webhook_batch_throttle_burst"),
+    Flag("audit-webhook-batch-throttle-burst", int, "audit_webhook_batch_throttle_burst"),
     Flag("audit-webhook-batch-throttle-enable", _boolean, "audit_webhook_batch_throttle"),
     Flag("audit-webhook-batch-throttle-qps", float, "audit_webhook_batch_throttle_qps"),
     Flag("audit-webhook-config-file", str, "audit_webhook_config_file"),
     Flag("audit-webhook-initial-backoff", parse_duration, "audit_webhook_initial_backoff_seconds"),
+    Flag("audit-webhook-mode", str, "audit_webhook_mode"),
+    Flag("audit-webhook-truncate-enabled", _boolean, "audit_webhook_truncate"),
+    Flag("audit-webhook-truncate-max-batch-size", int, "audit_webhook_truncate_max_batch_bytes"),
+    Flag("audit-webhook-truncate-max-event-size", int, "audit_webhook_truncate_max_event_bytes"),
+    Flag("audit-webhook-version", str, "audit_webhook_version"),
     Flag("authentication-config", str, "authentication_config"),
     Flag(
         "authentication-token-webhook-cache-ttl",

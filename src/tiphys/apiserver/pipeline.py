@@ -29,10 +29,9 @@ Answer = Response | Awaitable[Response | None] | None
 Step = Callable[[Call], Answer]
 
 
-def audit(call: Call) -> None:
+def audit(call: Call) -> Answer:
     """Begins to write the request down, where a policy asks for it."""
-    if call.server.auditor is not None:
-        call.server.auditor.begin(call)
+    return None if call.server.auditor is None else call.server.auditor.begin(call)
 
 
 def find_server(call: Call) -> None:
@@ -120,13 +119,27 @@ def handle(call: Call) -> Response | Awaitable[Response]:
             if answer is None:
                 continue
             if isinstance(answer, Response):
-                return end(call, answer)
+                return _ended(call, answer)
             return _later(call, answer, position + 1)
     except StatusError as error:
-        return end(call, failure(call, error))
+        return _ended(call, failure(call, error))
     except Exception as error:
-        return end(call, call.server.crashed(call.request, error))
+        return _ended(call, call.server.crashed(call.request, error))
     raise AssertionError("the last step answers every call")
+
+
+def _ended(call: Call, response: Response) -> Response | Awaitable[Response]:
+    response = end(call, response)
+    if call.audit is None or call.audit.stored is None:
+        return response
+    return asyncio.get_running_loop().create_task(_written_down(call, response))
+
+
+async def _written_down(call: Call, response: Response) -> Response:
+    """Sends nothing before those who must know of it do (audit's mode `blocking`)."""
+    if call.audit is not None and call.audit.stored is not None:
+        await call.audit.stored
+    return response
 
 
 def _later(call: Call, waiting: Awaitable[Response | None], position: int) -> asyncio.Task[Response]:
@@ -143,6 +156,10 @@ def _gone(call: Call, waiting: Awaitable[Response | None]) -> None:
 
 
 async def _end_later(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
+    return await _written_down(call, await _end(call, waiting, position))
+
+
+async def _end(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
     try:
         return end(call, await within(call.server.clock, call, _rest(call, waiting, position)))
     except StatusError as error:

@@ -15,6 +15,7 @@ from tiphys.apiserver.negotiation import JSON, SERVED, WITHOUT_PROTOBUF, YAML, a
 from tiphys.apiserver.packing import GZIP_FROM_BYTES, Packer, takes_gzip
 from tiphys.machinery import yaml
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.quoting import quote
 from tiphys.net.http import Response
 
 _JSON = ("content-type", JSON)
@@ -36,6 +37,14 @@ def plain_error(text: str, status: int) -> Response:
     """A refusal that is no Status, as Go's http.Error writes it."""
     headers = [("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")]
     return Response(status, headers, f"{text}\n".encode())
+
+
+def plain_internal_error(target: str, problem: str) -> Response:
+    """What goes wrong outside of all handlers, as upstream's filters say it."""
+    text = f"Internal Server Error: {quote(target)}: {problem}"
+    for character, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(character, written)
+    return plain_error(text, 500)
 
 
 def statement(call: Call, value: Object, status: int = 200) -> Response:

@@ -75,8 +75,27 @@ class Settings:
     audit_log_max_megabytes: int = 100
     audit_log_max_backups: int = 0
     audit_log_max_age_days: int = 0
+    audit_log_compress: bool = False
+    audit_log_format: str = "json"
+    audit_log_version: str = "audit.k8s.io/v1"
+    audit_log_mode: str = "blocking"
+    """How requests depend on it that their events are written: batch, blocking, blocking-strict."""
+    audit_log_batch_buffer_size: int = 10_000
+    audit_log_batch_max_size: int = 1
+    audit_log_batch_max_wait_seconds: float = 0.0
+    audit_log_batch_throttle: bool = False
+    audit_log_batch_throttle_qps: float = 0.0
+    audit_log_batch_throttle_burst: int = 0
+    audit_log_truncate: bool = False
+    audit_log_truncate_max_batch_bytes: int = 10 << 20
+    audit_log_truncate_max_event_bytes: int = 100 << 10
     audit_webhook_config_file: str = ""
     """A kubeconfig that says to whom audit events are sent; empty: to nobody."""
+    audit_webhook_version: str = "audit.k8s.io/v1"
+    audit_webhook_mode: str = "batch"
+    audit_webhook_truncate: bool = False
+    audit_webhook_truncate_max_batch_bytes: int = 10 << 20
+    audit_webhook_truncate_max_event_bytes: int = 100 << 10
     audit_webhook_initial_backoff_seconds: float = 10.0
     audit_webhook_batch_buffer_size: int = 10_000
     audit_webhook_batch_max_size: int = 400

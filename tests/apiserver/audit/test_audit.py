@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -183,7 +185,7 @@ def test_a_bad_policy_is_refused_with_its_place(policy: Path, text: str, complai
 async def test_the_file_is_rotated(tmp_path: Path, clock: FakeClock) -> None:
     log = AuditLog(str(tmp_path / "audit.log"), Rotation(1, 2, 0), clock.now, lambda: None)
     for _ in range(5):
-        log.write(b"x" * 900_000)
+        assert log.send([b"x" * 900_000])
         await clock.advance(1)
     await log.close()
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -193,3 +195,39 @@ async def test_the_file_is_rotated(tmp_path: Path, clock: FakeClock) -> None:
         "audit.log",
     ]
     assert (tmp_path / "audit.log").stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_is_rotated_is_compressed(tmp_path: Path, clock: FakeClock) -> None:
+    rotation = Rotation(max_megabytes=1, max_backups=2, compress=True)
+    log = AuditLog(str(tmp_path / "audit.log"), rotation, clock.now, lambda: None)
+    for _ in range(5):
+        assert log.send([b"x" * 900_000])
+        await clock.advance(1)
+        await asyncio.gather(*log.compressing)
+    await log.close()
+    backups = sorted(tmp_path.glob("audit-*"))
+    assert [path.name for path in backups] == [
+        "audit-2026-01-01T00-00-03.000.log.gz",
+        "audit-2026-01-01T00-00-04.000.log.gz",
+    ]
+    for backup in backups:
+        assert gzip.decompress(backup.read_bytes()) == b"x" * 900_000 + b"\n"
+        assert backup.stat().st_mode & 0o777 == 0o600
+
+
+async def test_lines_as_they_were_before_json(
+    clock: FakeClock, signing_key: bytes, policy: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.log"
+    told = {"audit_policy_file": str(policy), "audit_log_path": str(log), "audit_log_format": "legacy"}
+    async with running(clock, signing_key, **told) as server:
+        log.write_bytes(b"")
+        await Client(server).call(
+            "GET", "/api/v1/namespaces/default/secrets", impersonate_user="eve", audit_id="1", user_agent="x"
+        )
+    assert log.read_text() == (
+        '2026-01-01T00:00:00.000000Z AUDIT: id="1" stage="ResponseComplete" ip="<unknown>" method="list" '
+        'user="admin" groups="\\"system:masters\\",\\"system:authenticated\\"" as="eve" '
+        'asgroups="\\"system:authenticated\\"" user-agent="x" namespace="default" '
+        'uri="/api/v1/namespaces/default/secrets" response="403"\n'
+    )

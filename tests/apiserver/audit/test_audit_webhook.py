@@ -10,8 +10,9 @@ import pytest
 from served import Client, Object, running
 from webhook_server import certificate, webhook
 
+from tiphys.apiserver.audit.batches import Batches, Batching
 from tiphys.apiserver.audit.metrics import AuditMetrics
-from tiphys.apiserver.audit.webhook import FLUSH_SECONDS, AuditWebhook, Batching
+from tiphys.apiserver.audit.webhook import FLUSH_SECONDS, AuditWebhook
 from tiphys.apiserver.settings import ConfigurationError
 from tiphys.apiserver.webhooks.client import WebhookError
 from tiphys.machinery.metrics import Registry
@@ -47,11 +48,12 @@ class Collector:
         self.ended = True
 
 
-class Backend(AuditWebhook):
+class Backend(Batches):
     def __init__(self, clock: FakeClock, **batching: float) -> None:
         self.collector, self.metrics = Collector(clock), AuditMetrics(Registry())
         told = Batching(**batching)  # type: ignore[arg-type]
-        super().__init__(self.collector.send, self.collector.end, told, clock, self.metrics)
+        webhook = AuditWebhook(self.collector.send, self.collector.end, clock, self.metrics)
+        super().__init__(webhook, told, clock, lambda: self.metrics.errors.inc("buffered"))
         self.count = 0
 
     def note(self, times: int = 1) -> None:

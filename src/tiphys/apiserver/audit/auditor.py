@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
-from tiphys.apiserver.audit.log import AuditLog, Rotation
+from tiphys.apiserver.audit.backends import Backend, log_backend, webhook_backend
 from tiphys.apiserver.audit.metrics import AuditMetrics
 from tiphys.apiserver.audit.policy import Level, Policy, read_policy
 from tiphys.apiserver.audit.record import Record, event
-from tiphys.apiserver.audit.webhook import AuditWebhook, Batching
+from tiphys.apiserver.responses import plain_internal_error
 from tiphys.apiserver.settings import ConfigurationError, Settings
-from tiphys.apiserver.webhooks.kubeconfig import KubeconfigError, KubeconfigWebhook
 from tiphys.net.http import Response, Sink
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
 
 RECEIVED, STARTED, COMPLETE = "RequestReceived", "ResponseStarted", "ResponseComplete"
-
-
-class Backend(Protocol):
-    """Where events go."""
-
-    def write(self, event: bytes) -> None:
-        """One event, as JSON. Whatever comes of it, the request goes on."""
-
-    async def close(self) -> None: ...
 
 
 class Auditor:
@@ -45,20 +36,32 @@ class Auditor:
         self._policy = policy
         self._backends = tuple(backends)
         self._now = now
-        self._events, self._levels = metrics.events.labels(), metrics.levels
+        self._events, self._levels, self._rejected = metrics.events.labels(), metrics.levels, metrics.rejected
 
-    def begin(self, call: Call) -> None:
-        """Sets `call.audit` when this request is to be written down."""
+    def begin(self, call: Call) -> Response | Awaitable[Response | None] | None:
+        """Sets `call.audit` when this request is to be written down; refuses one that cannot be, and must be (mode `blocking-strict`)."""
         verdict = self._policy.judge(call.user, call.info)
         self._levels.inc(verdict.level.word)
         if verdict.level is Level.NONE:
-            return
+            return None
         identifier = call.request.headers.get("audit-id") or call.server.new_audit_id()
         call.audit = Record(identifier, verdict, self._now(), dict(call.notes))
-        self._write(call, RECEIVED, None)
+        stored = self._write(call, RECEIVED, None)
+        if stored is True:
+            return None
+        return self._refused(call) if stored is False else self._refused_unless(call, stored)
+
+    async def _refused_unless(self, call: Call, stored: Awaitable[bool]) -> Response | None:
+        return None if await stored else self._refused(call)
+
+    def _refused(self, call: Call) -> Response:
+        assert call.audit is not None
+        call.audit.is_over = True
+        self._rejected.inc()
+        return plain_internal_error(call.request.target, "failed to store audit event")
 
     def end(self, call: Call, response: Response) -> None:
-        """The answer is made; a stream goes on until its client or the server ends it."""
+        """The answer is made; a stream goes on until its client or the server ends it. Sets `call.audit.stored`."""
         if call.audit is None:
             if response.status != 401:
                 return
@@ -67,10 +70,12 @@ class Auditor:
             if call.audit is None:
                 return
         if response.start is None and response.upgrade is None:
-            self._write(call, COMPLETE, response)
-            return
-        self._write(call, STARTED, response)
-        self._follow(call, response)
+            stored = self._write(call, COMPLETE, response)
+        else:
+            stored = self._write(call, STARTED, response)
+            self._follow(call, response)
+        if not isinstance(stored, bool):
+            call.audit.stored = stored
 
     def _follow(self, call: Call, response: Response) -> None:
         start, upgrade = response.start, response.upgrade
@@ -100,17 +105,37 @@ class Auditor:
 
             response.upgrade = upgraded
 
-    def _write(self, call: Call, stage: str, response: Response | None) -> None:
+    def _write(self, call: Call, stage: str, response: Response | None) -> Awaitable[bool] | bool:
+        """Whether all backends have it that must, or will have it."""
         record = call.audit
-        if record is not None and stage not in record.verdict.omitted_stages:
-            line = orjson.dumps(event(call, record, stage, self._now(), response))
-            self._events.value += 1
-            for backend in self._backends:
-                backend.write(line)
+        if record is None or record.is_over or stage in record.verdict.omitted_stages:
+            return True
+        line = orjson.dumps(event(call, record, stage, self._now(), response))
+        self._events.value += 1
+        stored, waiting = True, []
+        for backend in self._backends:
+            written = backend.write(line)
+            if isinstance(written, bool):
+                stored = written and stored
+            else:
+                waiting.append(written)
+        if not waiting:
+            return stored
+        # A task: it goes on where nobody waits for it.
+        return asyncio.ensure_future(_all_of(waiting) if stored else _none_of(waiting))
 
     async def close(self) -> None:
         for backend in self._backends:
             await backend.close()
+
+
+async def _all_of(waiting: Sequence[Awaitable[bool]]) -> bool:
+    return all(await asyncio.gather(*waiting))
+
+
+async def _none_of(waiting: Sequence[Awaitable[bool]]) -> bool:
+    await asyncio.gather(*waiting)
+    return False
 
 
 def auditor(settings: Settings, server: APIServer, metrics: AuditMetrics) -> Auditor | None:
@@ -126,27 +151,7 @@ def auditor(settings: Settings, server: APIServer, metrics: AuditMetrics) -> Aud
     policy, now = read_policy(Path(settings.audit_policy_file)), server.clock.now
     backends: list[Backend] = []
     if settings.audit_log_path:
-        rotation = Rotation(
-            settings.audit_log_max_megabytes, settings.audit_log_max_backups, settings.audit_log_max_age_days
-        )
-        backends.append(AuditLog(settings.audit_log_path, rotation, now, lambda: metrics.errors.inc("log")))
+        backends.append(log_backend(settings, server, metrics, now))
     if settings.audit_webhook_config_file:
-        backends.append(_webhook(settings, server, metrics))
+        backends.append(webhook_backend(settings, server, metrics))
     return Auditor(policy, backends, now, metrics) if backends else None
-
-
-def _webhook(settings: Settings, server: APIServer, metrics: AuditMetrics) -> AuditWebhook:
-    try:
-        webhook = KubeconfigWebhook(Path(settings.audit_webhook_config_file), server.service_dialer)
-    except KubeconfigError as error:
-        raise ConfigurationError(f"--audit-webhook-config-file: {error}") from None
-    batching = Batching(
-        settings.audit_webhook_batch_buffer_size,
-        settings.audit_webhook_batch_max_size,
-        settings.audit_webhook_batch_max_wait_seconds,
-        settings.audit_webhook_batch_throttle,
-        settings.audit_webhook_batch_throttle_qps,
-        settings.audit_webhook_batch_throttle_burst,
-        settings.audit_webhook_initial_backoff_seconds,
-    )
-    return AuditWebhook(webhook.send, webhook.close, batching, server.clock, metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,10 @@ class Record:
     received: datetime
     annotations: dict[str, str] = field(default_factory=dict)
     request_object: Any = None
+    is_over: bool = False
+    """The request was refused for want of a place to write it down: nothing more is written of it."""
+    stored: Awaitable[bool] | None = None
+    """What the answer waits for before it is sent: its event is on its way to somebody."""
     named: dict[str, str] = field(default_factory=dict)
     """What the object that was sent says of itself: name, uid, namespace and resourceVersion."""
 
