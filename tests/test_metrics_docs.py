@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tiphys.apiserver.server import APIServer, Settings
 from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
+from tiphys.client.request_metrics import RequestMetrics
 from tiphys.cluster.process_metrics import ProcessMetrics
 from tiphys.kubelet.certificate_metrics import CertificateMetrics
 from tiphys.kubelet.metrics import KubeletMetrics
@@ -48,6 +49,7 @@ async def _families() -> list[Family]:
     kubelets = KubeletMetrics(registry)
     nothing = Pair("", "", "")
     CertificateMetrics(registry, clock, client=nothing, server=nothing)
+    RequestMetrics(registry, clock)
     registry.render()
     await server.close()
     await store.close()

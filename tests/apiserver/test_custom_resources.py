@@ -4,6 +4,7 @@ import pytest
 from definitions import (
     DEFINITIONS,
     GROUP,
+    SPEC,
     TABS,
     conditions,
     define,
@@ -208,6 +209,19 @@ async def test_columns(client: Client, clock: FakeClock) -> None:
         ["a", "busybox", 2, "2m", '{"b":"c"}'],
         ["b", "busybox", None, "2m", None],
     ]
+
+
+async def test_rules_are_timed(client: Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"spec": {**SPEC, "x-kubernetes-validations": [{"rule": "self.replicas < 5"}]}},
+    }
+    await define(client, definition(with_schema(schema)))
+    await client.create(TABS, tab("a", replicas=2))
+    assert (await client.call("POST", TABS, tab("b", replicas=7))).status == 422
+    text = (await client.call("GET", "/metrics")).raw.decode()
+    assert "\napiserver_cel_compilation_duration_seconds_count 1\n" in text
+    assert "\napiserver_cel_evaluation_duration_seconds_count 2\n" in text
 
 
 async def test_the_age_is_the_column_of_a_kind_without_columns(client: Client) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -15,6 +16,7 @@ from tiphys.client.https import HTTPSTransport, lines
 from tiphys.client.kubeconfig import Access
 from tiphys.client.resources import PODS
 from tiphys.machinery.errors import StatusError, not_found
+from tiphys.machinery.metrics import Registry
 from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
 from tiphys.testing.clock import FakeClock
@@ -48,10 +50,15 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def transport(server: Recorded, clock: FakeClock) -> AsyncIterator[HTTPSTransport]:
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+async def transport(server: Recorded, clock: FakeClock, registry: Registry) -> AsyncIterator[HTTPSTransport]:
     listening = Server(server, body_limit_bytes=1 << 20)
     address = await listening.listen(host="127.0.0.1", port=0)
-    transport = HTTPSTransport(Access(f"http://{address}", token="secret"), clock=clock)
+    transport = HTTPSTransport(Access(f"http://{address}", token="secret"), clock=clock, metrics=registry)
     yield transport
     await transport.close()
     await listening.shutdown(grace_seconds=0)
@@ -123,7 +130,7 @@ async def test_a_watch_that_is_too_late_says_so(server: Recorded, transport: HTT
 
 
 async def test_a_busy_server_is_asked_again_when_it_says(
-    server: Recorded, transport: HTTPSTransport, clock: FakeClock
+    server: Recorded, transport: HTTPSTransport, clock: FakeClock, registry: Registry
 ) -> None:
     server.will(429, b"", Retry_After="3")
     server.will(200, {"kind": "Pod"})
@@ -133,6 +140,11 @@ async def test_a_busy_server_is_asked_again_when_it_says(
     assert clock.next_due == 3
     await clock.advance(3)
     assert (await waiting)["kind"] == "Pod"
+    counted = registry.render().decode()
+    host = urlsplit(transport.http.base_url).netloc
+    for name, code in (("requests_total", 200), ("requests_total", 429), ("request_retries_total", 429)):
+        label = "method" if name == "requests_total" else "verb"
+        assert f'rest_client_{name}{{code="{code}",host="{host}",{label}="GET"}} 1' in counted
 
 
 async def test_no_server_is_an_os_error() -> None:

@@ -13,9 +13,12 @@ from tiphys.api.resource import Resource
 from tiphys.api.scheme import built_in
 from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport, LocalIdentity
+from tiphys.client.request_metrics import RequestMetrics
 from tiphys.client.resources import PODS
 from tiphys.machinery.errors import StatusError, expired, not_found
+from tiphys.machinery.metrics import Registry
 from tiphys.net.http import Request, Response
+from tiphys.testing.clock import FakeClock
 
 Object = dict[str, Any]
 
@@ -79,6 +82,27 @@ def transport(local: Local) -> InProcessTransport:
     return InProcessTransport(
         local, "system:kube-scheduler", ["system:authenticated"], user_agent="kube-scheduler/v1.36.2"
     )
+
+
+async def test_requests_lists_and_watches_are_counted(local: Local) -> None:
+    registry = Registry()
+    metrics = RequestMetrics(registry, FakeClock())
+    transport = InProcessTransport(local, "system:kube-scheduler", metrics=metrics)
+    client = Client(transport)
+    await client.create(PODS, pod("c"))
+    await transport.list(PODS)
+    watching = transport.watch(PODS, resource_version="5")
+    opening = asyncio.ensure_future(anext(watching))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(StatusError):
+        await client.get(PODS, "x", "default")
+    counted = registry.render().decode()
+    for code, method, count in (("200", "GET", 2), ("404", "GET", 1), ("201", "POST", 1)):
+        assert (
+            f'rest_client_requests_total{{code="{code}",host="in-process",method="{method}"}} {count}'
+            in counted
+        )
 
 
 async def test_lists_share_objects(local: Local, transport: InProcessTransport) -> None:

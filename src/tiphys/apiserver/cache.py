@@ -58,6 +58,8 @@ class ResourceCache:
         self.oldest = revision
         """Changes after this revision are remembered here."""
         self._loaded_through = revision
+        self.received = 0
+        """Changes that were taken in so far."""
         self._keys: list[str] = []
         self._history: deque[Event] = deque()
         self._watchers: dict[str, dict[Watcher, None]] = {}
@@ -132,6 +134,7 @@ class ResourceCache:
             if previous is None:
                 insort(self._keys, change.key)
             event = Event(MODIFIED if previous else ADDED, record, previous, change.revision, at)
+        self.received += 1
         self._remember(event)
         self._tell(event)
         return event
@@ -192,7 +195,8 @@ class WatchCache:
         self.store = store
         self._clock = clock
         self._caches: dict[str, ResourceCache] = {}
-        self._after_commit: list[Callable[[], None]] = []
+        self.loads: dict[str, int] = {}
+        """How often each cache was filled, by prefix."""
         self._unsubscribe = store.subscribe(self._changed)
 
     @property
@@ -210,6 +214,7 @@ class WatchCache:
 
     def _load(self, prefix: str) -> ResourceCache:
         unreadable: dict[str, StatusError] = {}
+        self.loads[prefix] = self.loads.get(prefix, 0) + 1
         try:
             listing = self.store.list(prefix)
             entries, revision = listing.entries, listing.revision

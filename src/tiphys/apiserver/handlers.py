@@ -73,7 +73,7 @@ def _list(call: Call) -> Response | Awaitable[Response]:
     return call.server.reads.list_objects(call)
 
 
-def _watch(call: Call) -> Response:
+def _watch(call: Call) -> Response | Awaitable[Response]:
     return call.server.reads.watch(call)
 
 

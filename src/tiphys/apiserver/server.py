@@ -29,6 +29,7 @@ from tiphys.apiserver.authentication.oidc import setup as oidc
 from tiphys.apiserver.authorization import modes
 from tiphys.apiserver.authorization.rbac import RBAC
 from tiphys.apiserver.cache import WatchCache
+from tiphys.apiserver.cache_metrics import CacheMetrics
 from tiphys.apiserver.call import Call, User
 from tiphys.apiserver.catalog import Catalog
 from tiphys.apiserver.config_reloads import ConfigReloads
@@ -109,6 +110,7 @@ class APIServer:
             self.scheme,
             clock=self.clock,
             encode=self.encode,
+            metrics=CacheMetrics(self.metrics, self.cache),
             watch_seconds=settings.min_request_timeout_seconds,
         )
         chain = Chain(

@@ -47,6 +47,7 @@ class WatchStream:
         self.events: Value | None = None
         self.sizes: Buckets | None = None
         """Where events are counted, if somewhere."""
+        self.cut_off: Callable[[], None] = _nobody_counts
         self._waiting: deque[Event] | None = deque()
         """Events that arrive while the beginning is still being sent; None from then on."""
 
@@ -128,7 +129,8 @@ class WatchStream:
         if self.events is not None and self.sizes is not None:
             self.events.value += 1
             self.sizes.observe(len(data.data if isinstance(data, Frame) else data))
-        if sink.pending_bytes > PENDING_LIMIT_BYTES:
+        if sink.pending_bytes > PENDING_LIMIT_BYTES and not sink.closed:
+            self.cut_off()
             sink.abort()
 
     def bookmark(self, revision: int, *, annotations: dict[str, str] | None = None) -> None:
@@ -152,6 +154,10 @@ class WatchStream:
 
     def close(self) -> None:
         self._sink.close()
+
+
+def _nobody_counts() -> None:
+    """A watch that is cut off."""
 
 
 def _last_state(event: Event) -> Record:

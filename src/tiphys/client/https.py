@@ -15,11 +15,13 @@ from pathlib import Path
 from random import Random
 from socket import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from tiphys.api.resource import Resource
 from tiphys.client.kubeconfig import Access
+from tiphys.client.request_metrics import NO_ANSWER, RequestMetrics
 from tiphys.client.transport import (
     ERROR,
     JSON,
@@ -33,6 +35,7 @@ from tiphys.client.transport import (
 )
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.metrics import Registry
 from tiphys.net.client import ClientResponse, HTTPClient, HTTPClientError
 
 PAGE_SIZE = 500
@@ -76,6 +79,7 @@ class HTTPSTransport:
         dial: Callable[[], Awaitable[socket]] | None = None,
         user_agent: str = "tiphys",
         random: Random | None = None,
+        metrics: Registry | None = None,
     ) -> None:
         self._access = access
         self._clock = clock or SystemClock()
@@ -85,6 +89,7 @@ class HTTPSTransport:
         """What is loaded into it holds for connections made from then on."""
         self.http = HTTPClient(access.server, ssl_context=self.ssl_context, dial=dial)
         """The client itself, for what is not JSON: logs, exec, port-forward (with `headers()`)."""
+        self._metrics = RequestMetrics(metrics or Registry(), self._clock, urlsplit(access.server).netloc)
         self._acting: dict[str, str] = {}
 
     def acting_as(self, user: str, group: str) -> HTTPSTransport:
@@ -122,6 +127,7 @@ class HTTPSTransport:
             delay = _retry_after(response.status, response.headers)
             if delay is None or attempt == RETRIES:
                 break
+            self._metrics.retries(method, response.status)
             await self._clock.sleep(delay)
         return decode_answer(response.status, response.body, method)
 
@@ -157,8 +163,10 @@ class HTTPSTransport:
             "timeoutSeconds": str(seconds),
         }
         where = target(resource_path(resource, namespace), parameters)
+        began = self._metrics.now()
         try:
             async with self.http.stream("GET", where, self.headers(), b"", HEAD_TIMEOUT_SECONDS) as response:
+                self._metrics.answered("GET", str(response.status), began)
                 if response.status != 200:
                     decode_answer(response.status, await response.read_all(), "GET")
                 async for line in lines(response):
@@ -172,12 +180,17 @@ class HTTPSTransport:
     async def _send(
         self, method: str, where: str, headers: dict[str, str], data: bytes, timeout_seconds: float | None
     ) -> ClientResponse:
+        metrics = self._metrics
+        began = metrics.now()
         try:
-            return await self.http.request(method, where, headers, data, timeout_seconds)
-        except TimeoutError:
-            raise
+            response = await self.http.request(method, where, headers, data, timeout_seconds)
         except HTTPClientError as error:
+            metrics.answered(method, NO_ANSWER, began, len(data))
+            if isinstance(error, TimeoutError):
+                raise
             raise ConnectionError(str(error)) from error
+        metrics.answered(method, str(response.status), began, len(data), len(response.body))
+        return response
 
 
 async def lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

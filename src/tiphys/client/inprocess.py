@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import orjson
 
 from tiphys.api.resource import Resource
+from tiphys.client.request_metrics import RequestMetrics
 from tiphys.client.transport import (
     DELETED,
     ERROR,
@@ -73,8 +74,10 @@ class InProcessTransport:
         groups: Sequence[str] = ("system:authenticated",),
         *,
         user_agent: str = "tiphys",
+        metrics: RequestMetrics | None = None,
     ) -> None:
         self._api = api
+        self._metrics = metrics
         self._user_agent = user_agent
         self._identity = LocalIdentity(user, tuple(groups))
 
@@ -92,16 +95,24 @@ class InProcessTransport:
         data = b"" if body is None else orjson.dumps(body)
         request = Request(method, target(path, query), headers, data)
         request.context = self._identity
+        metrics = self._metrics
+        began = metrics.now() if metrics is not None else 0.0
         async with asyncio.timeout(timeout_seconds):
             answer = self._api.handle(request)
             response = await answer if isawaitable(answer) else answer
             content = await _content(response)
+        if metrics is not None:
+            metrics.answered(method, str(response.status), began, len(data), len(content))
         return decode_answer(response.status, content, method)
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, query: Query | None = None
     ) -> Listing:
+        metrics = self._metrics
+        began = metrics.now() if metrics is not None else 0.0
         items, resource_version = await self._api.list_objects(resource, namespace)
+        if metrics is not None:
+            metrics.answered("GET", "200", began)
         if query:
             accepts = _acceptor(self._api.row(resource), query)
             items = [item for item in items if accepts(item)]
@@ -127,7 +138,11 @@ class InProcessTransport:
             events.append(WatchEvent(type, obj))
             arrived.set()
 
+        metrics = self._metrics
+        began = metrics.now() if metrics is not None else 0.0
         cancel = self._api.watch_objects(resource, namespace, resource_version, deliver)
+        if metrics is not None:
+            metrics.answered("GET", "200", began)
         try:
             while True:
                 await arrived.wait()

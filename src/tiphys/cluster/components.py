@@ -12,6 +12,7 @@ from tiphys.apiserver.version import GIT_VERSION
 from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Informers
+from tiphys.client.request_metrics import RequestMetrics
 from tiphys.controllers import catalog
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.metrics import Registry
@@ -43,6 +44,7 @@ class Components:
         self._options = options
         self._switches = switches
         self._with_scheduler = scheduler
+        self._requests = RequestMetrics(metrics, clock) if metrics is not None else None
         self._informers = Informers(
             self._client(_MANAGER, "kube-controller-manager"),
             clock=clock,
@@ -52,7 +54,10 @@ class Components:
 
     def _client(self, user: str, program: str, *groups: str) -> Client:
         agent = f"{program}/{GIT_VERSION}"
-        return Client(InProcessTransport(self._local, user, (*groups, _AUTHENTICATED), user_agent=agent))
+        transport = InProcessTransport(
+            self._local, user, (*groups, _AUTHENTICATED), user_agent=agent, metrics=self._requests
+        )
+        return Client(transport)
 
     def _account_client(self, account: str) -> Client:
         if not account:

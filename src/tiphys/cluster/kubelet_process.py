@@ -75,7 +75,12 @@ class KubeletProcess:
 
     async def run(self, stop: asyncio.Event) -> None:
         settings = self._settings
-        transport = HTTPSTransport(access(settings), user_agent=f"kubelet/{KUBELET_VERSION}")
+        transport = HTTPSTransport(
+            access(settings),
+            clock=self._clock,
+            user_agent=f"kubelet/{KUBELET_VERSION}",
+            metrics=self._metrics.registry,
+        )
         limited = LimitedTransport(transport)
         client = Client(limited)
 

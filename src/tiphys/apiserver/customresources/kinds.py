@@ -19,6 +19,7 @@ from tiphys.apiserver.cache import DELETED, Event, ResourceCache, resource_prefi
 from tiphys.apiserver.customresources.conversion import WebhookConverter
 from tiphys.apiserver.customresources.reading import Converter, VersionReading
 from tiphys.apiserver.customresources.rows import Kind, VersionSchema, kind_of
+from tiphys.apiserver.customresources.rule_metrics import rule_timing
 from tiphys.apiserver.customresources.status import is_served, is_terminating, waits_for_names
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.metadata import random_uid
@@ -53,6 +54,7 @@ class Kinds:
 
     def __init__(self, server: APIServer) -> None:
         self._server = server
+        self._timing = rule_timing(server.metrics, server.clock)
         self.definitions: ResourceCache = server.writes.cache(GROUP, PLURAL)
         self._entries: dict[str, Entry] = {}
         self.on_change: Callable[[str], None] = lambda name: None
@@ -121,7 +123,9 @@ class Kinds:
 
     def _make(self, name: str, definition: Object, entry: Entry) -> Kind | None:
         try:
-            kind = kind_of(definition, lambda: self._definition(name), self._readings(definition))
+            kind = kind_of(
+                definition, lambda: self._definition(name), self._readings(definition), self._timing
+            )
         except Exception:  # one definition that nobody foresaw must not keep the server from starting
             log.exception("the kind of %s cannot be served", name)
             return None

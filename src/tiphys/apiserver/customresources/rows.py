@@ -27,6 +27,7 @@ from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind
 from tiphys.machinery.jsonpath import parse_json_path
 from tiphys.machinery.schema import CheckResult
+from tiphys.machinery.timing import Timing
 from tiphys.machinery.versions import preference
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ class VersionSchema:
     struct = None
     patch = None
 
-    def __init__(self, find: Callable[[], Object], *, keeps_all: bool) -> None:
+    def __init__(self, find: Callable[[], Object], *, keeps_all: bool, timing: Timing | None) -> None:
         """`find` gives the definition's openAPIV3Schema. `keeps_all`: an old definition that prunes nothing."""
         self._find = find
         self._keeps_all = keeps_all
+        self._timing = timing
 
     @cached_property
     def structural(self) -> StructuralSchema:
@@ -53,7 +55,10 @@ class VersionSchema:
 
         metadata = TYPES.struct("meta/v1.ObjectMeta")
         return StructuralSchema.of(
-            self._find(), object_meta=metadata, preserve_unknown_fields=self._keeps_all
+            self._find(),
+            object_meta=metadata,
+            preserve_unknown_fields=self._keeps_all,
+            timing=self._timing,
         )
 
     @property
@@ -98,12 +103,17 @@ MakeReading = Callable[[Mapping[str, VersionSchema], str], Reading]
 """(schemas of all versions, name of one) → how that one is read."""
 
 
-def kind_of(definition: Object, find: Callable[[], Object], make_reading: MakeReading) -> Kind:
+def kind_of(
+    definition: Object, find: Callable[[], Object], make_reading: MakeReading, timing: Timing | None = None
+) -> Kind:
     """The rows of a definition. `find` gives the definition again, so that none of it must be kept here."""
     spec = definition["spec"]
     versions = {version["name"]: version for version in spec["versions"]}
     keeps_all = bool(spec.get("preserveUnknownFields"))
-    schemas = {name: VersionSchema(partial(_schema, find, name), keeps_all=keeps_all) for name in versions}
+    schemas = {
+        name: VersionSchema(partial(_schema, find, name), keeps_all=keeps_all, timing=timing)
+        for name in versions
+    }
     storage = next(name for name, version in versions.items() if version.get("storage"))
     rows = {
         name: _row(definition, version, storage, schemas[name], make_reading(schemas, name))

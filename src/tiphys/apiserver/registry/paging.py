@@ -41,6 +41,11 @@ class ListOptions:
     bookmarks: bool = False
     send_initial_events: bool | None = None
 
+    @property
+    def exact(self) -> bool:
+        """Whether a list must be of `revision` and of no other; with a limit it is unless the client says otherwise."""
+        return self.match == "Exact" or bool(not self.match and self.limit and self.revision)
+
 
 def read_options(query: dict[str, list[str]], *, watch: bool) -> ListOptions:
     """Reads and checks. Raises 400 for what cannot be read and 422 for what does not go together."""

@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 from tiphys.api.resource import Object, Resource
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.cache import Compacted, Event, ResourceCache, WatchCache, resource_prefix
+from tiphys.apiserver.cache_metrics import CacheMetrics
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.endings import give_back
 from tiphys.apiserver.negotiation import JSON, YAML
 from tiphys.apiserver.packing import Packer, takes_gzip
 from tiphys.apiserver.records import Record
 from tiphys.apiserver.registry.feeds import Feeds
+from tiphys.apiserver.registry.freshness import Freshness
 from tiphys.apiserver.registry.paging import (
     TOO_OLD_TO_CONTINUE,
     ListOptions,
@@ -76,6 +78,7 @@ class Reads:
         *,
         clock: Clock,
         encode: Callable[[Object], bytes],
+        metrics: CacheMetrics,
         watch_seconds: float = WATCH_SECONDS,
     ) -> None:
         self._watch_seconds = watch_seconds
@@ -83,6 +86,8 @@ class Reads:
         self._scheme = scheme
         self._clock = clock
         self._encode_protobuf = encode
+        self._metrics = metrics
+        self._freshness = Freshness(cache, clock, metrics)
         self.bookmarks = Bookmarks(lambda: cache.revision, clock)
         self.streams: dict[WatchStream, None] = {}
         self.feeds = Feeds()
@@ -115,9 +120,21 @@ class Reads:
     # Get
 
     def get(self, call: Call) -> Response | Awaitable[Response]:
-        row, info = call.row, call.info
         if "resourceVersion" in call.request.query:
-            self._check_known(revision_of(call.request.query["resourceVersion"][0]))
+            revision = revision_of(call.request.query["resourceVersion"][0])
+            if revision is not None and self._freshness.is_behind(revision):
+                return self._when_fresh(call, revision, lambda: self._get(call))
+        return self._get(call)
+
+    async def _when_fresh(
+        self, call: Call, revision: int, answer: Callable[[], Response | Awaitable[Response]]
+    ) -> Response:
+        await self._freshness.reach(call.row, revision)
+        answered = answer()
+        return answered if isinstance(answered, Response) else await answered
+
+    def _get(self, call: Call) -> Response | Awaitable[Response]:
+        row, info = call.row, call.info
         record = self.cache_of(row).get(info.namespace, info.name)
         if record is None:
             raise errors.not_found(row.group_resource, info.name)
@@ -137,8 +154,12 @@ class Reads:
 
     def list_objects(self, call: Call) -> Response | Awaitable[Response]:
         options = read_options(call.request.query, watch=False)
-        self._check_known(options.revision)
         selection = read_selection(call.row, call.request.query, call.info.name)
+        if options.revision and not options.exact and self._freshness.is_behind(options.revision):
+            return self._when_fresh(call, options.revision, lambda: self._list(call, options, selection))
+        return self._list(call, options, selection)
+
+    def _list(self, call: Call, options: ListOptions, selection: Selection) -> Response | Awaitable[Response]:
         found = self.select(call, options, selection)
         return self._show(call, found) if isinstance(found, tuple) else self._show_later(call, found)
 
@@ -169,25 +190,24 @@ class Reads:
         shown = self._show(call, await found)
         return shown if isinstance(shown, Response) else await shown
 
-    def _check_known(self, revision: int | None) -> None:
-        newest = self._cache.revision
-        if revision is not None and revision > newest:
-            raise errors.resource_version_too_large(revision, newest)
-
     def select(
         self, call: Call, options: ListOptions, selection: Selection
     ) -> Selected | Awaitable[Selected]:
         """What a list shows, in the version of the request. At once, unless a webhook must be asked."""
-        row, steps = call.row, self._select(call, options, selection)
+        row, steps, fetched = call.row, self._select(call, options, selection), 0
         try:
             batch = next(steps)
             while True:
+                fetched += len(batch)
                 made = all_translated(row, batch)
                 if made is None:
                     return self._select_later(row, steps, batch)
                 batch = steps.send(made)
         except StopIteration as done:
             found: Selected = done.value
+            if found[1].revision == self._cache.revision:
+                newest = options.revision is None and not options.continue_revision
+                self._metrics.listed(row, fetched, len(found[0]), consistent=newest)
             return found
 
     @staticmethod
@@ -203,7 +223,7 @@ class Reads:
         cache, namespace = self.cache_of(call.row), call.info.namespace
         revision = self._list_revision(options)
         if revision > self._cache.revision:
-            raise errors.resource_version_too_large(revision, self._cache.revision)
+            raise errors.resource_version_too_large(revision, self._cache.revision, retry_after_seconds=0)
         if selection.name and namespace and revision == self._cache.revision:
             record = cache.get(namespace, selection.name)
             named = (yield [record]) if record is not None else ()
@@ -220,8 +240,7 @@ class Reads:
         newest = self._cache.revision
         if options.continue_revision > 0:
             return options.continue_revision
-        exact = options.match == "Exact" or (not options.match and options.limit and options.revision)
-        return options.revision if exact and options.revision else newest
+        return options.revision if options.exact and options.revision else newest
 
     def _page(
         self,
@@ -266,7 +285,9 @@ class Reads:
     def _too_old(self, options: ListOptions, revision: int, error: Exception) -> StatusError:
         if not options.start_after:
             if isinstance(error, FutureRevision):
-                return errors.resource_version_too_large(revision, self._cache.revision)
+                return errors.resource_version_too_large(
+                    revision, self._cache.revision, retry_after_seconds=0
+                )
             return errors.expired("The resourceVersion for the provided list is too old.")
         expired = errors.expired(TOO_OLD_TO_CONTINUE)
         token = encode_token(-1, options.start_after)
@@ -280,7 +301,7 @@ class Reads:
 
     # Watch
 
-    def watch(self, call: Call) -> Response:
+    def watch(self, call: Call) -> Response | Awaitable[Response]:
         options = read_options(call.request.query, watch=True)
         if self.cache_of(call.row).unreadable:
             raise errors.too_many_requests("storage is (re)initializing", retry_after_seconds=1)
@@ -293,7 +314,19 @@ class Reads:
         def start(sink: Sink) -> None:
             self._start_watch(call, options, selection, view, sink)
 
-        return Response(200, [("content-type", content_type)], start=start)
+        response = Response(200, [("content-type", content_type)], start=start)
+        if options.send_initial_events and self._freshness.is_behind(options.revision):
+            return self._watch_when_fresh(call, options.revision or 0, response, view)
+        return response
+
+    async def _watch_when_fresh(self, call: Call, revision: int, response: Response, view: View) -> Response:
+        """A watch that begins with the present, but not with an older one than the client knows."""
+        try:
+            await self._freshness.reach(call.row, revision)
+        except StatusError as error:
+            response.body = view.error(error.status())
+            response.start = None
+        return response
 
     def _start_watch(
         self, call: Call, options: ListOptions, selection: Selection, view: View, sink: Sink
@@ -302,6 +335,7 @@ class Reads:
         cache = self.cache_of(row)
         stream = WatchStream(sink, namespace, selection, view, row.api_version, row.kind)
         stream.events, stream.sizes = call.server.watch_metrics.of(row)
+        stream.cut_off = partial(self._metrics.cut_off, row)
         if row.reading is None:
             stop = cache.watch(stream)
         else:

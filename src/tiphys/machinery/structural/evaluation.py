@@ -19,6 +19,7 @@ from tiphys.machinery.structural.correlation import Correlated, ItemsByKey, Sche
 from tiphys.machinery.structural.declarations import declare
 from tiphys.machinery.structural.pruning import is_embedded, item_schema, properties_of
 from tiphys.machinery.structural.rules import OLD_SELF, SELF, TYPE_NAME, Compiled, compile_rules
+from tiphys.machinery.timing import Timing
 
 BUDGET = 10_000_000
 """What all rules of one object may cost in one request: about a second upstream."""
@@ -57,20 +58,21 @@ class Ratchet:
 class Rules:
     """The rules at one place of a schema, and the ways to those below it."""
 
-    __slots__ = ("_compiled", "fields", "has_own", "is_resource", "items", "more", "schema")
+    __slots__ = ("_compiled", "fields", "has_own", "is_resource", "items", "more", "schema", "timing")
 
-    def __init__(self, schema: Schema, *, is_resource: bool) -> None:
+    def __init__(self, schema: Schema, *, is_resource: bool, timing: Timing | None) -> None:
         self.schema = schema
+        self.timing = timing
         self.is_resource = is_resource
         self.has_own = bool(schema.get("x-kubernetes-validations"))
         self._compiled: list[Compiled] | None = None
         self.fields: dict[str, Rules] = {}
         for name, each in properties_of(schema).items():
-            if (below := rules_of(each)) is not None:
+            if (below := rules_of(each, timing=timing)) is not None:
                 self.fields[name] = below
         more, items = schema.get("additionalProperties"), item_schema(schema)
-        self.more = rules_of(more) if isinstance(more, Mapping) else None
-        self.items = None if items is None else rules_of(items)
+        self.more = rules_of(more, timing=timing) if isinstance(more, Mapping) else None
+        self.items = None if items is None else rules_of(items, timing=timing)
 
     def is_empty(self) -> bool:
         return not (self.has_own or self.fields or self.more or self.items)
@@ -78,14 +80,18 @@ class Rules:
     @property
     def compiled(self) -> list[Compiled]:
         if self._compiled is None:
+            timing = self.timing
+            began = timing.now() if timing is not None else 0.0
             declared = declare(self.schema, TYPE_NAME, is_resource=self.is_resource)
             self._compiled = [] if declared is None else compile_rules(self.schema, declared)
+            if timing is not None:
+                timing.compiled(timing.now() - began)
         return self._compiled
 
 
-def rules_of(schema: Schema, *, is_resource: bool = False) -> Rules | None:
+def rules_of(schema: Schema, *, is_resource: bool = False, timing: Timing | None = None) -> Rules | None:
     """None: there is no rule, at no place."""
-    rules = Rules(schema, is_resource=is_resource or is_embedded(schema))
+    rules = Rules(schema, is_resource=is_resource or is_embedded(schema), timing=timing)
     return None if rules.is_empty() else rules
 
 
@@ -101,11 +107,14 @@ def evaluate(
 ) -> list[FieldError]:
     """The rules that do not hold. `old` is the object that `new` replaces; `correlated` makes it forgive what was so
     before. `warn` is told of what is forgiven."""
-    evaluation = _Evaluation(budget, warn)
+    evaluation, timing = _Evaluation(budget, warn), rules.timing
+    began = timing.now() if timing is not None else 0.0
     try:
         evaluation.visit(rules, new, old, path or Path(), Ratchet(correlated))
     except RulesStoppedError:
         pass
+    if timing is not None:
+        timing.evaluated(timing.now() - began)
     return evaluation.errors
 
 

@@ -24,6 +24,7 @@ from tiphys.machinery.structural.embedded import Embedded, embedded_in
 from tiphys.machinery.structural.evaluation import Rules, evaluate, rules_of
 from tiphys.machinery.structural.gates import Passes, reading_gate, value_gate
 from tiphys.machinery.structural.listtypes import ListTypes, list_types_of
+from tiphys.machinery.timing import Timing
 
 Object = dict[str, Any]
 Warn = Callable[[str], None]
@@ -42,17 +43,30 @@ class StructuralSchema:
     struct = None
     patch = None
 
-    def __init__(self, schema: Schema | None, object_meta: Struct, *, preserve_unknown_fields: bool) -> None:
+    def __init__(
+        self,
+        schema: Schema | None,
+        object_meta: Struct,
+        *,
+        preserve_unknown_fields: bool,
+        timing: Timing | None = None,
+    ) -> None:
         self.schema = schema
+        self._timing = timing
         self.object_meta = object_meta
         self.preserve_unknown_fields = preserve_unknown_fields
 
     @classmethod
     def of(
-        cls, schema: Schema | None, *, object_meta: Struct, preserve_unknown_fields: bool = False
+        cls,
+        schema: Schema | None,
+        *,
+        object_meta: Struct,
+        preserve_unknown_fields: bool = False,
+        timing: Timing | None = None,
     ) -> StructuralSchema:
         """`schema` is the openAPIV3Schema as it is stored, and is not changed; `object_meta` the type of all metadata."""
-        return cls(schema, object_meta, preserve_unknown_fields=preserve_unknown_fields)
+        return cls(schema, object_meta, preserve_unknown_fields=preserve_unknown_fields, timing=timing)
 
     @cached_property
     def shape(self) -> Granular:
@@ -198,4 +212,4 @@ class StructuralSchema:
 
     @cached_property
     def _rules(self) -> Rules | None:
-        return rules_of(self.schema or {}, is_resource=True)
+        return rules_of(self.schema or {}, is_resource=True, timing=self._timing)

@@ -1,0 +1,124 @@
+"""What a client gets that names a resourceVersion which the server has not reached: the server waits, for three seconds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from served import Answer, Client, settle
+
+from tiphys.testing.clock import FakeClock
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+SECRETS = "/api/v1/namespaces/default/secrets"
+FAR = 999_999
+READS = [
+    MAPS,
+    f"{MAPS}/a",
+    "/api/v1/configmaps",
+    f"{MAPS}?fieldSelector=metadata.name=a",
+    f"{MAPS}?resourceVersionMatch=NotOlderThan&limit=5",
+]
+INITIAL = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+
+
+def at(path: str, revision: int) -> str:
+    return f"{path}{'&' if '?' in path else '?'}resourceVersion={revision}"
+
+
+def refuses(answer: Answer, current: int, *, retry_after: bool) -> None:
+    assert (answer.status, answer.body["reason"]) == (504, "Timeout")
+    assert answer.body["message"] == f"Timeout: Too large resource version: {FAR}, current: {current}"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    assert answer.body["details"] == {"causes": causes, **({"retryAfterSeconds": 1} if retry_after else {})}
+    assert answer.headers.get("retry-after") == ("1" if retry_after else None)
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_version_that_never_comes(client: Client, clock: FakeClock, path: str) -> None:
+    reading = asyncio.create_task(client.call("GET", at(path, FAR)))
+    await clock.advance(2.9)
+    assert not reading.done()
+    await clock.advance(0.1)
+    refuses(await reading, client.server.store.revision, retry_after=True)
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_version_that_comes_in_time(client: Client, path: str) -> None:
+    reading = asyncio.create_task(client.call("GET", at(path, client.server.store.revision + 2)))
+    await settle()
+    await client.create(MAPS, {"metadata": {"name": "b"}})
+    await settle()
+    assert not reading.done()
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    answer = await reading
+    assert answer.status == 200
+    named = [item["metadata"]["name"] for item in answer.body.get("items", [answer.body])]
+    assert "a" in named
+
+
+@pytest.mark.parametrize("more", ["resourceVersionMatch=Exact", "limit=5"])
+async def test_nobody_waits_for_an_exact_version(client: Client, more: str) -> None:
+    answer = await client.call("GET", at(f"{MAPS}?{more}", FAR))
+    refuses(answer, client.server.store.revision, retry_after=False)
+
+
+async def test_a_client_that_goes_meanwhile(client: Client, clock: FakeClock) -> None:
+    waiting = clock.next_due
+    reading = asyncio.create_task(client.call("GET", at(MAPS, FAR)))
+    await settle()
+    reading.cancel()
+    await settle()
+    assert clock.next_due == waiting
+
+
+async def test_a_watch_that_begins_with_a_state_which_never_comes(client: Client, clock: FakeClock) -> None:
+    opening = asyncio.create_task(client.call("GET", at(f"{MAPS}?{INITIAL}", FAR)))
+    await clock.advance(3)
+    answer = await opening
+    assert (answer.status, answer.body["type"]) == (200, "ERROR")
+    assert answer.body["object"]["reason"] == "Timeout"
+    assert answer.body["object"]["details"]["retryAfterSeconds"] == 1
+
+
+async def test_a_watch_that_begins_with_a_state_which_comes(client: Client) -> None:
+    opening = asyncio.create_task(client.watch(at(f"{MAPS}?{INITIAL}", client.server.store.revision + 1)))
+    await settle()
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    watch = await opening
+    await settle()
+    shown = watch.summary()
+    assert ("ADDED", "a") in shown
+    assert shown[-1] == ("BOOKMARK", "")
+    await client.create(MAPS, {"metadata": {"name": "b"}})
+    assert watch.summary() == [("ADDED", "b")]
+
+
+async def test_waits_are_counted(client: Client, clock: FakeClock) -> None:
+    reading = asyncio.create_task(client.call("GET", at(MAPS, FAR)))
+    await clock.advance(3)
+    await reading
+    text = (await client.call("GET", "/metrics")).raw.decode()
+    name = "apiserver_watch_cache_read_wait_seconds"
+    assert f'{name}_sum{{group="",resource="configmaps"}} 3\n' in text
+
+
+async def test_what_the_cache_does_is_counted(client: Client) -> None:
+    for name in ("a", "b", "c"):
+        await client.create(SECRETS, {"metadata": {"name": name, "labels": {"only": name}}})
+    await client.get(f"{SECRETS}?labelSelector=only%3Da")
+    text = (await client.call("GET", "/metrics")).raw.decode()
+    maps = 'group="",resource="secrets"'
+    revision = client.server.store.revision
+    for line in (
+        'apiserver_cache_list_total{group="",index="",resource="secrets"} 1',
+        'apiserver_cache_list_fetched_objects_total{group="",index="",resource="secrets"} 3',
+        f"apiserver_cache_list_returned_objects_total{{{maps}}} 1",
+        'apiserver_watch_cache_consistent_read_total{fallback="false",group="",resource="secrets",success="true"} 1',
+        f"apiserver_watch_cache_events_received_total{{{maps}}} 3",
+        f"apiserver_watch_cache_events_dispatched_total{{{maps}}} 3",
+        f"apiserver_watch_cache_initializations_total{{{maps}}} 1",
+        f"apiserver_watch_cache_resource_version{{{maps}}} {revision}",
+        f"watch_cache_capacity{{{maps}}} 10000",
+    ):
+        assert f"\n{line}\n" in text, line
