@@ -19,6 +19,7 @@ from tiphys.cli import main
 from tiphys.cluster.layout import ClusterConfig, Layout, remember, write_config
 from tiphys.cluster.pki import LEAF_DAYS, Authority, Leaf
 from tiphys.cluster.running_certificates import RENEW_SECONDS, RunningCertificates
+from tiphys.machinery.errors import StatusError
 from tiphys.net.client import HTTPClient
 from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
@@ -122,6 +123,29 @@ async def test_another_authority_and_nobody_is_turned_away(running: Running, tmp
     for files in running.certificates.watched:
         files.look()
     assert await running.served(running.client(middle)) == ADMIN
+
+
+async def test_who_hands_the_authority_on_is_told_of_another(running: Running) -> None:
+    """Until everything has taken it."""
+    told: list[bytes] = []
+    problems: list[Exception] = [StatusError(500, "InternalError", "not now")]
+
+    async def follower() -> None:
+        told.append((running.pki / "ca.crt").read_bytes())
+        if problems:
+            raise problems.pop()
+
+    certificates = running.certificates
+    certificates.followers.append(follower)
+    await certificates.tell()
+    assert told == []
+    running.authority().renew(all_of_them=True)
+    await certificates.tell()
+    assert told == [], "leaves are nobody's business"
+    running.authority().rotate_authority()
+    for times in (1, 2, 2):
+        await certificates.tell()
+        assert told == [(running.pki / "ca.crt").read_bytes()] * times
 
 
 async def test_a_rotation_that_was_interrupted_is_finished(running: Running) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from served import Client, Object, running
 
-from tiphys.apiserver.bootstrap import TRACKING, bootstrap
+from tiphys.apiserver.bootstrap import bootstrap
+from tiphys.apiserver.legacy_token_tracking import NAME as TRACKING
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.service_accounts import legacy_claims
 from tiphys.client.client import Client as APIClient
@@ -277,6 +278,20 @@ async def test_it_looks_again_every_day(world: World) -> None:
     assert world.api.objects(TOKEN_SECRETS)[0]["metadata"]["labels"].keys() == {USED, INVALID}
 
 
+async def test_another_authority_is_handed_out_at_once(place: Place) -> None:
+    await place.account()
+    await place.token()
+    place.components.switch_on("root-ca-certificate-publisher-controller")
+    await place.clock.advance(1)
+    await place.components.exchange_authority("ANOTHER")
+    await place.clock.advance(1)
+    for namespace in ("default", "kube-system"):
+        found = await place.client.get(f"/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt")
+        assert found["data"] == {"ca.crt": "ANOTHER"}
+    assert decoded(await place.secret())["ca.crt"] == "ANOTHER"
+    assert "root-ca-certificate-publisher-controller" in place.components.running
+
+
 async def test_the_api_server_says_since_when_it_notes_use(place: Place) -> None:
     path = f"/api/v1/namespaces/kube-system/configmaps/{TRACKING}"
     assert (await place.client.get(path))["data"] == {"since": TODAY}
@@ -284,8 +299,16 @@ async def test_the_api_server_says_since_when_it_notes_use(place: Place) -> None
     await bootstrap(place.client.server)
     assert (await place.client.get(path))["data"] == {"since": OLD}
     await place.client.patch(path, {"data": {"since": "soon"}})
-    await bootstrap(place.client.server)
+    await place.clock.advance(0)
     assert (await place.client.get(path))["data"] == {"since": TODAY}
+    # It comes back at once, but if it is always deleted not all the time.
+    await place.clock.advance(1800)
+    for wait_seconds in (0, 1798, 1798):
+        await place.client.delete(path)
+        await place.clock.advance(wait_seconds - 1 if wait_seconds else 0)
+        assert (await place.client.call("GET", path)).status == (404 if wait_seconds else 200)
+        await place.clock.advance(2)
+        assert (await place.client.call("GET", path)).status == 200
 
 
 def test_all_secrets_that_a_pod_names_are_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from e2e_cluster import Cluster, running, wait_for
 from tiphys.cluster import blueprint
 from tiphys.cluster import layout as places
 from tiphys.cluster.pki import LEAF_DAYS, Authority
+from tiphys.machinery import yaml
 
 pytestmark = pytest.mark.real
 NODE = "rotate-node-1"
@@ -68,3 +70,24 @@ def test_a_node_renews_its_certificates_and_goes_on(rotating: Cluster) -> None:
     rotating.tiphys("up", "--name", "rotate")
     rotating.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=30s")
     assert len(rotating.get("csr")["items"]) == 2
+    # Another authority is known everywhere in the cluster, again without anything being started for it.
+    before = authorities(rotating)
+    rotating.tiphys("certs", "rotate", "--ca", "--name", "rotate")
+    now = [(home / "rotate" / "pki" / part / "ca.crt").read_text() for part in ("", "front-proxy")]
+    assert now != before[:2]
+    wait_for(lambda: authorities(rotating) == [*now, now[0], now[0]], "the new authority, wherever it stands")
+    rotating.kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/healthz")
+
+
+def authorities(cluster: Cluster) -> list[str]:
+    """What the cluster says of its own: to other API servers (of clients, of this server), to pods, to those who join."""
+    told = cluster.get("configmap", "extension-apiserver-authentication", "-n", "kube-system")["data"]
+    pods = cluster.get("configmap", "kube-root-ca.crt", "-n", "default")["data"]["ca.crt"]
+    joining = yaml.load(cluster.get("configmap", "cluster-info", "-n", "kube-public")["data"]["kubeconfig"])
+    encoded = joining["clusters"][0]["cluster"]["certificate-authority-data"]
+    return [
+        told["client-ca-file"],
+        told["requestheader-client-ca-file"],
+        pods,
+        base64.b64decode(encoded).decode(),
+    ]

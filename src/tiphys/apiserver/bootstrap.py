@@ -5,7 +5,6 @@ Run once after every start and harmless to repeat: what exists is left as it is.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from tiphys.apiserver.aggregation.identity import CONFIG_MAP, authentication_config
@@ -14,7 +13,6 @@ from tiphys.apiserver.server import APIServer
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError, is_already_exists
 
-TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _PRIORITY_CLASSES = (
     ("system-cluster-critical", 2000000000, "For pods that the cluster needs, on whichever node they run."),
@@ -42,15 +40,19 @@ async def bootstrap(server: APIServer, *, endpoint_host: str = "", endpoint_port
     await server.addresses.repair()
     server.addresses.start()
     await server.aggregator.registration.sync()
-    await _note_tracking(server)
-    config = authentication_config(server.settings)
-    if config:
-        await _replace(
-            server, "", "configmaps", {"metadata": {"name": CONFIG_MAP}, "data": config}, "kube-system"
-        )
+    await server.token_tracking.start()
+    await publish_authentication_config(server)
     if endpoint_host:
         await _publish_endpoint(server, endpoint_host, endpoint_port)
     server.bootstrapped = True
+
+
+async def publish_authentication_config(server: APIServer) -> None:
+    """For extension servers: whom this server believes. Again, when that has changed."""
+    config = authentication_config(server.settings)
+    if config:
+        made = {"metadata": {"name": CONFIG_MAP}, "data": config}
+        await _replace(server, "", "configmaps", made, "kube-system")
 
 
 async def _ensure(
@@ -86,28 +88,6 @@ async def _ensure_service_network(server: APIServer) -> None:
         return {**old, "status": {"conditions": [condition]}}
 
     await server.writes.update(call, ready)
-
-
-async def _note_tracking(server: APIServer) -> None:
-    """Since when the API server notes the use of tokens in secrets: before that, nobody knows whether one was used."""
-    today = f"{server.clock.now():%Y-%m-%d}"
-    made = {"metadata": {"name": TRACKING}, "data": {"since": today}}
-    await _ensure(server, "", "v1", "configmaps", made, "kube-system")
-    record = server.writes.cache("", "configmaps").get("kube-system", TRACKING)
-    if record is None or _is_date((record.object.get("data") or {}).get("since")):
-        return
-    row = server.scheme.by_resource("", "v1", "configmaps")
-    assert row is not None
-    call = server.internal_call(row, "kube-system", TRACKING)
-    await server.writes.update(call, lambda old: {**old, "data": {**(old.get("data") or {}), "since": today}})
-
-
-def _is_date(text: Any) -> bool:
-    try:
-        datetime.strptime(text, "%Y-%m-%d")
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _service(server: APIServer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ from tiphys.apiserver.admission.pod_security.metrics import PodSecurityMetrics
 from tiphys.apiserver.admission.policy.metrics import PolicyMetrics
 from tiphys.apiserver.admission.webhook.metrics import WebhookMetrics
 from tiphys.apiserver.aggregation.aggregator import Aggregator
+from tiphys.apiserver.aggregation.identity import FrontProxy, context_for_probes
 from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.audit.auditor import auditor
 from tiphys.apiserver.audit.metrics import AuditMetrics
@@ -43,6 +45,7 @@ from tiphys.apiserver.fairness.upkeep import Upkeep
 from tiphys.apiserver.health import HealthMetrics
 from tiphys.apiserver.inflight import Gate, Inflight, InflightLimits
 from tiphys.apiserver.ip_addresses import IPAddresses
+from tiphys.apiserver.legacy_token_tracking import LegacyTokenTracking
 from tiphys.apiserver.object_metrics import AdmissionMetrics, AllocatorMetrics, ObjectMetrics, WatchMetrics
 from tiphys.apiserver.openapi.library import Library
 from tiphys.apiserver.pipeline import handle
@@ -132,6 +135,7 @@ class APIServer:
         self.library = Library(self.scheme, self.aggregator)
         self.webhooks = Webhooks(self.service_dialer)
         self.usage = scraper(self)
+        self.token_tracking = LegacyTokenTracking(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.kinds = Kinds(self)
         self.component_checks: dict[str, Callable[[], str]] = {}
@@ -200,6 +204,14 @@ class APIServer:
         self.metrics.before_scrape(fairness.collect)
         self.upkeep.fairness = fairness
         return fairness
+
+    def take_identities(self, client_ca: bytes, front_proxy: FrontProxy | None) -> None:
+        """The authority of clients, and how other API servers know this one, have changed. Raises ssl.SSLError for a certificate
+        whose key is another one (yet)."""
+        context_for_probes(front_proxy)
+        self.settings = replace(self.settings, client_ca=client_ca, front_proxy=front_proxy)
+        self.front_proxy = front_proxy
+        self.aggregator.reconnect()
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The Handler that the HTTP server calls, and clients in this process too."""
@@ -311,6 +323,7 @@ class APIServer:
         if self.upkeep is not None:
             self.upkeep.close()
         self.addresses.close()
+        self.token_tracking.close()
         tasks = [*self._tasks, *([self._compactor] if self._compactor else [])]
         for task in tasks:
             task.cancel()

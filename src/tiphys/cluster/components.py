@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from tiphys.apiserver.local import LocalAPI
@@ -95,6 +96,15 @@ class Components:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def exchange_authority(self, root_ca: str) -> None:
+        """The cluster has another authority: who writes it into objects looks at all of them again."""
+        self._options = replace(self._options, root_ca=root_ca)
+        for name in self.running:
+            entry = catalog.BY_NAME.get(name)
+            if entry is not None and entry.hands_out_authority:
+                await self.switch_off(name)
+                self.switch_on(name)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

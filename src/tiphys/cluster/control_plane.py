@@ -16,13 +16,14 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tiphys.api.scheme import OPTIONAL_GROUPS
 from tiphys.apiserver import flags
 from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.authorization.reconcile import reconcile
-from tiphys.apiserver.bootstrap import bootstrap
+from tiphys.apiserver.bootstrap import bootstrap, publish_authentication_config
 from tiphys.apiserver.config_reloads import server_identity
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
@@ -169,6 +170,7 @@ class ControlPlane:
         await self._publish_cluster_info(apiserver)
         components = self._components(apiserver)
         components.start()
+        certificates.followers.append(partial(self._exchange_authorities, apiserver, components))
         _publish_port(Path(settings.port_file), port)
         gc.collect()
         gc.freeze()
@@ -198,6 +200,14 @@ class ControlPlane:
         server = f"https://{segment if settings.segment_address else apiserver.advertised}"
         administrator = InProcessTransport(LocalAPI(apiserver), "kubernetes-admin", ("system:masters",))
         await publish(Client(administrator), server, Path(settings.pki, "ca.crt").read_text())
+
+    async def _exchange_authorities(self, apiserver: APIServer, components: Components) -> None:
+        """Tells of another authority wherever in the cluster its certificate stands."""
+        pki = Path(self._settings.pki)
+        apiserver.take_identities((pki / "ca.crt").read_bytes(), front_proxy(self._settings))
+        await publish_authentication_config(apiserver)
+        await self._publish_cluster_info(apiserver)
+        await components.exchange_authority((pki / "ca.crt").read_text())
 
     def _components(self, apiserver: APIServer) -> Components:
         settings = self._settings

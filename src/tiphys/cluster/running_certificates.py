@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tiphys.cluster.blueprint import FRONT_PROXY
 from tiphys.cluster.pki import NODES, Authority
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.errors import StatusError
 from tiphys.net.tls import client_context, server_context
-from tiphys.net.tls_files import LOOK_SECONDS, Pair, WatchedFiles
+from tiphys.net.tls_files import LOOK_SECONDS, Pair, Stamp, WatchedFiles, stamp
+from tiphys.store.interface import StoreError
 
 log = logging.getLogger("tiphys")
 
@@ -23,6 +27,9 @@ class RunningCertificates:
     def __init__(self, pki: Path, clock: Clock) -> None:
         self._pki, self._clock = pki, clock
         self.watched: list[WatchedFiles] = []
+        self.followers: list[Callable[[], Awaitable[None]]] = []
+        """Told when an authority, or the certificate by which other API servers know this one, is another one."""
+        self._told = self._stamps()
 
     def for_clients(self, proxies_ca: str) -> ssl.SSLContext:
         """Of the server. `proxies_ca`: another authority whose certificates are taken; empty: none."""
@@ -52,6 +59,30 @@ class RunningCertificates:
                 self.renew()
             for files in self.watched:
                 files.look()
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Tells the followers of a change; again at the next look, when one cannot do with what is there so far."""
+        now = self._stamps()
+        if now == self._told or not self.followers:
+            return
+        try:
+            for follower in self.followers:
+                await follower()
+        except (OSError, ValueError, StatusError, StoreError) as error:
+            log.warning("the new authority is not known everywhere yet: %s", error)
+        else:
+            self._told = now
+
+    def _stamps(self) -> list[Stamp | None]:
+        proxy = self._pki / "front-proxy"
+        files = (
+            self._pki / "ca.crt",
+            proxy / "ca.crt",
+            proxy / f"{FRONT_PROXY}.crt",
+            proxy / f"{FRONT_PROXY}.key",
+        )
+        return [stamp(str(path)) for path in files]
 
     def renew(self) -> list[str]:
         """Makes anew what will expire; which. Nodes renew their own through the API."""

@@ -55,6 +55,8 @@ class Entry:
     module: str
     account: str
     default: bool = True
+    hands_out_authority: bool = False
+    """Writes `Options.root_ca` into objects: it begins anew when that has changed."""
 
 
 CATALOG = (
@@ -73,7 +75,7 @@ CATALOG = (
         "volumeattributesclass-protection-controller",
     ),
     Entry("serviceaccount-controller", "serviceaccount", "service-account-controller"),
-    Entry("serviceaccount-token-controller", "token_secrets", ""),
+    Entry("serviceaccount-token-controller", "token_secrets", "", hands_out_authority=True),
     Entry(
         "legacy-serviceaccount-token-cleaner-controller",
         "legacy_token_cleaner",
@@ -81,7 +83,12 @@ CATALOG = (
     ),
     Entry("bootstrap-signer-controller", "bootstrap.signer", "bootstrap-signer", default=False),
     Entry("token-cleaner-controller", "bootstrap.cleaner", "token-cleaner", default=False),
-    Entry("root-ca-certificate-publisher-controller", "root_ca_publisher", "root-ca-cert-publisher"),
+    Entry(
+        "root-ca-certificate-publisher-controller",
+        "root_ca_publisher",
+        "root-ca-cert-publisher",
+        hands_out_authority=True,
+    ),
     Entry("node-ipam-controller", "node_ipam", "node-controller"),
     Entry("node-lifecycle-controller", "node_lifecycle", "node-controller"),
     Entry("taint-eviction-controller", "taint_eviction", "node-controller"),

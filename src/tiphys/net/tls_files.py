@@ -28,7 +28,7 @@ class Pair:
 
     def current(self) -> tuple[str, str]:
         """(certificate, key): where they stand now."""
-        given, renewed = _stamp(self.cert_file), _stamp(self.renewed) if self.renewed else None
+        given, renewed = stamp(self.cert_file), stamp(self.renewed) if self.renewed else None
         if renewed is not None and (given is None or renewed > given):
             return self.renewed, self.renewed
         return self.cert_file, self.key_file
@@ -63,10 +63,11 @@ class WatchedFiles:
         return True
 
     def _stamps(self) -> list[Stamp | None]:
-        return [_stamp(path) for path in (*self._pair.files(), *self._ca_files)]
+        return [stamp(path) for path in (*self._pair.files(), *self._ca_files)]
 
 
-def _stamp(path: str) -> Stamp | None:
+def stamp(path: str) -> Stamp | None:
+    """What changes when the file does; None: it is not there."""
     try:
         found = os.stat(path)
     except OSError:

@@ -161,6 +161,11 @@ class Aggregator:
             if error.code != 404:
                 raise
 
+    def reconnect(self) -> None:
+        """This server shows another certificate from now on."""
+        for remote in self._remotes.values():
+            remote.reconnect()
+
     async def close(self) -> None:
         for stop in self._stops:
             stop()

@@ -84,10 +84,14 @@ class Remote:
         """The APIService has changed."""
         before, self.service = self.service, service
         if before["spec"] != service["spec"]:
-            self._close_clients()
-            self._open()
-            self._documents_due = 0.0
-            self.wake()
+            self.reconnect()
+
+    def reconnect(self) -> None:
+        """Another address, or another certificate of ours: everything is asked anew."""
+        self._close_clients()
+        self._open()
+        self._documents_due = 0.0
+        self.wake()
 
     def wake(self) -> None:
         """Look again now: the Service or what stands behind it has changed."""
