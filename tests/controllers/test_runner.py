@@ -77,6 +77,26 @@ async def test_a_watch_that_is_behind_delays_the_key_and_no_longer(world: World)
     assert len(world.pods()) == 1
 
 
+async def test_it_looks_only_at_what_concerns_it(world: World) -> None:
+    looked: list[str] = []
+
+    def look(obj: Object, observed: Any, now: datetime) -> Plan:
+        looked.append(f"{meta.name(obj)} {obj.get('data')}")
+        return Plan()
+
+    def is_marked(obj: Object) -> bool:
+        return "mark" in (obj.get("data") or {})
+
+    world.api.put(CONFIGMAPS, configmap("a", mark="1"))
+    world.api.put(CONFIGMAPS, configmap("b"))
+    await world.start(controller(look, concerns=is_marked))
+    assert looked == ["a {'mark': '1'}"]
+    world.api.put(CONFIGMAPS, configmap("b", mark="2"))
+    world.api.put(CONFIGMAPS, configmap("a"))  # it concerned it a moment ago
+    await world.settle(0)
+    assert sorted(looked[1:]) == ["a {}", "b {'mark': '2'}"]
+
+
 async def test_a_deletion_is_waited_for_too(world: World) -> None:
     deletions: list[str] = []
 

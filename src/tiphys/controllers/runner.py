@@ -64,6 +64,8 @@ class Controller(Generic[Observed]):
     kind: Resource
     observe: Callable[[Object, View], Observed]
     plan: Callable[[Object, Observed, datetime], Plan]
+    concerns: Callable[[Object], bool] | None = None
+    """Which objects of the kind it looks after; None: all. A key that somebody else names is looked at in any case."""
     watches: Sequence[Watch] = ()
     reads: Sequence[Resource] = ()
     """Kinds that `observe` reads although their changes wake nobody."""
@@ -144,7 +146,10 @@ class Runner:
             self._detach.append(cache.add_handler(self._follower(watch)))
 
     def _own_changed(self, type: str, old: Object | None, new: Object | None) -> None:
-        self.queue.add(meta.namespaced_name(new or old or {}))
+        obj = new or old or {}
+        concerns = self.controller.concerns
+        if concerns is None or concerns(obj) or (old is not None and concerns(old)):
+            self.queue.add(meta.namespaced_name(obj))
 
     def _follower(self, watch: Watch) -> Callable[[str, Object | None, Object | None], None]:
         view = self._informers.view

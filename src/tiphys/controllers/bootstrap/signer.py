@@ -27,14 +27,12 @@ KUBECONFIG, SIGNATURE = "kubeconfig", "jws-kubeconfig-"
 
 def observe(configmap: Object, view: View) -> tuple[Object, ...]:
     """The bootstrap tokens."""
-    if meta.namespaced_name(configmap) != f"{NAMESPACE}/{NAME}":
-        return ()
     return tuple(secret for secret in view.list(SECRETS, tokens.NAMESPACE) if tokens.is_token(secret))
 
 
 def plan(configmap: Object, observed: tuple[Object, ...], now: datetime) -> Plan:
     data = configmap.get("data") or {}
-    if meta.namespaced_name(configmap) != f"{NAMESPACE}/{NAME}" or KUBECONFIG not in data:
+    if KUBECONFIG not in data:
         return NOTHING
     signing = dict(filter(None, (tokens.for_signing(secret, now) for secret in observed)))
     wanted = {name: value for name, value in data.items() if not name.startswith(SIGNATURE)}
@@ -60,6 +58,10 @@ def _encoded(data: bytes) -> str:
     return urlsafe_b64encode(data).decode().rstrip("=")
 
 
+def is_signed(configmap: Object) -> bool:
+    return meta.name(configmap) == NAME and meta.namespace(configmap) == NAMESPACE
+
+
 def keys_of_secret(secret: Object, view: View) -> Iterable[str]:
     return (f"{NAMESPACE}/{NAME}",) if tokens.is_token(secret) else ()
 
@@ -69,5 +71,6 @@ CONTROLLER = Controller(
     kind=CONFIGMAPS,
     observe=observe,
     plan=plan,
+    concerns=is_signed,
     watches=[Watch(SECRETS, keys_of_secret)],
 )
