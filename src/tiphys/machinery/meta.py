@@ -6,6 +6,7 @@ Objects are plain dicts; these functions never fail on a missing field and never
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -163,9 +164,12 @@ def remove_condition(existing: Sequence[Condition] | None, type: str) -> list[Co
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:[.,](\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 
+@lru_cache(maxsize=64)
 def format_time(moment: datetime) -> str:
     """metav1.Time: RFC 3339 in UTC with whole seconds, `2026-11-22T10:00:00Z`; the rest of the second is cut."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds")[:19] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def format_micro_time(moment: datetime) -> str:

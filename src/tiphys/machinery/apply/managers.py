@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tiphys.machinery.apply.fieldset import FieldSet, FieldSetError, parse, union
@@ -129,20 +130,31 @@ def write_entries(owners: Iterable[Ownership]) -> list[Entry]:
 
 
 def _entry(owner: Ownership) -> Entry:
+    return new_entry(
+        owner.manager,
+        owner.api_version,
+        owner.fields,
+        owner.time,
+        owner.subresource,
+        operation=owner.operation,
+    )
+
+
+def new_entry(
+    manager: str, api_version: str, fields: FieldSet, time: str, subresource: str, *, operation: str = UPDATE
+) -> Entry:
+    """An entry as upstream writes it: in this order, without what is empty."""
     entry: Entry = {
-        "manager": owner.manager,
-        "operation": owner.operation,
-        "apiVersion": owner.api_version,
-        "time": owner.time,
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": api_version,
+        "time": time,
         "fieldsType": "FieldsV1",
-        "fieldsV1": owner.fields,
-        "subresource": owner.subresource,
+        "fieldsV1": fields,
     }
-    return entry if all((owner.manager, owner.time, owner.subresource)) else _without_empty(entry)
-
-
-def _without_empty(entry: Entry) -> Entry:
-    return {name: value for name, value in entry.items() if value}
+    if subresource:
+        entry["subresource"] = subresource
+    return entry if manager and time else {name: value for name, value in entry.items() if value}
 
 
 def asks_for_reset(entries: Any) -> bool:
@@ -177,6 +189,7 @@ def manager_name(field_manager: str, user_agent: str) -> str:
     return field_manager or _from_user_agent(user_agent) or "unknown"
 
 
+@lru_cache(maxsize=256)
 def _from_user_agent(user_agent: str) -> str:
     name = "".join(filter(str.isprintable, user_agent.partition("/")[0]))
     if len(name.encode()) <= NAME_LIMIT:

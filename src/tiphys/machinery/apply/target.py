@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
+from tiphys.machinery.apply.creations import Creations
 from tiphys.machinery.apply.fieldset import FieldSet, difference, recursive_difference
 from tiphys.machinery.apply.managers import APPLY, Ownership
 from tiphys.machinery.apply.reconcile import reconcile
@@ -59,6 +60,8 @@ class Target:
     """None: the kind has one version, or all have the same fields."""
     schema_changes: bool = False
     """Whether a list or map may have become atomic, or granular, since owners were written down (custom resources)."""
+
+    creations: Creations = field(default_factory=Creations)
 
     def written(self, fields: FieldSet) -> FieldSet:
         """What of the fields a write by this path can change."""

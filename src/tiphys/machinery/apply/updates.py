@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from tiphys.machinery.apply.creations import form_of
 from tiphys.machinery.apply.fieldset import FieldSet, contains, difference, union
 from tiphys.machinery.apply.managers import (
     UPDATE,
@@ -17,6 +18,7 @@ from tiphys.machinery.apply.managers import (
     Ownership,
     asks_for_reset,
     cap_updaters,
+    new_entry,
     parse_entries,
     read_entries,
     write_entries,
@@ -35,8 +37,13 @@ def update(
     `managedFields` count, as upstream has it: a client may rewrite the entries, and forgets all by [] or [{}].
     The list that `live` has comes back when nothing changed. `manager` is `managers.manager_name(…)`.
     """
-    before = live["metadata"].get("managedFields") if live is not None else None
     given = new["metadata"].get("managedFields")
+    if live is None and given is None:
+        fields = _created_fields(target, new)
+        if not fields:
+            return None
+        return [new_entry(manager, target.api_version, fields, format_time(now), target.subresource)]
+    before = live["metadata"].get("managedFields") if live is not None else None
     owners = _owners(target, before, given)
     if live is not None and not owners:
         return None
@@ -50,6 +57,19 @@ def update(
     except (RecursionError, ValueError):
         # Nested too deeply, or lists whose elements have no keys: a write does not fail for its bookkeeping.
         return before or None
+
+
+def _created_fields(target: Target, new: Object) -> FieldSet:
+    try:
+        form = form_of(new)
+        fields = target.creations.find(form)
+        if fields is None:
+            fields = Differences(target, {}, new).own.changed
+            if form is not None:
+                target.creations.remember(form, fields)
+    except (RecursionError, ValueError, TypeError):
+        return {}  # as below; orjson cannot write what is nested too deeply
+    return fields
 
 
 def _owners(target: Target, before: Any, given: Any) -> list[Ownership]:
