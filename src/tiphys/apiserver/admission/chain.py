@@ -6,8 +6,8 @@ names, the order and what is on by default are upstream's; `--enable-admission-p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from tiphys.apiserver.admission.always import AlwaysAdmit, AlwaysDeny
 from tiphys.apiserver.admission.always_pull_images import AlwaysPullImages
@@ -52,9 +52,19 @@ from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery.frozen import frozen
+from tiphys.machinery.metrics import Buckets
 
-_Step = tuple[str, Callable[[Attributes], Awaitable[None] | None]]
-"""The name of a plugin, and what it does."""
+
+class _Step(NamedTuple):
+    """What one plugin does, and how long that takes when it lets something pass."""
+
+    plugin: str
+    does: Callable[[Attributes], Awaitable[None] | None]
+    took: Buckets
+
+
+_Steps = tuple[tuple[_Step, ...], Buckets]
+"""Of one kind, for one operation; and how long all together take."""
 
 
 @frozen
@@ -129,7 +139,7 @@ class Chain:
         configurations: Mapping[str, Configuration] | None = None,
     ) -> None:
         self._chosen = [(row, _make(row, configurations or {})) for row in enabled(enable, disable)]
-        self._steps: dict[tuple[str, str, str], tuple[_Step, ...]] = {}
+        self._steps: dict[tuple[str, str, str, str], _Steps] = {}
 
     async def close(self) -> None:
         """Ends the connections that plugins keep."""
@@ -147,18 +157,24 @@ class Chain:
     async def validate(self, attributes: Attributes) -> None:
         await _run("validate", self._of("validate", attributes), attributes)
 
-    def _of(self, kind: str, attributes: Attributes) -> tuple[_Step, ...]:
+    def _of(self, kind: str, attributes: Attributes) -> _Steps:
         """What the plugins that have something to say about a resource do to it."""
-        row = attributes.row
-        key = (kind, row.group, row.plural)
+        row, operation = attributes.row, attributes.operation
+        key = (kind, operation, row.group, row.plural)
         known = self._steps.get(key)
         if known is None:
             resource = f"{row.plural}.{row.group}" if row.group else row.plural
-            known = self._steps[key] = tuple(
-                (plugin.name, getattr(made, kind))
+            metrics = attributes.call.server.admission_metrics
+            steps = tuple(
+                _Step(
+                    plugin.name,
+                    getattr(made, kind),
+                    metrics.plugin.labels(plugin.name, operation, "false", kind),
+                )
                 for plugin, made in self._chosen
                 if hasattr(made, kind) and (not plugin.only or resource in plugin.only)
             )
+            known = self._steps[key] = steps, metrics.step.labels(operation, "false", kind)
         return known
 
 
@@ -171,26 +187,24 @@ def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
         raise ConfigurationError(f"{FLAG}: {row.name}: {error}") from None
 
 
-async def _run(kind: str, steps: Sequence[_Step], attributes: Attributes) -> None:
-    server = attributes.call.server
-    metrics, now, operation = server.admission_metrics, server.clock.monotonic, attributes.operation
+async def _run(kind: str, of_kind: _Steps, attributes: Attributes) -> None:
+    steps, passed = of_kind
+    now = attributes.call.server.clock.monotonic
     before = began = now()
-    rejected = "true"
     try:
-        for name, step in steps:
-            rejected = "true"
-            try:
-                waiting = step(attributes)
-                if waiting is not None:
-                    await waiting
-                rejected = "false"
-            finally:
-                after = now()
-                metrics.plugin.observe(after - before, name, operation, rejected, kind)
-                before = after
-        rejected = "false"
-    finally:
-        metrics.step.observe(before - began, operation, rejected, kind)
+        for step in steps:
+            waiting = step.does(attributes)
+            if waiting is not None:
+                await waiting
+            after = now()
+            step.took.observe(after - before)
+            before = after
+    except BaseException:
+        metrics, operation, after = attributes.call.server.admission_metrics, attributes.operation, now()
+        metrics.plugin.observe(after - before, step.plugin, operation, "true", kind)
+        metrics.step.observe(after - began, operation, "true", kind)
+        raise
+    passed.observe(before - began)
 
 
 def enabled(enable: Iterable[str], disable: Iterable[str]) -> list[Row]:
