@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Task
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tiphys.apiserver.aggregation.remote import Remote
     from tiphys.apiserver.audit.record import Record
     from tiphys.apiserver.server import APIServer
+    from tiphys.machinery.clock import Timer
+    from tiphys.net.http import Response
 
 
 @frozen
@@ -47,6 +50,7 @@ class Call:
         "impersonator",
         "info",
         "initializing",
+        "late",
         "notes",
         "received_at",
         "remote",
@@ -58,6 +62,7 @@ class Call:
         "statement",
         "subresource",
         "timeout_seconds",
+        "timer",
         "user",
         "warnings",
     )
@@ -87,6 +92,9 @@ class Call:
         """What of its time was not the server's fault: waiting for a seat, for webhooks."""
         self.timeout_seconds = server.request_timeout_seconds
         """How long the answer may take; long-running requests may take longer."""
+        self.timer: Timer | None = None
+        self.late: Task[Response] | None = None
+        """The task that should have answered by now."""
         self.seat: Any = None
         """What the server's gate gave it, until it is answered."""
         self.initializing = False

@@ -7,15 +7,12 @@ for may still happen, as with any client that goes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.longrunning import is_long_running
 from tiphys.machinery import errors
-from tiphys.machinery.clock import Clock
+from tiphys.net.http import Response
 
-T = TypeVar("T")
 _WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -49,25 +46,18 @@ def too_late(call: Call) -> errors.StatusError:
     return errors.timeout("request did not complete within the allotted timeout")
 
 
-async def within(clock: Clock, call: Call, waiting: Awaitable[T]) -> T:
-    """What `waiting` gives, or 504 when the call's time is up first."""
+def hold_to_time(call: Call, task: asyncio.Task[Response]) -> None:
+    """Has the task that answers the call cancelled when the call's time is up. Who ends the call cancels `call.timer`."""
     if is_long_running(call.info):
-        return await waiting
-    task = asyncio.current_task()
-    assert task is not None
-    expired = False
+        return
 
     def expire() -> None:
-        nonlocal expired
-        expired = True
+        call.late = task
         task.cancel()
 
-    timer = clock.call_later(call.timeout_seconds, expire)
-    try:
-        return await waiting
-    except asyncio.CancelledError:
-        if expired and task.uncancel() == 0:
-            raise too_late(call) from None
-        raise
-    finally:
-        timer.cancel()
+    call.timer = call.server.clock.call_later(call.timeout_seconds, expire)
+
+
+def was_late(call: Call) -> bool:
+    """Whether a cancellation only means that the time is up: then it is over with, else it is the client's or the server's."""
+    return call.late is not None and call.late.uncancel() == 0

@@ -15,7 +15,7 @@ from tiphys.apiserver.authentication import authenticate, impersonate
 from tiphys.apiserver.authorization import authorize
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.cors import answer_preflight
-from tiphys.apiserver.deadlines import read_timeout, within
+from tiphys.apiserver.deadlines import hold_to_time, read_timeout, too_late, was_late
 from tiphys.apiserver.endings import end, give_back
 from tiphys.apiserver.handlers import serve
 from tiphys.apiserver.negotiation import SERVED, WITHOUT_PROTOBUF, accepted
@@ -146,12 +146,15 @@ def _later(call: Call, waiting: Awaitable[Response | None], position: int) -> as
     """A task and no bare coroutine: one that is cancelled before it has begun would never give its seat back."""
     task = asyncio.get_running_loop().create_task(_end_later(call, waiting, position))
     task.add_done_callback(lambda done: _gone(call, waiting) if done.cancelled() else None)
+    hold_to_time(call, task)
     return task
 
 
 def _gone(call: Call, waiting: Awaitable[Response | None]) -> None:
     if isinstance(waiting, Coroutine):
         waiting.close()
+    if call.timer is not None:
+        call.timer.cancel()
     give_back(call)
 
 
@@ -161,24 +164,29 @@ async def _end_later(call: Call, waiting: Awaitable[Response | None], position: 
 
 async def _end(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
     try:
-        return end(call, await within(call.server.clock, call, _rest(call, waiting, position)))
+        answer = await waiting
+        while answer is None:
+            passed = STEPS[position](call)
+            position += 1
+            answer = await passed if isawaitable(passed) else passed
+        return end(call, answer)
     except StatusError as error:
-        if error.code == 504:
-            call.server.request_metrics.refused(call, 504)
-        return end(call, failure(call, error))
+        return _refused(call, error)
+    except asyncio.CancelledError:
+        if not was_late(call):
+            raise
+        return _refused(call, too_late(call))
     except Exception as error:
         return end(call, call.server.crashed(call.request, error))
+    finally:
+        if call.timer is not None:
+            call.timer.cancel()
 
 
-async def _rest(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
-    answer = await waiting
-    for step in STEPS[position:]:
-        if answer is not None:
-            break
-        passed = step(call)
-        answer = await passed if isawaitable(passed) else passed
-    assert answer is not None
-    return answer
+def _refused(call: Call, error: StatusError) -> Response:
+    if error.code == 504:
+        call.server.request_metrics.refused(call, 504)
+    return end(call, failure(call, error))
 
 
 def too_large(request: Request) -> Response:

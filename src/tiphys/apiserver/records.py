@@ -26,8 +26,8 @@ _METADATA = b'"metadata":{'
 _ENCRYPTED = b"k8s:enc:"
 _VERSION = b'"resourceVersion":"'
 _APART = frozenset({"resourceVersion", "managedFields"})
-_ROOM = 50
-"""orjson writes at most 254 levels. So many are left for what stands around an object (lists, tables, events), and for
+_LEVELS, _ROOM = 254, 50
+"""orjson writes at most so many levels. This many are left for what stands around an object (lists, tables, events), and for
 readers in Python, which need several stack frames a level."""
 _OWNERS = b'"managedFields":['
 _FIELDS = b'"fieldsV1":'
@@ -54,14 +54,19 @@ def encode_stored(obj: dict[str, Any]) -> bytes:
     for name, value in obj.items():
         if name not in ordered:
             ordered[name] = value
-    in_lists: Any = ordered
-    for _ in range(_ROOM):
-        in_lists = [in_lists]
     try:
-        stored = orjson.dumps(in_lists)[_ROOM:-_ROOM]
+        stored = orjson.dumps(ordered)
+        if stored.count(b"{") + stored.count(b"[") > _LEVELS - _ROOM:
+            orjson.dumps(_in_lists(ordered))
         return _with_owners(stored, owners) if owners else stored
     except TypeError:
         raise errors.bad_request("json: exceeded max depth") from None
+
+
+def _in_lists(obj: Any) -> Any:
+    for _ in range(_ROOM):
+        obj = [obj]
+    return obj
 
 
 def _with_owners(stored: bytes, owners: list[dict[str, Any]]) -> bytes:
