@@ -31,6 +31,10 @@ KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 """Whom kubelets know the API server by. In no group: what it may do with kubelets is granted (`grants.py`)."""
 
 
+KUBE_PROXY = "kube-proxy"
+"""The service proxy's certificate; its user, `system:kube-proxy`, is upstream's, whose role it has."""
+
+
 def leaves(config: ClusterConfig) -> list[Leaf]:
     """Every certificate of the cluster; users and groups are upstream's."""
     return [
@@ -38,7 +42,12 @@ def leaves(config: ClusterConfig) -> list[Leaf]:
         Leaf("apiserver-kubelet-client", KUBELET_CLIENT),
         Leaf("admin", "kubernetes-admin", ("system:masters",)),
         *(leaf for number in kubelet_numbers(config) for leaf in _kubelet_leaves(config, number)),
+        *(_network_leaves() if own_nodes(config) else ()),
     ]
+
+
+def _network_leaves() -> list[Leaf]:
+    return [Leaf(KUBE_PROXY, "system:kube-proxy")]
 
 
 HOLLOW_KUBELET = "tiphys:hollow-kubelet"
@@ -123,6 +132,17 @@ def kubelet_process(layout: Layout, node: str, enter: list[str]) -> Process:
 def kubelet_name(node: str) -> str:
     """Of the kubelet's process; one kubelet of all simulated nodes has the first node's."""
     return f"kubelet-{node}"
+
+
+def node_network_process(layout: Layout, node: str, enter: list[str]) -> Process:
+    settings = str(node_network_settings(layout, node))
+    arguments = [*enter, sys.executable, "-m", "tiphys.cluster.node_network", settings]
+    name = f"network-{node}"
+    return Process(name, arguments, str(layout.log(name)), stop_seconds=5.0)
+
+
+def node_network_settings(layout: Layout, node: str) -> Path:
+    return layout.run / f"network-{node}.json"
 
 
 def control_plane_settings(layout: Layout) -> Path:

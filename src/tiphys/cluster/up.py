@@ -23,6 +23,7 @@ from tiphys.cluster.down import forget_lock, stop_processes
 from tiphys.cluster.kubelet_settings import KubeletSettings
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.locks import exclusive
+from tiphys.cluster.node_network_settings import NodeNetworkSettings
 from tiphys.cluster.pki import Authority
 from tiphys.cluster.readiness import DoesNotStart, Readiness
 from tiphys.cluster.status import supervisor_pid
@@ -153,6 +154,9 @@ def _files(layout: Layout, config: ClusterConfig, machines: _Machines) -> dict[P
         node = config.node_name(number)
         files[blueprint.kubelet_settings(layout, node)] = _kubelet(layout, config, number).text()
         listed.append(blueprint.kubelet_process(layout, node, machines.enters.get(node, [])))
+    for number, node in enumerate(machines.enters, 1):
+        files[blueprint.node_network_settings(layout, node)] = _node_network(layout, config, number).text()
+        listed.append(blueprint.node_network_process(layout, node, machines.enters[node]))
     files[layout.run / ORDERS] = processes_text(listed)
     return files
 
@@ -181,10 +185,26 @@ def _control_plane(layout: Layout, config: ClusterConfig, machines: _Machines) -
     )
 
 
+def _segment_server(config: ClusterConfig) -> str:
+    """The API server as nodes reach it."""
+    return f"https://{config.segment_address}:{blueprint.SEGMENT_PORT}"
+
+
+def _node_network(layout: Layout, config: ClusterConfig, number: int) -> NodeNetworkSettings:
+    return NodeNetworkSettings(
+        node=config.node_name(number),
+        address=config.node_address(number),
+        server=_segment_server(config),
+        pki=str(layout.pki),
+        pod_cidr=blueprint.pod_cidr(number),
+        service_cidr=blueprint.SERVICE_CIDR,
+    )
+
+
 def _kubelet(layout: Layout, config: ClusterConfig, number: int) -> KubeletSettings:
     node = config.node_name(number)
     simulated = config.runtime == "simulated"
-    segment_server = f"https://{config.segment_address}:{blueprint.SEGMENT_PORT}"
+    segment_server = _segment_server(config)
     return KubeletSettings(
         node=node,
         nodes=config.node_names if simulated else [node],

@@ -1,0 +1,158 @@
+"""Services of a real cluster: what pods, and whoever is on the node, find behind a Service's address, as pods come, go and change their minds."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from e2e_cluster import Cluster, wait_for
+from pod_world import BUSYBOX, PATIENCE_SECONDS, Object, PodWorld, pod
+
+from tiphys.cluster.namespaces import find_node
+
+pytestmark = pytest.mark.real
+
+SERVE = "mkdir /w; hostname > /w/index.html; touch /w/ready; exec httpd -f -p 8080 -h /w"
+ASK = "for i in $(seq {times}); do timeout 5 wget -qO- {url} 2>&1; done; true"
+
+
+def service(name: str, app: str = "web", **spec: Any) -> Object:
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": app}, "ports": ports, **spec},
+    }
+
+
+def deployment(name: str, replicas: int) -> Object:
+    container = {
+        "name": "main",
+        "image": BUSYBOX,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", SERVE],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": "http"},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        },
+    }
+    labels = {"app": name}
+    spec = {
+        "terminationGracePeriodSeconds": 0,
+        "containers": [container],
+        "automountServiceAccountToken": False,
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Cluster) -> Iterator[PodWorld]:
+    for world in PodWorld.beside_others(cluster, "services"):
+        world.create(
+            deployment("web", 2),
+            service("web", type="NodePort"),
+            service("sticky", sessionAffinity="ClientIP"),
+            service("nobody", "nobody"),
+            pod("client", "sleep 100000"),
+        )
+        world.kubectl("rollout", "status", "deployment", "web", "--timeout=300s", timeout=320)
+        world.until("client", lambda made: made["status"]["phase"] == "Running")
+        yield world
+
+
+def address(world: PodWorld, name: str) -> str:
+    return str(world.cluster.get("service", name, "-n", world.namespace)["spec"]["clusterIP"])
+
+
+def ask(world: PodWorld, url: str, times: int = 1) -> list[str]:
+    """What the client pod is told there."""
+    script = ASK.format(times=times, url=url)
+    return world.kubectl("exec", "client", "--", "sh", "-c", script).stdout.splitlines()
+
+
+def pods(world: PodWorld) -> set[str]:
+    found = world.cluster.get("pods", "-l", "app=web", "-n", world.namespace)["items"]
+    return {each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]}
+
+
+def until_asked(world: PodWorld, url: str, wanted: set[str]) -> None:
+    """Until many answers in a row come from all of these, and from no other."""
+    wait_for(
+        lambda: set(ask(world, url, 12)) == wanted, f"{wanted} answer at {url}", seconds=PATIENCE_SECONDS
+    )
+
+
+def on_the_node(world: PodWorld, script: str) -> str:
+    name = world.cluster.name
+    node = find_node(world.cluster.home / "tiphys" / name / "nodes" / f"{name}-node-1")
+    assert node is not None
+    command = [*node.enter, "sh", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
+def test_a_pod_reaches_all_pods_of_a_service(world: PodWorld) -> None:
+    until_asked(world, f"http://{address(world, 'web')}/", pods(world))
+
+
+def test_a_node_port_from_the_node(world: PodWorld) -> None:
+    found = world.cluster.get("service", "web", "-n", world.namespace)["spec"]["ports"]
+    [node] = world.cluster.get("nodes")["items"]
+    [ip] = [each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP"]
+    url = f"http://{ip}:{found[0]['nodePort']}/"
+    script = ASK.format(times=12, url=url).replace("wget", "busybox wget")
+    wait_for(lambda: set(on_the_node(world, script).splitlines()) == pods(world), f"all answer at {url}")
+    until_asked(world, url, pods(world))
+
+
+def test_a_pod_reaches_the_api_server_by_its_service(world: PodWorld) -> None:
+    script = "timeout 20 nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null && echo reached"
+    assert world.kubectl("exec", "client", "--", "sh", "-c", script).stdout == "reached\n"
+
+
+def test_a_client_stays_with_the_pod_that_it_had(world: PodWorld) -> None:
+    url = f"http://{address(world, 'sticky')}/"
+    wait_for(lambda: set(ask(world, url)) <= pods(world), "somebody answers")
+    assert len(set(ask(world, url, 30))) == 1
+
+
+def test_where_nobody_is_a_connection_is_refused(world: PodWorld) -> None:
+    url = f"http://{address(world, 'nobody')}/"
+    wait_for(lambda: "Connection refused" in ask(world, url)[0], "it is refused")
+    port = f"http://{address(world, 'web')}:81/"
+    assert "Connection refused" in ask(world, port)[0]
+
+
+def test_endpoints_follow_their_pods(world: PodWorld) -> None:
+    """The last one here: it ends with no Service."""
+    url = f"http://{address(world, 'web')}/"
+    unready, other = sorted(pods(world))
+    world.kubectl("exec", unready, "--", "rm", "/w/ready")
+    until_asked(world, url, {other})
+    world.kubectl("exec", unready, "--", "touch", "/w/ready")
+    until_asked(world, url, {unready, other})
+    world.kubectl("scale", "deployment", "web", "--replicas=1")
+    wait_for(lambda: len(pods(world)) == 1, "one pod is left")
+    until_asked(world, url, pods(world))
+    world.kubectl("delete", "service", "web")
+    wait_for(lambda: "Connection refused" in ask(world, url)[0], "it is refused")
+    wait_for(lambda: not behind(world, "web"), "its endpoints are gone")
+
+
+def behind(world: PodWorld, name: str) -> list[Object]:
+    """Its EndpointSlices and Endpoints."""
+    found = world.cluster.get("endpointslices,endpoints", "-n", world.namespace)["items"]
+    return [each for each in found if each["metadata"]["name"].startswith(name)]
