@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 from e2e_cluster import Cluster, running, wait_for
+from registries import PRIVATE, CredentialPlugins
 from weather import leftovers
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def credential_plugins(tmp_path_factory: pytest.TempPathFactory) -> CredentialPlugins:
+    """Of the node that the session shares."""
+    return CredentialPlugins(tmp_path_factory.mktemp("credentials"), PRIVATE)
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, credential_plugins: CredentialPlugins
+) -> Iterator[Cluster]:
     """One node, real containers; the whole session shares it."""
-    yield from running(tmp_path_factory.mktemp("real"), "e2e")
+    yield from running(tmp_path_factory.mktemp("real"), "e2e", *credential_plugins.options)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 from tiphys.cluster.images import host_busybox
 from tiphys.cluster.namespaces import Node
@@ -21,6 +22,54 @@ USER, PASSWORD = "jason", "fleece"
 # bcrypt of the password, as `htpasswd -B` writes it.
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuVIg2Ka4VVWU9p28pStP6YD6tUL0V8me\n"
 PATIENCE_SECONDS = 60.0
+PUBLIC, PRIVATE = "127.0.0.84:5000", "127.0.0.85:5000"
+"""Where tests have theirs, in the node."""
+
+
+class CredentialPlugins:
+    """Plugins of a node that know the password, for two repositories of the private registry: for anybody's pods, and for those
+    of a service account that says so."""
+
+    AUDIENCE, ROLE = "argo", "example.com/role"
+
+    def __init__(self, directory: Path, registry: str) -> None:
+        self._directory, self._config = directory / "plugins", directory / "plugins.json"
+        self._directory.mkdir(parents=True)
+        version = "credentialprovider.kubelet.k8s.io/v1"
+        answer = {
+            "kind": "CredentialProviderResponse",
+            "apiVersion": version,
+            "cacheKeyType": "Image",
+            "cacheDuration": "0s",
+            "auth": {registry: {"username": USER, "password": PASSWORD}},
+        }
+        rows = []
+        for name in ("plain", "accounted"):
+            program = self._directory / name
+            program.write_text(f"#!/bin/sh\ncat >> $0.log\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+            program.chmod(0o755)
+            images = [f"{registry}/{name}"]
+            rows.append(
+                {"name": name, "matchImages": images, "defaultCacheDuration": "1m", "apiVersion": version}
+            )
+        rows[1]["tokenAttributes"] = {
+            "serviceAccountTokenAudience": self.AUDIENCE,
+            "cacheType": "ServiceAccount",
+            "requireServiceAccount": True,
+            "requiredServiceAccountAnnotationKeys": [self.ROLE],
+        }
+        head = {"apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig"}
+        self._config.write_text(json.dumps({**head, "providers": rows}))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of `tiphys up`."""
+        config, directory = str(self._config), str(self._directory)
+        return "--image-credential-provider-config", config, "--image-credential-provider-bin-dir", directory
+
+    def asked(self, name: str) -> list[dict[str, Any]]:
+        log = self._directory / f"{name}.log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 class Registry:

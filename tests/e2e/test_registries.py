@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from e2e_cluster import Cluster, wait_for
-from registries import PASSWORD, USER, Registry
+from registries import PASSWORD, PRIVATE, PUBLIC, USER, CredentialPlugins, Registry
 
 from tiphys.cluster.namespaces import find_node
 
 pytestmark = pytest.mark.real
 
-PUBLIC, PRIVATE = "127.0.0.84:5000", "127.0.0.85:5000"
 MIRROR = "127.0.0.83"
 
 
@@ -213,3 +212,65 @@ def test_the_nodes_own_credentials_are_for_all_its_pods(
     # Whom it was pulled for were all.
     pods.run("after", image, policy="IfNotPresent")
     pods.running("after")
+
+
+# Plugins that have credentials
+
+
+def test_a_plugin_of_the_node_knows_the_password(
+    pods: Pods, registries: tuple[Registry, Registry], credential_plugins: CredentialPlugins
+) -> None:
+    registries[1].push("plain/ship", "v1", note="of a plugin")
+    registries[1].push("bare/ship", "v1", note="of none")
+    image = f"{PRIVATE}/plain/ship:v1"
+    pods.run("plugin", image)
+    pods.run("no-plugin", f"{PRIVATE}/bare/ship:v1")
+    assert "running" in pods.running("plugin")["state"]
+    pods.waiting("no-plugin", "ErrImagePull")
+    [asked, *_] = credential_plugins.asked("plain")
+    assert asked["image"] == f"{PRIVATE}/plain/ship"
+    assert "serviceAccountToken" not in asked
+    # What was had so is for all pods of the node, and nobody is asked for it.
+    before = len(credential_plugins.asked("plain"))
+    pods.run("other", image, policy="IfNotPresent")
+    assert "running" in pods.running("other")["state"]
+    assert len(credential_plugins.asked("plain")) == before
+
+
+def test_a_plugin_is_given_a_token_of_the_pods_account(
+    pods: Pods, registries: tuple[Registry, Registry], credential_plugins: CredentialPlugins
+) -> None:
+    plugins = credential_plugins
+    registries[1].push("accounted/ship", "v1", note="of an account")
+    image = f"{PRIVATE}/accounted/ship:v1"
+    # Whom tokens may be for an administrator says.
+    rule = {
+        "verbs": ["request-serviceaccounts-token-audience"],
+        "apiGroups": [""],
+        "resources": [plugins.AUDIENCE],
+    }
+    role = {"metadata": {"name": "registry-audience"}, "rules": [rule]}
+    pods.apply({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", **role})
+    to_all = ("clusterrolebinding", "registry-audience", "--clusterrole=registry-audience")
+    pods.cluster.kubectl("create", *to_all, "--group=system:nodes")
+    metadata = {"name": "sailor", "annotations": {plugins.ROLE: "puller"}}
+    pods.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    pods.run("sailor", image, serviceAccountName="sailor")
+    assert "running" in pods.running("sailor")["state"]
+    [asked] = plugins.asked("accounted")
+    assert asked["serviceAccountAnnotations"] == {plugins.ROLE: "puller"}
+    claims = jwt_claims(asked["serviceAccountToken"])
+    assert claims["aud"] == [plugins.AUDIENCE]
+    assert claims["sub"] == f"system:serviceaccount:{pods.namespace}:sailor"
+    assert claims["kubernetes.io"]["pod"]["name"] == "sailor"
+    # It is here, but for this account only.
+    pods.run("passenger", image, policy="IfNotPresent")
+    pods.run("second", image, policy="IfNotPresent", serviceAccountName="sailor")
+    assert "running" in pods.running("second")["state"]
+    pods.waiting("passenger", "ErrImagePull")
+    assert len(plugins.asked("accounted")) == 1
+
+
+def jwt_claims(token: str) -> Any:
+    part = token.split(".")[1]
+    return json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))

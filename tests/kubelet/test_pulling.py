@@ -6,16 +6,18 @@ import asyncio
 
 import pytest
 
-from tiphys.kubelet.images.keyring import Credential, Credentials, Source
+from tiphys.kubelet.images.keyring import AccountSource, Credential, Credentials, Source
 from tiphys.kubelet.images.pull_records import PullRecords
 from tiphys.kubelet.metrics import PullMetrics
 from tiphys.kubelet.pulling import (
     UNLIMITED,
     ImagePuller,
+    Provide,
     PullFailure,
     PullLimits,
     Wanted,
     aggregate,
+    nothing_more,
     pull_failure,
 )
 from tiphys.kubelet.runtimes.interface import Image, ImageNotFound, RegistryAuth, RuntimeFailure
@@ -60,11 +62,12 @@ class Pulling:
         )
         self.events: list[Event] = []
 
-    def begin(self, wanted: Wanted) -> asyncio.Task[str]:
-        return asyncio.create_task(self.puller.ensure(wanted, lambda *event: self.events.append(event)))
+    def begin(self, wanted: Wanted, provide: Provide = nothing_more) -> asyncio.Task[str]:
+        ensured = self.puller.ensure(wanted, lambda *event: self.events.append(event), provide)
+        return asyncio.create_task(ensured)
 
-    async def ensure(self, wanted: Wanted) -> str:
-        task = self.begin(wanted)
+    async def ensure(self, wanted: Wanted, provide: Provide = nothing_more) -> str:
+        task = self.begin(wanted, provide)
         await self.clock.advance(10)
         return await task
 
@@ -273,6 +276,49 @@ async def test_an_image_that_was_here_before_is_for_all() -> None:
     await SimulatedRuntime.pull_image(pulling.registry, "busybox")
     await pulling.ensure(Wanted("busybox", "IfNotPresent"))
     assert pulling.registry.pulls == 0
+
+
+class Plugins:
+    """Has a credential for a service account, or for the whole node; counts how often it is asked."""
+
+    def __init__(self, password: str, source: AccountSource | None = None) -> None:
+        self._credential = Credential(RegistryAuth("me", password), source)
+        self.asked = 0
+
+    async def provide(self) -> tuple[Credential, ...]:
+        self.asked += 1
+        return (self._credential,)
+
+
+async def test_plugins_are_asked_when_somebody_must_pull() -> None:
+    pulling, plugins = Pulling(password="right"), Plugins("right")
+    with pytest.raises(PullFailure):
+        await pulling.ensure(Wanted("busybox", "Never"), plugins.provide)
+    assert plugins.asked == 0
+    for policy, asked in (("IfNotPresent", 1), ("IfNotPresent", 1), ("Always", 2), ("Never", 2)):
+        await pulling.ensure(Wanted("busybox", policy, keys("wrong")), plugins.provide)
+        assert plugins.asked == asked, policy
+
+
+async def test_an_image_pulled_with_an_accounts_token_is_for_that_account() -> None:
+    pulling = Pulling(password="right")
+    mine = AccountSource("uid-1", "default", "mine")
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"), Plugins("right", mine).provide)
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"), Plugins("another by now", mine).provide)
+    assert pulling.registry.pulls == 1
+    await pulling.ensure(Wanted("busybox", "Never"), Plugins("right", mine).provide)
+    others = (AccountSource("uid-2", "default", "mine"), AccountSource("uid-3", "default", "other"))
+    for other in others:
+        with pytest.raises(PullFailure):
+            await pulling.ensure(Wanted("busybox", "IfNotPresent"), Plugins("wrong", other).provide)
+    with pytest.raises(PullFailure):
+        await pulling.ensure(Wanted("busybox", "IfNotPresent", keys("wrong")))
+    await pulling.ensure(Wanted("busybox", "IfNotPresent", keys("right")))
+    pulls = pulling.registry.pulls
+    # Both are remembered.
+    await pulling.ensure(Wanted("busybox", "IfNotPresent"), Plugins("another by now", mine).provide)
+    await pulling.ensure(Wanted("busybox", "IfNotPresent", keys("right")))
+    assert pulling.registry.pulls == pulls
 
 
 # What is counted

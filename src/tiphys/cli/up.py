@@ -38,6 +38,16 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         help="a KubeletConfiguration for all nodes; holds until another is given, '' for none",
     )
     sub.add_argument(
+        "--image-credential-provider-config",
+        metavar="PATH",
+        help="which plugins have credentials for images, as kubelet's flag; holds until another is given, '' for none",
+    )
+    sub.add_argument(
+        "--image-credential-provider-bin-dir",
+        metavar="DIR",
+        help="where those plugins are, as kubelet's flag",
+    )
+    sub.add_argument(
         "--no-install", action="store_true", help="install no system packages; list what is missing"
     )
 
@@ -69,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         api_port=options.api_port,
         apiserver_args=options.apiserver_arg,
         kubelet_config=options.kubelet_config,
+        credential_provider_config=options.image_credential_provider_config,
+        credential_provider_bin_dir=options.image_credential_provider_bin_dir,
         install=not options.no_install,
     )
     has_context = up(wanted, home(), os.environ, tell)

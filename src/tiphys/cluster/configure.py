@@ -13,6 +13,7 @@ from tiphys.cluster import layout as places
 from tiphys.cluster.layout import ClusterConfig, ClusterError, Layout
 from tiphys.cluster.locks import exclusive
 from tiphys.kubelet.configuration import BadConfiguration, read_document
+from tiphys.kubelet.credentials.settings import BadProviders, read
 from tiphys.machinery.frozen import frozen
 
 _DEFAULT_PORT = 6443
@@ -30,6 +31,8 @@ class Wanted:
     api_port: int | None = None
     apiserver_args: list[str] | None = None
     kubelet_config: str | None = None
+    credential_provider_config: str | None = None
+    credential_provider_bin_dir: str | None = None
     install: bool = True
 
 
@@ -76,6 +79,7 @@ def _check(config: ClusterConfig) -> None:
             f"--apiserver-arg: {error}", "they are kube-apiserver's flags, as NAME=VALUE"
         ) from None
     kubelet_configuration(config)
+    _check_credential_providers(config)
     if config.nodes < 1:
         raise ClusterError("a cluster needs at least one node", "use --nodes 1")
 
@@ -91,6 +95,8 @@ def _new_config(wanted: Wanted, home: Path) -> ClusterConfig:
         index=places.free_index(home),
         apiserver_args=wanted.apiserver_args or [],
         kubelet_config=_absolute(wanted.kubelet_config or ""),
+        credential_provider_config=_absolute(wanted.credential_provider_config or ""),
+        credential_provider_bin_dir=_absolute(wanted.credential_provider_bin_dir or ""),
     )
 
 
@@ -148,14 +154,23 @@ def _kept_config(wanted: Wanted, config: ClusterConfig, layout: Layout) -> Clust
             )
     nodes = config.nodes if wanted.nodes is None else wanted.nodes
     arguments = config.apiserver_args if wanted.apiserver_args is None else wanted.apiserver_args
-    kubelet = config.kubelet_config if wanted.kubelet_config is None else _absolute(wanted.kubelet_config)
     return replace(
         config,
         nodes=nodes,
         api_port=wanted.api_port or config.api_port,
         apiserver_args=arguments,
-        kubelet_config=kubelet,
+        kubelet_config=_path(wanted.kubelet_config, config.kubelet_config),
+        credential_provider_config=_path(
+            wanted.credential_provider_config, config.credential_provider_config
+        ),
+        credential_provider_bin_dir=_path(
+            wanted.credential_provider_bin_dir, config.credential_provider_bin_dir
+        ),
     )
+
+
+def _path(asked: str | None, kept: str) -> str:
+    return kept if asked is None else _absolute(asked)
 
 
 def _absolute(path: str) -> str:
@@ -187,4 +202,14 @@ def kubelet_configuration(config: ClusterConfig) -> dict[str, Any]:
         raise ClusterError(
             f"--kubelet-config {config.kubelet_config}: {error}",
             "mend it, or go without: --kubelet-config ''",
+        ) from None
+
+
+def _check_credential_providers(config: ClusterConfig) -> None:
+    try:
+        read(config.credential_provider_config, config.credential_provider_bin_dir)
+    except BadProviders as error:
+        raise ClusterError(
+            f"--image-credential-provider-config {config.credential_provider_config}: {error}",
+            "mend it, or go without: --image-credential-provider-config '' --image-credential-provider-bin-dir ''",
         ) from None

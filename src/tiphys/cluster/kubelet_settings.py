@@ -36,6 +36,9 @@ class KubeletSettings:
     """0: any free one, told to the API server in the node's status (simulated nodes share the host's loopback)."""
     configuration: dict[str, Any] = field(default_factory=dict)
     """A KubeletConfiguration (`kubelet/configuration.py`) as it stands in its file; empty: all defaults."""
+    credential_provider_config: str = ""
+    credential_provider_bin_dir: str = ""
+    """Plugins that have credentials for images (`kubelet/credentials/settings.py`)."""
 
     def text(self) -> str:
         """The file's content."""

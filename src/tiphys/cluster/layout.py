@@ -52,6 +52,10 @@ class ClusterConfig:
     """kube-apiserver's flags, as name=value."""
     kubelet_config: str = ""
     """The path of a KubeletConfiguration, read at every `up`; empty: all defaults."""
+    credential_provider_config: str = ""
+    """The path of a CredentialProviderConfig, or of a directory of them, read by every kubelet that starts; empty: there are none."""
+    credential_provider_bin_dir: str = ""
+    """Where the plugins are that it names."""
 
     @property
     def segment_prefix(self) -> str:

@@ -20,6 +20,7 @@ from tiphys.cluster.nodes import KUBELET_DIRECTORY, MIRROR_URL, REGISTRY_CACHE
 from tiphys.kubelet.access import Refusal
 from tiphys.kubelet.assembly import assemble
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.credentials.settings import read
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.load import ImageLoader
 from tiphys.kubelet.images.registry_cache import RegistryCache
@@ -97,6 +98,9 @@ class NodeServices:
             copies=self._cache,
             mirror=urlsplit(MIRROR_URL).netloc,
             manifests=manifests,
+            credential_providers=read(
+                settings.credential_provider_config, settings.credential_provider_bin_dir
+            ),
         )
 
         async def until_known() -> None:

@@ -219,6 +219,8 @@ def _kubelet(layout: Layout, config: ClusterConfig, number: int) -> KubeletSetti
         images=str(layout.data / "images"),
         port=0 if simulated else KUBELET_PORT,
         configuration=kubelet_configuration(config),
+        credential_provider_config=config.credential_provider_config,
+        credential_provider_bin_dir=config.credential_provider_bin_dir,
     )
 
 

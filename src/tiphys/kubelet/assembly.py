@@ -28,7 +28,7 @@ from tiphys.kubelet.node_volumes import InThread, NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.probes.handlers import Handlers
 from tiphys.kubelet.probes.prober import ProbeManager
-from tiphys.kubelet.provisions import NodeProvisions
+from tiphys.kubelet.provisions import NodeProvisions, Providers
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.references import References
 from tiphys.kubelet.runtimes.interface import Runtime
@@ -73,7 +73,10 @@ def assemble(
     pod_groups = PodCgroups(itself.cgroups, parts.cgroup, itself.enforcement, lambda: kubelets[0].pods)
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
     volumes = _volumes(itself, references, mounter or SystemMounter(), in_thread)
-    provisions = _provisions(itself, pod_groups, references, volumes, services)
+    providers = _providers(itself, volumes, metrics)
+    provisions = _provisions(
+        itself, pod_groups, references, volumes=volumes, services=services, providers=providers
+    )
     host = Host(
         node=parts.name,
         ips=parts.addresses,
@@ -113,8 +116,25 @@ def _volumes(itself: Itself, references: References, mounter: Mounter, in_thread
     )
 
 
+def _providers(itself: Itself, volumes: NodeVolumes, metrics: KubeletMetrics) -> Providers | None:
+    settings = itself.parts.credential_providers
+    if settings is None:
+        return None
+    from tiphys.kubelet.credentials.providers import CredentialProviders
+
+    return CredentialProviders(
+        settings, itself.client, volumes.tokens, itself.clock, metrics.providers
+    ).credentials
+
+
 def _provisions(
-    itself: Itself, groups: PodCgroups, references: References, volumes: NodeVolumes, services: Cache
+    itself: Itself,
+    groups: PodCgroups,
+    references: References,
+    *,
+    volumes: NodeVolumes,
+    services: Cache,
+    providers: Providers | None,
 ) -> NodeProvisions:
     return NodeProvisions(
         itself.details,
@@ -125,6 +145,7 @@ def _provisions(
         cgroups=groups,
         volumes=volumes,
         devices=itself.keeper,
+        providers=providers,
     )
 
 

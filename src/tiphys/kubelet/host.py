@@ -11,7 +11,7 @@ from tiphys.client.events import EventRecorder
 from tiphys.kubelet.account import Account
 from tiphys.kubelet.admission import Admit
 from tiphys.kubelet.hooks import Hooks
-from tiphys.kubelet.images.keyring import Credentials
+from tiphys.kubelet.images.keyring import Credential, Credentials
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.pulling import ImagePuller
 from tiphys.kubelet.runtimes.interface import (
@@ -71,6 +71,9 @@ class Provisions(Protocol):
 
     async def credentials(self, pod: Object, image: str) -> Credentials:
         """Of the pod's imagePullSecrets, those for the image's registry."""
+
+    async def provided_credentials(self, pod: Object, image: str) -> tuple[Credential, ...]:
+        """What the node's plugins have for it."""
 
     async def clean_up(self, pod: Object, *, logs: bool) -> None:
         """Volumes and cgroups, and with `logs` the pod's directories."""

@@ -103,6 +103,7 @@ class KubeletMetrics:
         )
         self.volumes = VolumeMetrics(registry)
         self.pulls = PullMetrics(registry)
+        self.providers = ProviderMetrics(registry)
         self._declare_needs(registry)
 
     def _declare_needs(self, registry: Registry) -> None:
@@ -221,6 +222,37 @@ class PullMetrics:
     def pulled(self, size_bytes: int, seconds: float) -> None:
         name = next(name for least, name in reversed(_IMAGE_SIZES) if size_bytes >= least)
         self._seconds.observe(seconds, name)
+
+
+class ProviderMetrics:
+    """Of plugins that give credentials for images."""
+
+    def __init__(self, registry: Registry) -> None:
+        labels = ("plugin_name",)
+        self._errors = registry.counter(
+            "kubelet_credential_provider_plugin_errors_total",
+            "Plugins for credentials that could not be run to their end, or failed.",
+            labels,
+        )
+        self._seconds = registry.histogram(
+            "kubelet_credential_provider_plugin_duration",
+            "How long plugins for credentials ran, in seconds.",
+            SECONDS,
+            labels,
+        )
+        self._info = registry.gauge(
+            "kubelet_credential_provider_config_info",
+            "The digest of the configuration of plugins for credentials; always 1.",
+            ("hash",),
+        )
+
+    def configured(self, digest: str) -> None:
+        self._info.set(1, digest)
+
+    def asked(self, name: str, seconds: float, *, has_failed: bool) -> None:
+        self._seconds.observe(seconds, name)
+        if has_failed:
+            self._errors.inc(name)
 
 
 class VolumeMetrics:

@@ -11,6 +11,7 @@ from tiphys.kubelet.admission import Abilities
 from tiphys.kubelet.allocatable import allocatable, capacity
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.credentials.settings import ProviderSettings
 from tiphys.kubelet.devices.keeper import DeviceKeeper
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.gate import Gate
@@ -46,6 +47,8 @@ class NodeParts:
     """What is kept of what registries have."""
     mirror: str = ""
     """Host and port of the node's own registry."""
+    credential_providers: ProviderSettings | None = None
+    """Plugins that have credentials for images."""
     manifests: Path | None = None
     """Where the manifests of static pods are, unless the configuration says it."""
 

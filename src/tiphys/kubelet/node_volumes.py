@@ -50,7 +50,7 @@ class NodeVolumes:
         self.maker = MountMaker(files, mounter)
         self._files = files
         self._references = references
-        self._tokens = tokens
+        self.tokens = tokens
         self._mounter = mounter
         self._images = ImageVolumes(files, runtime, mounter)
         self._clock = clock
@@ -60,7 +60,7 @@ class NodeVolumes:
     async def prepare(self, pod: Object, around: Surroundings) -> float | None:
         """In how many seconds they must be looked at again. Raises Unprovided with all that failed; the others are there."""
         services = Services(
-            PodLookups(pod, self._references, self._tokens),
+            PodLookups(pod, self._references, self.tokens),
             around,
             self._mounter,
             run,
@@ -98,7 +98,7 @@ class NodeVolumes:
 
     def forget(self, uid: str) -> None:
         """The pod is gone."""
-        self._tokens.forget(uid)
+        self.tokens.forget(uid)
 
     async def remove(self, uid: str) -> None:
         """Raises OSError, RuntimeFailure."""

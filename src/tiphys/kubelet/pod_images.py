@@ -74,7 +74,10 @@ class PodImages:
         credentials = await self._host.provisions.credentials(pod, image)
         if credentials.missing:
             self._host.record(pod, WARNING, "FailedToRetrieveImagePullSecret", missing(credentials))
-        return await self._host.images.ensure(Wanted(image, policy or "IfNotPresent", credentials), record)
+        wanted = Wanted(image, policy or "IfNotPresent", credentials)
+        return await self._host.images.ensure(
+            wanted, record, lambda: self._host.provisions.provided_credentials(pod, image)
+        )
 
     async def _ensure_volume(self, pod: Object, source: Object) -> None:
         """The image of a volume; it is the pod's, not the container's."""

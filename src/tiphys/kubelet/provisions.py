@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tiphys.kubelet.dns import ClusterDNS, NameTooLong, PodDNS, hosts_file, pars
 from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files, uid_of_logs
 from tiphys.kubelet.host import Unprovided
-from tiphys.kubelet.images.keyring import Credentials, lookup
+from tiphys.kubelet.images.keyring import Credential, Credentials, lookup
 from tiphys.kubelet.node_volumes import NodeVolumes
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.references import NotSynced, References
@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 _RESOURCES: dict[env.Kind, Resource] = {"configmap": CONFIGMAPS, "secret": SECRETS}
 RESOLVER, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 CONFIG_ERROR = "CreateContainerConfigError"
+
+Providers = Callable[[Object, str], Awaitable[tuple[Credential, ...]]]
+"""(pod, image) → what it may be pulled with."""
 
 
 @frozen
@@ -77,7 +80,9 @@ class NodeProvisions:
         cgroups: PodCgroups,
         volumes: NodeVolumes,
         devices: DeviceKeeper,
+        providers: Providers | None = None,
     ) -> None:
+        """`providers`: of credentials, beside what pods and the node itself have."""
         self._details = details
         self._files = files
         self._references = references
@@ -86,6 +91,7 @@ class NodeProvisions:
         self._cgroups = cgroups
         self._volumes = volumes
         self._devices = devices
+        self._providers = providers
 
     # Sandboxes
 
@@ -245,6 +251,9 @@ class NodeProvisions:
         except OSError:
             of_node = b""
         return replace(lookup(secrets, image, of_node), missing=tuple(missing))
+
+    async def provided_credentials(self, pod: Object, image: str) -> tuple[Credential, ...]:
+        return await self._providers(pod, image) if self._providers is not None else ()
 
     # The end
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import field
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import field, replace
 from datetime import datetime
 
 from tiphys.client.events import NORMAL, WARNING
@@ -52,6 +52,12 @@ _CODES: dict[type[RuntimeFailure], str] = {
 
 Record = Callable[[str, str, str], None]
 """(type, reason, message) of an event about the container."""
+Provide = Callable[[], Awaitable[tuple[Credential, ...]]]
+"""More credentials for the image, which cost something to have: asked for when the others do not do, or somebody must pull."""
+
+
+async def nothing_more() -> tuple[Credential, ...]:
+    return ()
 
 
 @frozen
@@ -132,10 +138,10 @@ class ImagePuller:
         self._turn = _turn(limits)
         self._starts = _Starts(limits, clock)
 
-    async def ensure(self, wanted: Wanted, record: Record) -> str:
+    async def ensure(self, wanted: Wanted, record: Record, provide: Provide = nothing_more) -> str:
         """What to run: the image's id. Raises PullFailure, its events already told; Unavailable when the runtime is away."""
         try:
-            return await self._ensure(wanted, record)
+            return await self._ensure(wanted, record, provide)
         except PullFailure as failure:
             record(WARNING, "Failed", f"Error: {failure.reason}")
             raise
@@ -144,7 +150,7 @@ class ImagePuller:
         """These ids are all that were here then: what is known of others is of no more use."""
         self._records.prune(present, before)
 
-    async def _ensure(self, wanted: Wanted, record: Record) -> str:
+    async def _ensure(self, wanted: Wanted, record: Record, provide: Provide) -> str:
         problem = invalid_name(wanted.image)
         if problem:
             message = f'Failed to apply default image tag "{wanted.image}": {problem}'
@@ -152,6 +158,9 @@ class ImagePuller:
             self._metrics.wanted(wanted.policy, is_present=None, is_pulled=None)
             raise PullFailure(INVALID_IMAGE_NAME, message)
         present, is_allowed = await self._present(wanted, record)
+        if not is_allowed and (present or wanted.policy != "Never"):
+            wanted = _with_more(wanted, await provide())
+            is_allowed = bool(present) and self._is_allowed(wanted, present)
         if present and is_allowed:
             self._metrics.wanted(wanted.policy, is_present=True, is_pulled=False)
             text = (
@@ -188,7 +197,10 @@ class ImagePuller:
         await self._remember()
         if image is None:
             return "", False
-        return image.id, not self._records.must_pull(wanted.image, image.id, wanted.credentials.found)
+        return image.id, self._is_allowed(wanted, image.id)
+
+    def _is_allowed(self, wanted: Wanted, id: str) -> bool:
+        return not self._records.must_pull(wanted.image, id, wanted.credentials.found)
 
     async def _pull_and_tell(self, wanted: Wanted, record: Record) -> str:
         record(NORMAL, "Pulling", f'Pulling image "{wanted.image}"')
@@ -269,6 +281,11 @@ class ImagePuller:
         if len(failures) == 1:
             raise failures[0]
         raise RuntimeFailure(aggregate(map(described, failures)))
+
+
+def _with_more(wanted: Wanted, more: tuple[Credential, ...]) -> Wanted:
+    found = (*wanted.credentials.found, *more)
+    return replace(wanted, credentials=replace(wanted.credentials, found=found)) if more else wanted
 
 
 class _Starts:

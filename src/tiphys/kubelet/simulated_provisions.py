@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tiphys.kubelet import labels, spec
-from tiphys.kubelet.images.keyring import Credentials
+from tiphys.kubelet.images.keyring import Credential, Credentials
 from tiphys.kubelet.runtimes.interface import (
     ContainerConfig,
     ContainerStatus,
@@ -71,6 +71,9 @@ class SimulatedProvisions:
 
     async def credentials(self, pod: Object, image: str) -> Credentials:
         return Credentials()
+
+    async def provided_credentials(self, pod: Object, image: str) -> tuple[Credential, ...]:
+        return ()
 
     async def clean_up(self, pod: Object, *, logs: bool) -> None:
         directory = self._directory(pod)

@@ -136,6 +136,70 @@ async def test_tokens_for_its_pods_only(client: Client) -> None:
     )
 
 
+async def test_tokens_for_whom_its_pods_want_some(client: Client) -> None:
+    drivers = (("inline", ["of-inline"]), ("persistent", ["of-persistent", ""]), ("tokenless", []))
+    for name, audiences in drivers:
+        requests = [{"audience": audience} for audience in audiences]
+        spec = {"attachRequired": False, "tokenRequests": requests}
+        await client.create("/apis/storage.k8s.io/v1/csidrivers", {"metadata": {"name": name}, "spec": spec})
+    volume = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "csi": {"driver": "persistent", "volumeHandle": "h"},
+    }
+    await client.create("/api/v1/persistentvolumes", {"metadata": {"name": "v"}, "spec": volume})
+    asks = {"requests": {"storage": "1Gi"}}
+    for claim in ("claim", "user-own"):
+        spec = {
+            "volumeName": "v",
+            "accessModes": ["ReadWriteOnce"],
+            "resources": asks,
+            "storageClassName": "",
+        }
+        await client.create(f"{CORE}/persistentvolumeclaims", {"metadata": {"name": claim}, "spec": spec})
+
+    async def refused(name: str, volumes: Any, *audiences: str) -> str:
+        spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}], "volumes": volumes}
+        made = await client.create(f"{CORE}/pods", {"metadata": {"name": name}, "spec": spec})
+        reference = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": made["metadata"]["uid"]}
+        asked = {"spec": {"boundObjectRef": reference, "audiences": list(audiences)}}
+        found = await reason(node(client), "POST", f"{CORE}/serviceaccounts/default/token", asked)
+        await client.call("DELETE", f"{CORE}/pods/{name}?gracePeriodSeconds=0")
+        return found
+
+    token = {"serviceAccountToken": {"audience": "vault", "path": "t"}}
+    of_pod = [{"name": "t", "projected": {"sources": [token]}}]
+    told = (
+        "not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience"
+    )
+    assert await refused("user", of_pod, "vault") == ""
+    assert await refused("user", of_pod, "other") == f'audience "other" {told}'
+    assert await refused("user", of_pod, "vault", "other") == "node may only request 0 or 1 audiences"
+    assert await refused("user", [{"name": "t", "csi": {"driver": "inline"}}], "of-inline") == ""
+    assert "of-inline" in await refused("user", [{"name": "t", "csi": {"driver": "tokenless"}}], "of-inline")
+    claimed = [{"name": "t", "persistentVolumeClaim": {"claimName": "claim"}}]
+    assert await refused("user", claimed, "of-persistent") == ""
+    template = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": asks}}
+    own = [{"name": "own", "ephemeral": {"volumeClaimTemplate": template}}]
+    assert await refused("user", own, "of-persistent") == ""
+
+
+async def test_tokens_for_whom_an_administrator_allows(client: Client) -> None:
+    mine = await bound_pod(client, "mine", "n1")
+    rule = {"verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["registry"]}
+    role = {"kind": "ClusterRole", "name": "audiences", "apiGroup": "rbac.authorization.k8s.io"}
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "mine", "uid": mine["metadata"]["uid"]}
+    asked = {"spec": {"boundObjectRef": reference, "audiences": ["registry"]}}
+    path = f"{CORE}/serviceaccounts/default/token"
+    assert 'audience "registry" not found' in await reason(node(client), "POST", path, asked)
+    await client.create(f"{rbac}/clusterroles", {"metadata": {"name": "audiences"}, "rules": [rule]})
+    nodes = {"kind": "Group", "name": "system:nodes", "apiGroup": "rbac.authorization.k8s.io"}
+    binding = {"metadata": {"name": "audiences"}, "roleRef": role, "subjects": [nodes]}
+    await client.create(f"{rbac}/clusterrolebindings", binding)
+    assert await reason(node(client), "POST", path, asked) == ""
+
+
 async def test_its_own_lease_and_csi_node(client: Client) -> None:
     kubelet = node(client)
     assert await reason(kubelet, "POST", LEASES, {"metadata": {"name": "n1"}}) == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tiphys.kubelet.images.keyring import Credential, Source
+from tiphys.kubelet.images.keyring import AccountSource, Credential, Source
 from tiphys.kubelet.images.pull_records import PullRecords, Verification
 from tiphys.kubelet.runtimes.interface import Image, RegistryAuth
 
@@ -51,6 +52,19 @@ def test_they_outlive_the_process_and_hold_no_password(tmp_path: Path) -> None:
     for file in tmp_path.rglob("sha256-*"):
         assert "hunter2" not in file.read_text()
         assert file.stat().st_mode & 0o077 == 0
+
+
+def test_accounts_are_remembered_as_upstream_writes_them(tmp_path: Path) -> None:
+    account = AccountSource("uid-a", "default", "a")
+    records(tmp_path).succeeded("quay.io/team/app:1", ID, Credential(RegistryAuth("me", "a token"), account))
+    [file] = (tmp_path / "image_manager" / "pulled").iterdir()
+    written = json.loads(file.read_text())["credentialMapping"]
+    mine = {"uid": "uid-a", "namespace": "default", "name": "a"}
+    assert written == {"quay.io/team/app": {"kubernetesServiceAccounts": [mine]}}
+    again = records(tmp_path)
+    again.load([APP])
+    assert not again.must_pull("quay.io/team/app:1", ID, [Credential(RegistryAuth("me", "new"), account)])
+    assert again.must_pull("quay.io/team/app:1", ID, [credential("a token")])
 
 
 def test_a_rotated_secret_is_the_same_secret() -> None:

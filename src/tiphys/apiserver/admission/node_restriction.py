@@ -6,9 +6,10 @@ https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from tiphys.api.resource import Object
+from tiphys.apiserver.admission import token_audiences
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.authorization.node import LEASES, node_of
 from tiphys.apiserver.authorization.pod_references import MIRROR, references
@@ -41,18 +42,19 @@ _CLAIM_STATUS = ("capacity", "conditions", "allocatedResources", "allocatedResou
 class NodeRestriction:
     name = "NodeRestriction"
 
-    def admit(self, attributes: Attributes) -> None:
+    def admit(self, attributes: Attributes) -> Awaitable[None] | None:
         node = node_of(attributes.user)
         if node is None:
-            return
+            return None
         if not node:
             raise attributes.forbidden(f'could not determine node from user "{attributes.user.name}"')
         row = attributes.row
         check = _CHECKS.get((row.group, row.plural, attributes.subresource))
         if check is not None:
-            check(node, attributes)
-        elif (row.group, row.plural) == ("", "pods"):
+            return check(node, attributes)
+        if (row.group, row.plural) == ("", "pods"):
             raise attributes.forbidden(f'unexpected pod subresource "{attributes.subresource}"')
+        return None
 
 
 # Pods
@@ -204,7 +206,7 @@ def _without_claim_status(claim: Object) -> Object:
     return {**claim, "metadata": metadata, "status": status}
 
 
-def _token(node: str, attributes: Attributes) -> None:
+def _token(node: str, attributes: Attributes) -> Awaitable[None]:
     assert attributes.object is not None
     reference = (attributes.object.get("spec") or {}).get("boundObjectRef") or {}
     is_pod = (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Pod")
@@ -223,6 +225,7 @@ def _token(node: str, attributes: Attributes) -> None:
         )
     if record.object["spec"].get("nodeName") != node:
         raise attributes.forbidden("node requested token bound to a pod scheduled on a different node")
+    return token_audiences.check(attributes, record.object)
 
 
 def _lease(node: str, attributes: Attributes) -> None:
@@ -258,7 +261,7 @@ def _same_node(attributes: Attributes, verb: str) -> StatusError:
     )
 
 
-_CHECKS: dict[tuple[str, str, str], Callable[[str, Attributes], None]] = {
+_CHECKS: dict[tuple[str, str, str], Callable[[str, Attributes], Awaitable[None] | None]] = {
     ("", "pods", ""): _pod,
     ("", "pods", "status"): _pod_status,
     ("", "pods", "eviction"): _pod_eviction,

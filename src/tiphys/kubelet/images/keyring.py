@@ -1,4 +1,4 @@
-"""Which credentials of a pod's pull secrets are for an image. Pure.
+"""Which credentials of a pod's pull secrets, of the node and of its plugins are for an image. Pure.
 
 The rules are upstream's (`pkg/credentialprovider`): an entry is a host, with wildcards in its parts, and perhaps the beginning of a
 path; the most specific ones come first, and all that match are tried in turn.
@@ -43,11 +43,20 @@ class Source:
 
 
 @frozen
+class AccountSource:
+    """The service account with whose token a plugin had a credential."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+@frozen
 class Credential:
     """`source` None: the node's own, for any pod on it."""
 
     auth: RegistryAuth
-    source: Source | None = None
+    source: Source | AccountSource | None = None
 
     @property
     def digest(self) -> str:
@@ -80,6 +89,22 @@ def lookup(secrets: Iterable[Object], image: str, node: bytes = b"") -> Credenti
     except BadSecret as error:
         return Credentials(problem=str(error))
     return Credentials((*_for(name, keyring), *_for(name, _node_keyring(node))))
+
+
+def matching(image: str, entries: Iterable[tuple[str, Credential]]) -> tuple[Credential, ...]:
+    """Of these, each with the server that it is for, what is for the image."""
+    keyring: dict[str, list[Credential]] = {}
+    for server, credential in entries:
+        keyring.setdefault(_key(server), []).append(credential)
+    try:
+        return tuple(_for(parse(image), keyring))
+    except InvalidName:
+        return ()
+
+
+def is_meant(pattern: str, repository: str) -> bool:
+    """Whether a pattern, such as "*.registry.example/team", is one of the image's repository."""
+    return _matches(pattern, repository)
 
 
 def _for(name: ImageName, keyring: Mapping[str, list[Credential]]) -> list[Credential]:

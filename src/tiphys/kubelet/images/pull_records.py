@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tiphys.kubelet.images.keyring import Credential, Source
+from tiphys.kubelet.images.keyring import AccountSource, Credential, Source
 from tiphys.kubelet.images.names import InvalidName, parse
 from tiphys.kubelet.runtimes.interface import Image
 from tiphys.machinery import meta
@@ -108,6 +108,8 @@ class PullRecords:
         source = credential.source if credential else None
         if credential is None or source is None:
             self._note(image, image_id, {"nodePodsAccessible": True})
+        elif isinstance(source, AccountSource):
+            self._note(image, image_id, {"kubernetesServiceAccounts": [_account(source)]})
         else:
             self._note(image, image_id, {"kubernetesSecrets": [_secret(credential, source)]})
 
@@ -122,15 +124,15 @@ class PullRecords:
             return True
         if known.get("nodePodsAccessible"):
             return False
-        return not any(
-            self._is_known(image, image_id, known.get("kubernetesSecrets") or (), credential)
-            for credential in credentials
-        )
+        return not any(self._is_known(image, image_id, known, credential) for credential in credentials)
 
-    def _is_known(self, image: str, image_id: str, secrets: Sequence[Record], credential: Credential) -> bool:
-        """The same credential from any secret, or the same secret with whatever credential it has now; both are learnt."""
+    def _is_known(self, image: str, image_id: str, known: Record, credential: Credential) -> bool:
+        """The same credential from any secret, or the same secret with whatever credential it has now; both are learnt. Or the same account."""
         if credential.source is None:
             return False
+        if isinstance(credential.source, AccountSource):
+            return _account(credential.source) in (known.get("kubernetesServiceAccounts") or ())
+        secrets = known.get("kubernetesSecrets") or ()
         shown = _secret(credential, credential.source)
         for secret in secrets:
             is_same_credential = secret["credentialHash"] == shown["credentialHash"]
@@ -223,7 +225,10 @@ def merged(old: Record | None, new: Record) -> Record:
             secrets[same[0]] = secret
         else:
             secrets.append(secret)
-    return {"kubernetesSecrets": secrets}
+    accounts = list(old.get("kubernetesServiceAccounts") or ())
+    accounts += [each for each in new.get("kubernetesServiceAccounts") or () if each not in accounts]
+    found = {"kubernetesSecrets": secrets, "kubernetesServiceAccounts": accounts}
+    return {name: entries for name, entries in found.items() if entries}
 
 
 def _secret(credential: Credential, source: Source) -> Record:
@@ -233,6 +238,10 @@ def _secret(credential: Credential, source: Source) -> Record:
         "name": source.name,
         "credentialHash": credential.digest,
     }
+
+
+def _account(source: AccountSource) -> Record:
+    return {"uid": source.uid, "namespace": source.namespace, "name": source.name}
 
 
 def _names_as_told(image: Image, begun: Iterable[str]) -> set[str]:
