@@ -12,7 +12,6 @@ import grpc
 import grpc.aio
 
 from tiphys.kubelet.devices.service import message
-from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 
 DEVICE = "/dev/null"
@@ -55,21 +54,19 @@ class FakePlugin:
 
     async def register(self, version: str = "v1beta1") -> None:
         """Raises RuntimeFailure when the kubelet refuses."""
-        channel = wire.open_channel(str(self._directory / "kubelet.sock"))
-        call = channel.unary_unary(
-            "/v1beta1.Registration/Register",
-            request_serializer=lambda value: value.SerializeToString(),
-            response_deserializer=message("v1beta1.Empty").FromString,  # type: ignore[attr-defined]
-        )
         request = message("v1beta1.RegisterRequest")(
             version=version, endpoint=self._endpoint, resource_name=self._resource, options=self._options
         )
-        try:
-            await call(request, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            raise RuntimeFailure(error.details() or "") from None
-        finally:
-            await channel.close()
+        async with grpc.aio.insecure_channel(f"unix:{self._directory / 'kubelet.sock'}") as channel:
+            call = channel.unary_unary(
+                "/v1beta1.Registration/Register",
+                request_serializer=lambda value: value.SerializeToString(),
+                response_deserializer=message("v1beta1.Empty").FromString,  # type: ignore[attr-defined]
+            )
+            try:
+                await call(request, wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                raise RuntimeFailure(error.details() or "") from None
 
     def set_health(self, **healthy: bool) -> None:
         self._healthy = dict(healthy)

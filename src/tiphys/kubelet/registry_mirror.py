@@ -13,14 +13,13 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable
 
-import grpc.aio
-
 from tiphys.kubelet.images.load import MIRROR_NAMESPACE
 from tiphys.kubelet.images.names import DEFAULT_REGISTRY, InvalidName, parse
 from tiphys.kubelet.images.oci import INDEX, MANIFEST
 from tiphys.kubelet.pull_through import Asked, Blob, PullThrough
 from tiphys.kubelet.runtimes.cri.content import ContentStore
 from tiphys.kubelet.runtimes.interface import NotFound
+from tiphys.net.grpc_channel import Channel
 from tiphys.net.http import Request, Response
 
 log = logging.getLogger(__name__)
@@ -37,9 +36,7 @@ class RegistryMirror:
     `own_name`: by what containerd knows the mirror itself, which is no registry to ask.
     """
 
-    def __init__(
-        self, channel: grpc.aio.Channel, through: PullThrough | None = None, *, own_name: str = ""
-    ) -> None:
+    def __init__(self, channel: Channel, through: PullThrough | None = None, *, own_name: str = "") -> None:
         self._store = ContentStore(channel, MIRROR_NAMESPACE)
         self._through = through
         self._own_name = own_name

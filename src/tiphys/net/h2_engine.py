@@ -1,6 +1,6 @@
 """HTTP/2's framing, header compression and windows, behind the few methods that the server needs.
 
-The work is done by libnghttp2 through ngh2. ngh2 is young (alpha): nothing outside this file knows it, so that another
+The work is done by libnghttp2 through ngh2. ngh2 is young (alpha): only this file and `h2_client_engine.py` know it, so that another
 engine (the pure-Python `h2`, about ten times slower) can take its place. No I/O: bytes in, bytes out, calls to a Listener.
 """
 
@@ -125,6 +125,13 @@ class Engine:
         """Queue a part of the response's body."""
         try:
             self._connection.send_data(stream_id, data, end_stream=end)
+        except ngh2.NGH2Error:
+            pass
+
+    def end_with_trailers(self, stream_id: int, trailers: Headers) -> None:
+        """After the response's head and body."""
+        try:
+            self._connection.send_trailers(stream_id, trailers)
         except ngh2.NGH2Error:
             pass
 

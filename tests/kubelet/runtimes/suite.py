@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +38,11 @@ class Subject:
     sandbox_config: Callable[..., SandboxConfig]
     """A new pod each time; takes SandboxConfig's fields."""
     sleep: tuple[str, ...]
-    """A command that runs until it is stopped, and then ends with 0 at TERM."""
+    """A command that runs until it is stopped, and then ends with 0 at TERM, from when it says so on."""
     exit_with: Callable[[int], tuple[str, ...]] | None
     """A command that ends at once with that code; None: the runtime cannot run commands."""
+    log: Callable[[SandboxConfig], Path] | None = None
+    """Where `sleep` writes "ready" once TERM ends it well; None: from the start it does."""
 
     @asynccontextmanager
     async def sandbox(self, **fields: object) -> AsyncIterator[tuple[str, SandboxConfig]]:
@@ -68,6 +71,14 @@ class Subject:
         }
         wanted = ContainerConfig(**{**defaults, **fields})  # type: ignore[arg-type]
         return await self.runtime.create_container(sandbox_id, wanted, config)
+
+    async def obeys(self, config: SandboxConfig) -> None:
+        """Returns once a container of `sleep` in this sandbox would end with 0."""
+        if self.log is None:
+            return
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "ready" not in self.log(config).read_text():
+                await asyncio.sleep(0.005)
 
     async def exited(self, container_id: str) -> ContainerStatus:
         """Its status, once it has exited."""
@@ -192,6 +203,7 @@ class RuntimeConformance:
             assert started.started_at is not None
             assert created.created_at <= started.started_at <= datetime.now(UTC)
 
+            await subject.obeys(config)
             await runtime.stop_container(container_id, 10)
             stopped = await subject.exited(container_id)
             assert (stopped.exit_code, stopped.reason) == (0, "Completed")
@@ -292,6 +304,7 @@ class RuntimeConformance:
             container_id = await subject.create(sandbox_id, config)
             await subject.runtime.start_container(container_id)
             await next_event(events, "started", container_id)
+            await subject.obeys(config)
             await subject.runtime.stop_container(container_id, 10)
             event = await next_event(events, "exited", container_id)
             assert event.exit_code == 0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
-SLEEP = ("sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done")
+SLEEP = ("sh", "-c", "trap 'exit 0' TERM; echo ready; while true; do sleep 1000 & wait $!; done")
 MIRROR = ("127.0.0.83", 5000)
 
 
@@ -64,6 +64,7 @@ def subject(real_node: RealNode, runtime: ContainerdRuntime) -> Subject:
         sandbox_config=real_node.sandbox_config,
         sleep=SLEEP,
         exit_with=lambda code: ("sh", "-c", f"exit {code}"),
+        log=lambda config: Path(config.log_directory) / "main" / "0.log",
     )
 
 

@@ -10,19 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grpc
 from google.protobuf import descriptor_pool
 
 from tiphys.apiserver.encryption.transformers import TransformError
+from tiphys.net.grpc import GRPCError
+from tiphys.net.grpc_blocking import BlockingChannel
 from tiphys.net.grpc_messages import FILE, Message, message_of, pool_of
 
 SERVICE = "v2.KeyManagementService"
-_OPTIONS = [
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.enable_http_proxy", 0),
-]
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
@@ -39,9 +34,7 @@ class Plugin:
     """The three methods. Raise TransformError."""
 
     def __init__(self, socket_path: str, timeout_seconds: float) -> None:
-        # The authority of a unix socket's path is no host name, and servers in Go refuse it.
-        options = [*_OPTIONS, ("grpc.default_authority", "localhost")]
-        self._channel = grpc.insecure_channel(f"unix:{socket_path}", options=options)
+        self._channel = BlockingChannel(socket_path)
         self._timeout_seconds = timeout_seconds
 
     def status(self) -> Message:
@@ -58,17 +51,13 @@ class Plugin:
 
     def _call(self, method: str, request: Message) -> Message:
         answer: Any = message(f"{method}Response")
-        call = self._channel.unary_unary(
-            f"/{SERVICE}/{method}",
-            request_serializer=lambda value: value.SerializeToString(),
-            response_deserializer=answer.FromString,
-        )
         try:
-            return call(request, timeout=self._timeout_seconds)
-        except grpc.RpcError as error:
-            code: Any = error
-            name = "".join(word.capitalize() for word in code.code().name.split("_"))
-            raise TransformError(f"rpc error: code = {name} desc = {code.details()}") from None
+            data = self._channel.unary(
+                f"/{SERVICE}/{method}", request.SerializeToString(), timeout_seconds=self._timeout_seconds
+            )
+        except GRPCError as error:
+            raise TransformError(str(error)) from None
+        return answer.FromString(data)
 
     def close(self) -> None:
         self._channel.close()

@@ -79,7 +79,7 @@ class DeviceKeeper:
             for watch in self._watches.values():
                 watch.cancel()
             await asyncio.gather(*self._watches.values(), return_exceptions=True)
-            await server.stop(None)
+            await server.stop()
 
     @property
     def _checkpoint(self) -> Path:

@@ -31,7 +31,7 @@ class PodResources:
         try:
             await asyncio.Event().wait()
         finally:
-            await server.stop(None)
+            await server.stop()
 
     def _list(self, request: Any) -> Any:
         return _message("ListPodResourcesResponse", pod_resources=[self._pod(pod) for pod in self._active()])

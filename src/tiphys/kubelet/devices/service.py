@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
-
 from tiphys.kubelet.devices.plugin import MESSAGES
+from tiphys.net.grpc import Code, GRPCError
 from tiphys.net.grpc_messages import Message, message_of, pool_of
+from tiphys.net.grpc_server import GRPCServer, Method
 
 Handle = Callable[[Message], Awaitable[Message] | Message]
 
@@ -23,33 +22,28 @@ def message(name: str) -> Callable[..., Message]:
     return message_of(pool_of(MESSAGES), name)
 
 
-async def serve(socket: Path, name: str, handlers: Mapping[str, Handle]) -> grpc.aio.Server:
+async def serve(socket: Path, name: str, handlers: Mapping[str, Handle]) -> GRPCServer:
     """The server, started; `stop` it. Whatever was at the socket's path is gone."""
-    methods = {
-        method.name: _handler(method, handlers[method.name])
-        for method in pool_of(MESSAGES).FindServiceByName(name).methods
-    }
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
+    server = GRPCServer(
+        {
+            f"/{name}/{method.name}": _method(method, handlers[method.name])
+            for method in pool_of(MESSAGES).FindServiceByName(name).methods
+        }
+    )
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    socket.unlink(missing_ok=True)
-    server.add_insecure_port(f"unix:{socket}")
-    await server.start()
+    await server.listen(socket)
     return server
 
 
-def _handler(method: Any, handle: Handle) -> Any:
-    request = message(method.input_type.full_name)
+def _method(method: Any, handle: Handle) -> Method:
+    request: Any = message(method.input_type.full_name)
 
-    async def answer(wanted: Message, context: Any) -> Message:
+    async def answer(data: bytes) -> bytes:
         try:
-            found = handle(wanted)
-            return await found if isinstance(found, Awaitable) else found
+            found = handle(request.FromString(data))
+            answered = await found if isinstance(found, Awaitable) else found
         except Refused as error:
-            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            raise GRPCError(Code.UNKNOWN, str(error)) from None
+        return bytes(answered.SerializeToString())
 
-    return grpc.unary_unary_rpc_method_handler(
-        answer,
-        request_deserializer=request.FromString,  # type: ignore[attr-defined]
-        response_serializer=lambda value: value.SerializeToString(),
-    )
+    return answer

@@ -13,13 +13,12 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import IO, Any
 
-import grpc
-import grpc.aio
-
 from tiphys.kubelet.images.oci import Descriptor
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import NotFound
 from tiphys.machinery.frozen import frozen
+from tiphys.net.grpc import Code, GRPCError, Metadata
+from tiphys.net.grpc_channel import Channel, Stream
 from tiphys.net.grpc_messages import Message
 
 CONTENT = "containerd.services.content.v1.Content"
@@ -38,10 +37,10 @@ class ImageRecord:
 class ContentStore:
     """Content, image records and leases of one containerd namespace. The channel is its owner's to close."""
 
-    def __init__(self, channel: grpc.aio.Channel, namespace: str) -> None:
+    def __init__(self, channel: Channel, namespace: str) -> None:
         self.namespace = namespace
         self._channel = channel
-        self._metadata: wire.Metadata = (("containerd-namespace", namespace),)
+        self._metadata: Metadata = (("containerd-namespace", namespace),)
         self._content = wire.Service(channel, CONTENT, self._metadata)
         self._images = wire.Service(channel, "containerd.services.images.v1.Images", self._metadata)
         self._leases = wire.Service(channel, "containerd.services.leases.v1.Leases", self._metadata)
@@ -66,8 +65,8 @@ class ContentStore:
         reference = f"{lease}-{descriptor.digest}"
         try:
             await self._send(content, reference, descriptor, file, labels)
-        except grpc.aio.AioRpcError as error:
-            if error.code() != grpc.StatusCode.ALREADY_EXISTS:
+        except GRPCError as error:
+            if error.code != Code.ALREADY_EXISTS:
                 raise wire.failure(error) from None
             await self.add_labels(descriptor.digest, labels)
 
@@ -79,21 +78,22 @@ class ContentStore:
         file: IO[bytes],
         labels: Mapping[str, str],
     ) -> None:
-        request = content.requests["Write"]
         expected = {"ref": reference, "total": descriptor.size_bytes, "expected": descriptor.digest}
-        call = content.duplex("Write")
-        await call.write(request(action=STAT, **expected))
-        # What another namespace has already is not sent again: the offset is then its end.
-        offset = (await _answer(call)).offset
-        file.seek(offset)
-        while chunk := file.read(CHUNK_BYTES):
-            await call.write(request(action=WRITE, offset=offset, data=chunk, **expected))
-            offset = (await _answer(call)).offset
-        await call.write(request(action=COMMIT, offset=offset, labels=labels, **expected))
-        await call.done_writing()
-        await _answer(call)
-        while await call.read() is not grpc.aio.EOF:
-            pass
+        async with content.duplex("Write") as call:
+
+            async def ask(*, end: bool = False, **fields: Any) -> Message:
+                request = content.request("Write", **expected, **fields)
+                call.write(request.SerializeToString(), end=end)
+                return content.answer("Write", await _answer(call))
+
+            # What another namespace has already is not sent again: the offset is then its end.
+            offset = (await ask(action=STAT)).offset
+            file.seek(offset)
+            while chunk := file.read(CHUNK_BYTES):
+                offset = (await ask(action=WRITE, offset=offset, data=chunk)).offset
+            await ask(action=COMMIT, offset=offset, labels=labels, end=True)
+            while await call.read() is not None:
+                pass
 
     async def add_labels(self, digest: str, labels: Mapping[str, str]) -> None:
         """To those of a blob that is here."""
@@ -150,16 +150,11 @@ class ContentStore:
         return True
 
 
-async def _answer(call: Any) -> Message:
-    """The next answer; when the stream has ended instead, its error."""
+async def _answer(call: Stream) -> bytes:
+    """The next answer; a stream that ends instead has failed."""
     answer = await call.read()
-    if answer is grpc.aio.EOF:
-        raise grpc.aio.AioRpcError(
-            await call.code(),
-            await call.initial_metadata(),
-            await call.trailing_metadata(),
-            await call.details(),
-        )
+    if answer is None:
+        raise GRPCError(Code.INTERNAL, "the stream ended before its answer")
     return answer
 
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-import grpc.aio
-
 from tiphys.kubelet.images.oci import INDEXES, Descriptor, architecture
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.cri.content import ContentStore
 from tiphys.kubelet.runtimes.image_views import FilesystemMount
 from tiphys.kubelet.runtimes.interface import ImageNotFound, NotFound, RuntimeFailure
+from tiphys.net.grpc import Metadata
+from tiphys.net.grpc_channel import Channel
 from tiphys.net.grpc_messages import Message
 
 SNAPSHOTTER = "overlayfs"
@@ -32,9 +32,9 @@ SNAPSHOT_LABEL = f"containerd.io/gc.ref.snapshot.{SNAPSHOTTER}"
 class SnapshotViews:
     """`ImageViews` of one containerd namespace. The channel is its owner's to close."""
 
-    def __init__(self, channel: grpc.aio.Channel, namespace: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, channel: Channel, namespace: str, now: Callable[[], datetime]) -> None:
         self._channel = channel
-        self._metadata: wire.Metadata = (("containerd-namespace", namespace),)
+        self._metadata: Metadata = (("containerd-namespace", namespace),)
         self._store = ContentStore(channel, namespace)
         self._snapshots = wire.Service(channel, "containerd.services.snapshots.v1.Snapshots", self._metadata)
         self._now = now
@@ -66,7 +66,7 @@ class SnapshotViews:
         if await self._is_there(chain[-1]):
             return
         layers = await self._layers(image_id)
-        leased: wire.Metadata = (*self._metadata, ("containerd-lease", lease))
+        leased: Metadata = (*self._metadata, ("containerd-lease", lease))
         snapshots = wire.Service(self._channel, "containerd.services.snapshots.v1.Snapshots", leased)
         diff = wire.Service(self._channel, "containerd.services.diff.v1.Diff", leased)
         for index, (name, layer) in enumerate(zip(chain, layers, strict=True)):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 from google.protobuf import descriptor_pool
 
 from tiphys.kubelet.runtimes.interface import DeadlineExceeded, NotFound, RuntimeFailure, Unavailable
+from tiphys.machinery.frozen import frozen
+from tiphys.net.grpc import Code, GRPCError, Metadata, Terms
+from tiphys.net.grpc_channel import Channel, Stream
 from tiphys.net.grpc_messages import FILE, Message, message_of, pool_of
-
-Metadata = tuple[tuple[str, str], ...]
 
 Observe = Callable[[str, float, bool], None]
 """(operation, seconds, whether it failed): told of each call, for metrics."""
@@ -25,14 +25,6 @@ CRI = "runtime.v1"
 REQUEST_TIMEOUT_SECONDS = 120.0
 """The kubelet's runtimeRequestTimeout by default."""
 MESSAGE_LIMIT_BYTES = 16 << 20
-CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
-    # A local socket comes back quickly or not at all: gRPC's own back-off (1 s, growing) would add seconds to a restart.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 250),
-    ("grpc.enable_http_proxy", 0),
-]
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
@@ -59,73 +51,81 @@ def operation(method: str) -> str:
     )
 
 
-def failure(error: grpc.aio.AioRpcError) -> RuntimeFailure:
+def failure(error: GRPCError) -> RuntimeFailure:
     """What went wrong, in the words of interface.py."""
-    text = error.details() or error.code().name
-    code = "".join(word.capitalize() for word in error.code().name.split("_"))
-    if error.code() == grpc.StatusCode.NOT_FOUND:
+    text, code = error.details or error.code.name, error.code.label
+    if error.code == Code.NOT_FOUND:
         return NotFound(text, code)
-    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+    if error.code == Code.DEADLINE_EXCEEDED:
         return DeadlineExceeded(text, code)
     # CRI's socket answers before its plugin is ready; only the text tells.
-    if error.code() == grpc.StatusCode.UNAVAILABLE or "server is not initialized yet" in text:
+    if error.code == Code.UNAVAILABLE or "server is not initialized yet" in text:
         return Unavailable(text, code)
     return RuntimeFailure(text, code)
 
 
-def open_channel(socket_path: str) -> grpc.aio.Channel:
+def open_channel(socket_path: str) -> Channel:
     """A channel to containerd's socket. Connects at the first call, and again after each loss."""
-    return grpc.aio.insecure_channel(f"unix:{socket_path}", options=CHANNEL_OPTIONS)
+    return Channel(socket_path, Terms(receive_limit_bytes=MESSAGE_LIMIT_BYTES))
+
+
+@frozen
+class _Method:
+    path: str
+    request: Callable[..., Message]
+    answer: Callable[[bytes], Message]
 
 
 class Service:
-    """The methods of one gRPC service by their names: `await service.call("Version", request)`."""
+    """The methods of one gRPC service by their names: `await service.call("Version")`."""
 
     def __init__(
         self,
-        channel: grpc.aio.Channel,
+        channel: Channel,
         name: str,
         metadata: Metadata = (),
         *,
         observe: Observe | None = None,
         pool: descriptor_pool.DescriptorPool | None = None,
     ) -> None:
+        self._channel = channel
+        self._name = name
         self._pool = pool or _pool()
         self._metadata = metadata
         self._observe = observe
-        self._unary: dict[str, Callable[..., Awaitable[Message]]] = {}
-        self._streams: dict[str, Callable[..., Any]] = {}
-        self.requests: dict[str, Callable[..., Message]] = {}
-        for method in self._pool.FindServiceByName(name).methods:
-            self._add(channel, method)
+        self._methods: dict[str, _Method] = {}
 
-    def _add(self, channel: grpc.aio.Channel, method: Any) -> None:
-        path = f"/{method.containing_service.full_name}/{method.name}"
-        request = message_of(self._pool, method.input_type.full_name)
-        response = message_of(self._pool, method.output_type.full_name)
-        codec: dict[str, Any] = {
-            "request_serializer": lambda value: value.SerializeToString(),
-            "response_deserializer": response.FromString,  # type: ignore[attr-defined]
-        }
-        self.requests[method.name] = request
-        if method.client_streaming:
-            self._streams[method.name] = channel.stream_stream(path, **codec)
-        elif method.server_streaming:
-            self._streams[method.name] = channel.unary_stream(path, **codec)
-        else:
-            self._unary[method.name] = channel.unary_unary(path, **codec)
+    def _method(self, name: str) -> _Method:
+        """Made when first used: a node needs a third of them."""
+        found = self._methods.get(name)
+        if found is None:
+            described = self._pool.FindServiceByName(self._name).methods_by_name[name]
+            answer: Any = message_of(self._pool, described.output_type.full_name)
+            found = self._methods[name] = _Method(
+                f"/{self._name}/{name}",
+                message_of(self._pool, described.input_type.full_name),
+                answer.FromString,
+            )
+        return found
+
+    def request(self, method: str, **fields: Any) -> Message:
+        return self._method(method).request(**fields)
 
     async def call(
         self, method: str, *, timeout_seconds: float | None = REQUEST_TIMEOUT_SECONDS, **fields: Any
     ) -> Message:
         """One request of these fields, one answer. Raises the errors of interface.py. A timeout of None waits for ever."""
-        request = self.requests[method](**fields)
+        made = self._method(method)
+        request = made.request(**fields).SerializeToString()
         began, failed = time.monotonic(), True
         try:
-            answer = await self._unary[method](request, timeout=timeout_seconds, metadata=self._metadata)
+            data = await self._channel.unary(
+                made.path, request, metadata=self._metadata, timeout_seconds=timeout_seconds
+            )
+            answer = made.answer(data)
             failed = False
             return answer
-        except grpc.aio.AioRpcError as error:
+        except GRPCError as error:
             raise failure(error) from None
         finally:
             if self._observe is not None:
@@ -133,15 +133,17 @@ class Service:
 
     async def stream(self, method: str, **fields: Any) -> AsyncIterator[Message]:
         """One request, many answers."""
-        call = self._streams[method](self.requests[method](**fields), metadata=self._metadata)
+        made = self._method(method)
+        request = made.request(**fields).SerializeToString()
         try:
-            async for answer in call:
-                yield answer
-        except grpc.aio.AioRpcError as error:
+            async for data in self._channel.stream(made.path, request, metadata=self._metadata):
+                yield made.answer(data)
+        except GRPCError as error:
             raise failure(error) from None
-        finally:
-            call.cancel()
 
-    def duplex(self, method: str) -> Any:
-        """An open call to write to and read from; raises AioRpcError itself."""
-        return self._streams[method](metadata=self._metadata)
+    def duplex(self, method: str) -> AbstractAsyncContextManager[Stream]:
+        """An open call to write to and read from, in bytes; raises GRPCError itself."""
+        return self._channel.open(self._method(method).path, metadata=self._metadata)
+
+    def answer(self, method: str, data: bytes) -> Message:
+        return self._method(method).answer(data)
