@@ -63,6 +63,7 @@ PARALLEL_EXECS_PER_SANDBOX = 8
 """A shim with more than sixteen synchronous execs at once stands still for many seconds."""
 PARALLEL_SESSION_STARTS_PER_SANDBOX = 6
 """The same holds while sessions begin; once they have begun, any number goes on. A hundred at once stood still for 90 seconds."""
+SHIM_HUNG_UP = "ttrpc: closed"
 PIPES_DIRECTORY = "/run/tiphys/pipes"
 
 
@@ -381,6 +382,12 @@ class ContainerdRuntime:
 
     async def _unless_gone(self, method: str, **fields: Any) -> None:
         try:
-            await self._runtime.call(method, **fields)
+            try:
+                await self._runtime.call(method, **fields)
+            except RuntimeFailure as error:
+                # A shim ended by itself while containerd was speaking to it: now containerd knows.
+                if SHIM_HUNG_UP not in error.message:
+                    raise
+                await self._runtime.call(method, **fields)
         except NotFound:
             pass
