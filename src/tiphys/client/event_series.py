@@ -8,21 +8,18 @@ both groups keep it: the result is the same, and one kind is enough for who read
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from tiphys.client.client import Client
-from tiphys.client.events import BUFFERED, make_event
+from tiphys.client.event_writer import EventWriter, patch_event
+from tiphys.client.events import make_event
 from tiphys.client.resources import EVENTS
-from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
+from tiphys.client.transport import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
-from tiphys.machinery.errors import StatusError, is_not_found
-
-log = logging.getLogger(__name__)
 
 FINISH = timedelta(minutes=6)
 REFRESH = timedelta(minutes=30)
@@ -113,8 +110,8 @@ class SeriesRecorder:
         self._controller = controller
         self._clock = clock
         self._correlator = SeriesCorrelator()
-        self._waiting: asyncio.Queue[Object] = asyncio.Queue(BUFFERED)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._writer = EventWriter(self._write)
+        self._finishing: asyncio.Task[None] | None = None
 
     def record(self, regarding: Object, type: str, reason: str, note: str, *, action: str) -> None:
         """`regarding`: an object with apiVersion, kind and metadata. `type`: Normal or Warning."""
@@ -127,23 +124,20 @@ class SeriesRecorder:
             self._put(written)
 
     def _put(self, event: Object) -> None:
-        if self._waiting.full():
-            log.warning("dropped an event about %s: %s", meta.name(event), event["message"])
-            return
-        self._waiting.put_nowait(event)
-        if not self._tasks:
-            loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(self._write_all()), loop.create_task(self._finish_for_ever())]
+        self._writer.put(event)
+        if self._finishing is None:
+            self._finishing = asyncio.get_running_loop().create_task(self._finish_for_ever())
 
     async def flush(self) -> None:
         """Until everything recorded so far is written or given up."""
-        await self._waiting.join()
+        await self._writer.flush()
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._writer.stop()
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.gather(self._finishing, return_exceptions=True)
+            self._finishing = None
 
     async def _finish_for_ever(self) -> None:
         while True:
@@ -151,38 +145,8 @@ class SeriesRecorder:
             for event in self._correlator.due(self._clock.now()):
                 self._put(event)
 
-    async def _write_all(self) -> None:
-        while True:
-            event = await self._waiting.get()
-            try:
-                await self._write(event)
-            except (StatusError, OSError, TimeoutError) as error:
-                log.warning("cannot record %s about %s: %s", event["reason"], meta.name(event), error)
-            finally:
-                self._waiting.task_done()
-
     async def _write(self, event: Object) -> None:
-        """A series is a patch of its first event; when that has expired, or was lost, it is made anew."""
-        try:
-            if "series" in event and await self._patch(event):
-                return
+        """A series is a patch of its first event."""
+        series = event.get("series")
+        if series is None or not await patch_event(self._client, event, {"series": series}):
             await self._client.create(EVENTS, event)
-        except StatusError as error:
-            # Events into a namespace that is going or gone are nobody's loss.
-            if not (is_not_found(error) or error.code == 403):
-                raise
-
-    async def _patch(self, event: Object) -> bool:
-        try:
-            await self._client.patch(
-                EVENTS,
-                meta.name(event),
-                {"series": event["series"]},
-                meta.namespace(event),
-                content_type=STRATEGIC_MERGE_PATCH,
-            )
-        except StatusError as error:
-            if is_not_found(error):
-                return False
-            raise
-        return True

@@ -7,8 +7,6 @@ Repetition is folded as client-go's recorder does it (`tools/record/events_cache
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from tiphys.client.client import Client
+from tiphys.client.event_writer import EventWriter, patch_event
 from tiphys.client.resources import EVENTS
-from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
+from tiphys.client.transport import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.machinery.frozen import frozen
-
-log = logging.getLogger(__name__)
 
 NORMAL = "Normal"
 WARNING = "Warning"
@@ -34,8 +31,6 @@ AGGREGATE_SECONDS = 600.0
 SPAM_BURST = 25
 SPAM_PER_SECOND = 1 / 300
 NAME_TRIES = 5
-BUFFERED = 1000
-"""Events that wait to be written; more are dropped, as upstream drops them."""
 
 V = TypeVar("V")
 
@@ -203,8 +198,7 @@ class EventRecorder:
         self._host = host
         self._clock = clock
         self._correlator = Correlator()
-        self._waiting: asyncio.Queue[Object] = asyncio.Queue(BUFFERED)
-        self._task: asyncio.Task[None] | None = None
+        self._writer = EventWriter(self._write)
         self._last_name = ""
 
     def record(
@@ -229,12 +223,7 @@ class EventRecorder:
         if annotations:
             event["metadata"]["annotations"] = dict(annotations)
         self._name_apart(event)
-        if self._waiting.full():
-            log.warning("dropped an event about %s: %s", meta.name(event), message)
-            return
-        self._waiting.put_nowait(event)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._write_all(), name="event recorder")
+        self._writer.put(event)
 
     def _name_apart(self, event: Object) -> None:
         """Two events about one object within the same tick of the clock must not share a name."""
@@ -246,39 +235,24 @@ class EventRecorder:
 
     async def flush(self) -> None:
         """Until everything recorded so far is written or given up."""
-        await self._waiting.join()
+        await self._writer.flush()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    async def _write_all(self) -> None:
-        while True:
-            event = await self._waiting.get()
-            try:
-                await self._write(event)
-            except (StatusError, OSError, TimeoutError) as error:
-                log.warning("cannot record %s about %s: %s", event["reason"], meta.name(event), error)
-            finally:
-                self._waiting.task_done()
+        await self._writer.stop()
 
     async def _write(self, event: Object) -> None:
         decided = self._correlator.correlate(event, self._clock.now())
         if decided is None:
             return
         try:
-            if decided.patch is not None and await self._patch(decided):
+            if decided.patch is not None and await patch_event(self._client, decided.event, decided.patch):
                 return
             written = {**decided.event, "metadata": event["metadata"]}
             await self._create(written)
             self._correlator.wrote(decided.key, written)
-        except StatusError as error:
+        except StatusError:
             self._correlator.forget(decided.key)
-            # Events into a namespace that is going or gone are nobody's loss.
-            if not (is_not_found(error) or error.code == 403):
-                raise
+            raise
 
     async def _create(self, event: Object) -> None:
         """Under the next free name: another component may have told of the same object at the same moment."""
@@ -291,21 +265,3 @@ class EventRecorder:
                     raise
             stem, _, number = meta.name(event).rpartition(".")
             event["metadata"] = {**event["metadata"], "name": f"{stem}.{int(number, 16) + 1:x}"}
-
-    async def _patch(self, decided: Correlated) -> bool:
-        """False: the event has expired meanwhile and must be made anew."""
-        metadata = decided.event["metadata"]
-        assert decided.patch is not None
-        try:
-            await self._client.patch(
-                EVENTS,
-                metadata["name"],
-                decided.patch,
-                metadata["namespace"],
-                content_type=STRATEGIC_MERGE_PATCH,
-            )
-        except StatusError as error:
-            if is_not_found(error):
-                return False
-            raise
-        return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,11 +25,11 @@ from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.client.cache import BY_NAMESPACE
 from tiphys.client.client import Client
-from tiphys.client.discovery import DiscoveryFailed, preferred_resources
 from tiphys.client.reflector import Informers
-from tiphys.client.resources import CUSTOMRESOURCEDEFINITIONS, RESOURCEQUOTAS
+from tiphys.client.resources import RESOURCEQUOTAS
 from tiphys.client.transport import ADDED, Object
 from tiphys.client.workqueue import ShutDown, WorkQueue
+from tiphys.controllers.kinds import FAILURES, Found, Kinds
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
@@ -40,13 +40,9 @@ log = logging.getLogger(__name__)
 WORKERS = 5
 RESYNC_SECONDS = 300.0
 NEEDED_VERBS = {"create", "delete", "list", "watch"}
-RETRY_SECONDS = 30.0
-SETTLE_SECONDS = 0.5
-"""Several definitions often come together: one look at all of them."""
 FIRST_SECONDS = 1.0
 """When a kind begins to be followed, what is deleted before the watch has begun is seen by a second look."""
 AGAIN_SECONDS = 1.0
-FAILURES = (StatusError, OSError, TimeoutError)
 
 
 def plan(quota: Object, counted: Mapping[str, Any], now: datetime) -> Object | None:
@@ -91,17 +87,16 @@ class QuotaController:
         self._kinds: dict[GroupResource, Resource] = {}
         self._evaluators: dict[GroupResource, Evaluator] = {}
         self._followed: dict[GroupVersionResource, Callable[[], None]] = {}
-        self._look_again = asyncio.Event()
+        self._discovery = Kinds("resource quota", self._client, self._scheme, clock)
         self._ready = asyncio.Event()
 
     async def run(self) -> None:
-        definitions = self._informers.cache(CUSTOMRESOURCEDEFINITIONS)
-        detach = definitions.add_handler(lambda type, old, new: self._look_again.set())
+        detach = self._discovery.watch(self._informers)
         quotas = self._informers.cache(RESOURCEQUOTAS)
         detach_quotas = quotas.add_handler(self._quota_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow_kinds(), name="resource quota kinds")
+                tasks.create_task(self._discovery.run(self._kinds_found), name="resource quota kinds")
                 tasks.create_task(self._resync(), name="resource quota resync")
                 for _ in range(WORKERS):
                     tasks.create_task(self._work(), name="resource quota")
@@ -142,30 +137,15 @@ class QuotaController:
 
     # Which kinds there are
 
-    async def _follow_kinds(self) -> None:
-        """Kinds come and go with definitions."""
-        while True:
-            self._look_again.clear()
-            complete = await self._discover()
-            if complete:
-                if self._ready.is_set():
-                    self._look_at_all()
-                self._ready.set()
-                await self._look_again.wait()
-                await self._clock.sleep(SETTLE_SECONDS)
-            else:
-                await self._clock.sleep(RETRY_SECONDS)
+    async def _kinds_found(self, found: Found) -> None:
+        if found.rows is None:
+            return
+        self._take_kinds(found.rows, complete=found.is_complete)
+        if found.is_complete and self._ready.is_set():
+            self._look_at_all()
+        self._ready.set()
 
-    async def _discover(self) -> bool:
-        try:
-            rows, complete = await preferred_resources(self._client, self._scheme), True
-        except DiscoveryFailed as error:
-            log.warning("resource quota: %s", error)
-            rows, complete = error.found, False
-            self._ready.set()
-        except FAILURES as error:
-            log.warning("resource quota: cannot discover kinds: %s", error)
-            return False
+    def _take_kinds(self, rows: Sequence[Resource], *, complete: bool) -> None:
         found = {
             row.group_resource: row
             for row in rows
@@ -176,7 +156,6 @@ class QuotaController:
                 self._unfollow(self._kinds.pop(resource))
         self._kinds |= found
         self._evaluators = {resource: evaluator_of(resource) for resource in self._kinds}
-        return complete
 
     def _follow(self, row: Resource, evaluator: Evaluator) -> None:
         cache = self._informers.cache(row)

@@ -10,34 +10,16 @@ the cluster has come to rest, which it knows by a mark (the store's revision) th
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import count
+
+from tiphys.testing.timers import Timer, Timers, sleep
 
 REST_TURNS = 40
 """How often the event loop turns without a write before the cluster counts as being at rest."""
 LONGEST_WORK_TURNS = 20_000
 """A client that writes without a pause must not hold the time for ever."""
-
-
-class MovingTimer:
-    """A delayed call of a MovingClock."""
-
-    __slots__ = ("callback", "cancelled", "due", "order")
-
-    def __init__(self, due: float, order: int, callback: Callable[[], object]) -> None:
-        self.due = due
-        self.order = order
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-    def __lt__(self, other: MovingTimer) -> bool:
-        return (self.due, self.order) < (other.due, other.order)
 
 
 class MovingClock:
@@ -57,8 +39,7 @@ class MovingClock:
         self._elapsed = 0.0
         self._anchor = machine()
         self._speed = speed
-        self._timers: list[MovingTimer] = []
-        self._order = count()
+        self._timers = Timers()
         self._armed: tuple[float, asyncio.TimerHandle] | None = None
         self._is_advancing = False
 
@@ -72,27 +53,13 @@ class MovingClock:
             return self._elapsed
         return self._elapsed + (self._machine() - self._anchor) * self._speed
 
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> MovingTimer:
-        timer = MovingTimer(self.monotonic() + max(seconds, 0), next(self._order), callback)
-        heapq.heappush(self._timers, timer)
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        timer = self._timers.add(self.monotonic() + max(seconds, 0), callback)
         self._arm()
         return timer
 
     async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            await asyncio.sleep(0)
-            return
-        woken = asyncio.get_running_loop().create_future()
-
-        def wake() -> None:
-            if not woken.done():
-                woken.set_result(None)
-
-        timer = self.call_later(seconds, wake)
-        try:
-            await woken
-        finally:
-            timer.cancel()
+        await sleep(self.call_later, seconds)
 
     # What tests do to it
 
@@ -113,7 +80,7 @@ class MovingClock:
         self._is_advancing = True
         try:
             await self.rest()
-            while (timer := self._pop_due(end)) is not None:
+            while (timer := self._timers.pop(end)) is not None:
                 self._elapsed = max(self._elapsed, timer.due)
                 timer.callback()
                 await self.rest()
@@ -125,9 +92,8 @@ class MovingClock:
 
     async def step(self, longest_seconds: float) -> float:
         """Advances to the next moment at which something is due, at most so far; how many seconds that were."""
-        self._drop_cancelled()
-        due = self._timers[0].due - self.monotonic() if self._timers else longest_seconds
-        seconds = max(0.0, min(due, longest_seconds))
+        due = self._timers.next_due
+        seconds = longest_seconds if due is None else max(0.0, min(due - self.monotonic(), longest_seconds))
         await self.advance(seconds)
         return seconds
 
@@ -157,10 +123,9 @@ class MovingClock:
 
     def _arm(self) -> None:
         """One timer of the event loop, for the first of ours."""
-        self._drop_cancelled()
-        if self._is_advancing or not self._speed or not self._timers:
+        due = self._timers.next_due
+        if self._is_advancing or not self._speed or due is None:
             return
-        due = self._timers[0].due
         if self._armed is not None:
             if self._armed[0] <= due:
                 return
@@ -172,16 +137,6 @@ class MovingClock:
         self._armed = None
         if self._is_advancing:
             return
-        while (timer := self._pop_due(self.monotonic())) is not None:
+        while (timer := self._timers.pop(self.monotonic())) is not None:
             timer.callback()
         self._arm()
-
-    def _pop_due(self, end: float) -> MovingTimer | None:
-        self._drop_cancelled()
-        if self._timers and self._timers[0].due <= end:
-            return heapq.heappop(self._timers)
-        return None
-
-    def _drop_cancelled(self) -> None:
-        while self._timers and self._timers[0].cancelled:
-            heapq.heappop(self._timers)

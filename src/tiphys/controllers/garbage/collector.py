@@ -16,14 +16,13 @@ from functools import partial
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
 from tiphys.client.client import Client
-from tiphys.client.discovery import DiscoveryFailed, preferred_resources
 from tiphys.client.reflector import Informers
-from tiphys.client.resources import CUSTOMRESOURCEDEFINITIONS
 from tiphys.client.transport import Object
 from tiphys.client.workqueue import ShutDown, WorkQueue
 from tiphys.controllers.executor import Executor, Write
 from tiphys.controllers.garbage.graph import Graph, Item, Reference
 from tiphys.controllers.garbage.plan import plan, to_look_at
+from tiphys.controllers.kinds import FAILURES, Found, Kinds
 from tiphys.controllers.visibility import when_all_visible
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
@@ -36,12 +35,8 @@ WORKERS = 20
 NEEDED_VERBS = {"delete", "list", "watch"}
 IGNORED = {("", "events"), ("events.k8s.io", "events")}
 """Events own nothing and go by themselves."""
-SETTLE_SECONDS = 0.5
-"""Several definitions often come together: one look at all of them."""
-RETRY_SECONDS = 30.0
 SYNC_SECONDS = 30.0
 REMEMBERED_ABSENT = 500
-FAILURES = (StatusError, OSError, TimeoutError)
 
 
 class GarbageCollector:
@@ -67,15 +62,14 @@ class GarbageCollector:
         self._followed: dict[GroupVersionResource, tuple[Resource, Callable[[], None]]] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._absent: OrderedDict[str, None] = OrderedDict()
-        self._look_again = asyncio.Event()
+        self._discovery = Kinds("garbage collector", self._client, self._scheme, clock)
         self._ready = asyncio.Event()
 
     async def run(self) -> None:
-        definitions = self._informers.cache(CUSTOMRESOURCEDEFINITIONS)
-        detach = definitions.add_handler(lambda type, old, new: self._look_again.set())
+        detach = self._discovery.watch(self._informers)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow_kinds(), name="garbage collector kinds")
+                tasks.create_task(self._discovery.run(self._kinds_found), name="garbage collector kinds")
                 for _ in range(WORKERS):
                     tasks.create_task(self._work(), name="garbage collector")
         finally:
@@ -86,29 +80,15 @@ class GarbageCollector:
 
     # Which kinds there are
 
-    async def _follow_kinds(self) -> None:
-        while True:
-            self._look_again.clear()
-            complete = await self._discover()
-            if not self._ready.is_set():
-                await self._wait_synced()
-                self._ready.set()
-            if complete:
-                await self._look_again.wait()
-                await self._clock.sleep(SETTLE_SECONDS)
-            else:
-                await self._clock.sleep(RETRY_SECONDS)
+    async def _kinds_found(self, found: Found) -> None:
+        if found.rows is not None:
+            await self._take_kinds(found.rows, complete=found.is_complete)
+        if not self._ready.is_set():
+            await self._wait_synced()
+            self._ready.set()
 
-    async def _discover(self) -> bool:
-        """Follows new kinds and drops old ones; False when some groups did not answer (their kinds stay as they are)."""
-        try:
-            rows, complete = await preferred_resources(self._client, self._scheme), True
-        except DiscoveryFailed as error:
-            log.warning("garbage collector: %s", error)
-            rows, complete = error.found, False
-        except FAILURES as error:
-            log.warning("garbage collector: cannot discover kinds: %s", error)
-            return False
+    async def _take_kinds(self, rows: Sequence[Resource], *, complete: bool) -> None:
+        """Follows new kinds and drops old ones; those of groups that did not answer stay as they are."""
         wanted = {
             row.gvr: row
             for row in rows
@@ -121,7 +101,6 @@ class GarbageCollector:
             for gvr in [gvr for gvr in self._followed if gvr not in wanted]:
                 await self._unfollow(gvr)
         self._kinds = {(row.api_version, row.kind): row for row in rows}
-        return complete
 
     async def _wait_synced(self) -> None:
         """Until all caches are filled, or for a while: an owner that is not known yet costs a question."""
