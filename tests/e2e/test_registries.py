@@ -268,7 +268,9 @@ def test_a_plugin_is_given_a_token_of_the_pods_account(
     pods.run("second", image, policy="IfNotPresent", serviceAccountName="sailor")
     assert "running" in pods.running("second")["state"]
     pods.waiting("passenger", "ErrImagePull")
-    assert len(plugins.asked("accounted")) == 1
+    # Nobody was asked on behalf of an account that does not say so.
+    asked_for = {jwt_claims(each["serviceAccountToken"])["sub"] for each in plugins.asked("accounted")}
+    assert asked_for == {f"system:serviceaccount:{pods.namespace}:sailor"}
 
 
 def jwt_claims(token: str) -> Any:
