@@ -347,6 +347,7 @@ CONDITIONS = Controller(
     kind=PODS,
     observe=observe_nothing,
     plan=plan_condition,
+    concerns=lambda pod: meta.find_condition(meta.conditions(pod), "DisruptionTarget") is not None,
     component="controllermanager",
 )
 

@@ -120,6 +120,10 @@ def _remove(pod: Object, now: datetime, *, orphaned: bool = False) -> tuple[Acti
     return (Patch(PODS, name, patch, namespace, STRATEGIC_MERGE_PATCH, "status"), delete)
 
 
+def may_have_to_go(pod: Object) -> bool:
+    return bool(spec_of(pod).get("nodeName")) or meta.is_deleting(pod) or is_finished(pod)
+
+
 def keys_of_node(node: Object, view: View) -> Iterable[str]:
     return [meta.namespaced_name(pod) for pod in view.by(PODS, BY_NODE, meta.name(node))]
 
@@ -134,5 +138,6 @@ CONTROLLER = Controller(
     observe=observe,
     gather=gather,
     plan=plan,
+    concerns=may_have_to_go,
     watches=[Watch(NODES, keys_of_node, changed=_node_changed)],
 )

@@ -85,6 +85,10 @@ def _evict(pod: Object, now: datetime) -> Plan:
     )
 
 
+def is_bound(pod: Object) -> bool:
+    return bool(spec_of(pod).get("nodeName"))
+
+
 def keys_of_node(node: Object, view: View) -> Iterable[str]:
     return [meta.namespaced_name(pod) for pod in view.by(PODS, BY_NODE, meta.name(node))]
 
@@ -94,6 +98,7 @@ CONTROLLER = Controller(
     kind=PODS,
     observe=observe,
     plan=plan,
+    concerns=is_bound,
     watches=[
         Watch(NODES, keys_of_node, changed=lambda old, new: no_execute_taints(old) != no_execute_taints(new))
     ],
