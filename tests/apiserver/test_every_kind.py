@@ -1,5 +1,6 @@
 """Every kind there is goes through every verb: the tables, the types and the generic registry fit together."""
 
+import orjson
 import pytest
 from minimal import collection, minimal, name_of
 from served import JSON_PATCH, MERGE_PATCH, PROTOBUF, STRATEGIC, Client, Object, settle
@@ -7,6 +8,7 @@ from served import JSON_PATCH, MERGE_PATCH, PROTOBUF, STRATEGIC, Client, Object,
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import built_in
 from tiphys.api.types import TYPES
+from tiphys.apiserver.cache import Event
 from tiphys.machinery.protobuf import encode_envelope
 
 STORED = [row for row in built_in() if not row.virtual]
@@ -169,3 +171,28 @@ async def test_field_selectors_are_those_of_the_kind(client: Client, row: Resour
     assert refused.body["message"].endswith("field label not supported: spec.nonsense")
     namespaced = await client.call("GET", f"{path}?fieldSelector=metadata.namespace=default")
     assert namespaced.status == (200 if row.namespaced else 400)
+
+
+@every_kind
+async def test_what_was_written_is_what_the_bytes_say(client: Client, row: Resource) -> None:
+    """Readers in this process are given the object that was written, and need not decode it: it must be the same."""
+    cache = client.server.writes.cache_of(row)
+    seen: list[tuple[Object, Object]] = []
+
+    class Reader:
+        namespace = ""
+
+        def deliver(self, event: Event) -> None:
+            seen.append((event.record.object, event.record.copy()))
+
+    stop = cache.watch(Reader(), reads_objects=True)
+    one = f"{collection(row)}/{name_of(row)}"
+    await client.create(collection(row), minimal(row))
+    await client.patch(one, {"metadata": {"labels": {"step": "merge"}}}, MERGE_PATCH)
+    stop()
+    assert len(seen) >= 2
+    for given, decoded in seen:
+        assert given == decoded
+        assert orjson.dumps(given, option=orjson.OPT_SORT_KEYS) == orjson.dumps(
+            decoded, option=orjson.OPT_SORT_KEYS
+        )

@@ -63,6 +63,8 @@ class ResourceCache:
         self._keys: list[str] = []
         self._history: deque[Event] = deque()
         self._watchers: dict[str, dict[Watcher, None]] = {}
+        self._readers = 0
+        self._expected: dict[str, tuple[bytes, dict[str, Any]]] = {}
         self.unreadable: dict[str, StatusError] = {}
         """What lies there and cannot be read, by key, and why."""
 
@@ -115,6 +117,18 @@ class ResourceCache:
             if key.startswith(prefix) and key > start_after and (not last or key < last):
                 raise self.unreadable[key]
 
+    def expect(self, key: str, value: bytes, obj: dict[str, Any]) -> None:
+        """These bytes are about to be written, and say this: whoever reads the object need not decode them again.
+
+        `obj` belongs to the cache from now on. Does nothing when nobody here reads objects.
+        """
+        if self._readers:
+            self._expected[key] = (value, obj)
+
+    def expect_no_more(self, key: str) -> None:
+        if self._expected:
+            self._expected.pop(key, None)
+
     def apply(self, change: Change, at: float) -> Event | None:
         """Takes one change in and tells the watchers. None: the cache already had it."""
         if change.revision <= self._loaded_through:
@@ -130,6 +144,9 @@ class ResourceCache:
             event = Event(DELETED, previous.at(change.revision), previous, change.revision, at)
         else:
             record = make_record(self.prefix, change.key, change.value, change.revision)
+            expected = self._expected.get(change.key) if self._expected else None
+            if expected is not None and expected[0] is change.value:
+                record.take(expected[1])
             self.records[change.key] = record
             if previous is None:
                 insort(self._keys, change.key)
@@ -154,13 +171,19 @@ class ResourceCache:
                 for watcher in tuple(watchers):
                     watcher.deliver(event)
 
-    def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Tells `watcher` of every change from now on; the result ends that."""
+    def watch(self, watcher: Watcher, *, reads_objects: bool = False) -> Callable[[], None]:
+        """Tells `watcher` of every change from now on; the result ends that.
+
+        `reads_objects`: it looks into each of them, and does not just pass bytes on.
+        """
         scope = self._watchers.setdefault(watcher.namespace, {})
         scope[watcher] = None
+        self._readers += reads_objects
 
         def stop() -> None:
-            scope.pop(watcher, None)
+            if watcher in scope:
+                del scope[watcher]
+                self._readers -= reads_objects
             if not scope and self._watchers.get(watcher.namespace) is scope:
                 del self._watchers[watcher.namespace]
 

@@ -50,7 +50,7 @@ class LocalAPI:
         watcher = _Local(row, namespace or "", callback)
         if row.reading is not None:
             return self._watch_feed(row, cache, watcher, resource_version)
-        stop = cache.watch(watcher)
+        stop = cache.watch(watcher, reads_objects=True)
         try:
             for event in self._events(cache, watcher, resource_version):
                 watcher.deliver(event)

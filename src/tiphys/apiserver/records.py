@@ -155,6 +155,12 @@ class Record:
             end = begin + len(rest)
         return (begin, end) if data.startswith(rest, end - len(rest)) else None
 
+    def take(self, obj: dict[str, Any]) -> None:
+        """What the bytes say, from whoever has just written them; nobody changes it any more."""
+        metadata = {name: value for name, value in obj["metadata"].items() if name not in _APART}
+        metadata["resourceVersion"] = str(self.revision)
+        self._object = {**obj, "metadata": metadata}
+
     def copy(self) -> dict[str, Any]:
         """The same, to be changed."""
         data = self.data

@@ -396,7 +396,8 @@ class Writes:
         )
         if row.reading is not None:
             return await self._commit_version(call, obj, record, key)
-        value = encode_stored(convert_to_stored(row, obj))
+        stored = convert_to_stored(row, obj)
+        value = encode_stored(stored)
         if call.dry_run:
             if record is None and key in cache.records:
                 raise Conflict(key, None)
@@ -404,7 +405,11 @@ class Writes:
             return Record(
                 key, namespace, name, revision, with_version(value, revision) if revision else value
             )
-        revision = await self._put(key, value, record)
+        cache.expect(key, value, stored)
+        try:
+            revision = await self._put(key, value, record)
+        finally:
+            cache.expect_no_more(key)
         if call.server.allocators.serves(row):
             await call.server.allocators.written(record.object if record else None, obj)
         written = cache.records.get(key)
