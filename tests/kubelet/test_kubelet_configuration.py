@@ -120,7 +120,38 @@ def test_soft_thresholds_have_their_grace_and_all_their_reclaim() -> None:
             {"evictionSoft": {"memory.available": "1Gi"}},
             "grace period must be specified for the soft eviction threshold memory.available",
         ),
-        ({"cpuManagerPolicy": "static"}, 'cpuManagerPolicy: only "none" is supported, not "static"'),
+        ({"cpuManagerPolicy": "dynamic"}, 'unknown policy: "dynamic"'),
+        (
+            {"cpuManagerPolicy": "static"},
+            "[cpumanager] unable to determine reserved CPU resources for static policy",
+        ),
+        (
+            {"cpuManagerPolicyOptions": {"full-pcpus-only": "true"}},
+            "new none policy error: None policy: received unsupported options=map[full-pcpus-only:true]",
+        ),
+        (
+            {"reservedSystemCPUs": "0,x"},
+            'unable to parse reserved-cpus list: strconv.Atoi: parsing "x": invalid syntax',
+        ),
+        (
+            {"topologyManagerPolicy": "invalid-policy"},
+            'invalid configuration: topologyManagerPolicy (--topology-manager-policy) "invalid-policy" must be one of: '
+            '["none" "best-effort" "restricted" "single-numa-node"]',
+        ),
+        (
+            {"topologyManagerScope": "invalid-scope"},
+            'invalid configuration: topologyManagerScope (--topology-manager-scope) "invalid-scope" must be one of: '
+            '"container", or "pod"',
+        ),
+        (
+            {"topologyManagerPolicyOptions": {"max-allowable-numa-nodes": "4"}},
+            'the minimum value of "max-allowable-numa-nodes" should not be less than 8',
+        ),
+        (
+            {"topologyManagerPolicyOptions": {"x": "true"}},
+            'unknown Topology Manager Policy option: "x"',
+        ),
+        ({"readOnlyPort": 10255}, "readOnlyPort: only 0 is supported, not 10255"),
         (
             {"maxPod": 5, "readOnlyPort": 10255},
             '[strict decoding error: unknown field "maxPod", readOnlyPort: only 0 is supported, not 10255]',
@@ -129,6 +160,51 @@ def test_soft_thresholds_have_their_grace_and_all_their_reclaim() -> None:
 )
 def test_what_is_refused_and_why(fields: dict[str, Any], message: str) -> None:
     assert problem(**fields) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"full-cpus": "true"}, 'unknown CPU Manager Policy option: "full-cpus"'),
+        (
+            {"align-by-socket": "true"},
+            'CPU Manager Policy Alpha-level Options not enabled, but option "align-by-socket" provided',
+        ),
+        (
+            {"full-pcpus-only": "yes"},
+            'bad value for option "full-pcpus-only": strconv.ParseBool: parsing "yes": invalid syntax',
+        ),
+        (
+            {"prefer-align-cpus-by-uncorecache": "true", "distribute-cpus-across-numa": "true"},
+            "static policy options prefer-align-cpus-by-uncorecache and distribute-cpus-across-numa "
+            "can not be used at the same time",
+        ),
+    ],
+)
+def test_options_of_the_static_policy_are_known_by_name(options: dict[str, str], message: str) -> None:
+    static = {"cpuManagerPolicy": "static", "systemReserved": {"cpu": "1"}}
+    assert problem(**static, cpuManagerPolicyOptions=options) == f"new static policy error: {message}"
+    known = {"full-pcpus-only": "true", "strict-cpu-reservation": "true", "distribute-cpus-across-numa": "1"}
+    assert parsed(**static, cpuManagerPolicyOptions=known).cpu_manager_policy_options == known
+
+
+def test_cpus_that_are_reserved_by_number_replace_what_is_reserved_by_amount() -> None:
+    found = parsed(
+        reservedSystemCPUs="0-1,4",
+        kubeReserved={"cpu": "500m", "memory": "1Gi"},
+        systemReserved={"cpu": "100m", "memory": "2Gi"},
+    ).document()
+    assert found["reservedSystemCPUs"] == "0-1,4"
+    assert found["kubeReserved"] == {"memory": "1Gi"}
+    assert found["systemReserved"] == {"cpu": "3", "memory": "2Gi"}
+
+
+def test_what_the_managers_go_by_is_shown_with_its_defaults_and_nothing_where_nothing_is_said() -> None:
+    shown = parsed().document()
+    assert (shown["cpuManagerPolicy"], shown["cpuManagerReconcilePeriod"]) == ("none", "10s")
+    assert (shown["topologyManagerPolicy"], shown["topologyManagerScope"]) == ("none", "container")
+    for name in ("cpuManagerPolicyOptions", "topologyManagerPolicyOptions", "reservedSystemCPUs"):
+        assert name not in shown
 
 
 def test_what_nothing_here_looks_at_may_say_what_is_so_anyway() -> None:

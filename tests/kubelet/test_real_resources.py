@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.images.build import ImageSource, Layer, write_archive
 from tiphys.kubelet.images.load import ImageLoader
+from tiphys.kubelet.managers.cpusets import CPUSet, parse
 from tiphys.machinery import meta
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ def configuration() -> KubeletConfiguration:
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
             "podPidsLimit": PIDS,
-            "systemReserved": {"memory": f"{reserved}Mi"},
+            "systemReserved": {"memory": f"{reserved}Mi", "cpu": "500m"},
+            "cpuManagerPolicy": "static",
+            "cpuManagerReconcilePeriod": "500ms",
             "evictionHard": {"allocatableMemory.available": "200Mi"},
             "imageGCHighThresholdPercent": 100,
         }
@@ -85,6 +89,34 @@ def setting(controller: str, group: str, file: str) -> str:
 def oom_score(group: str) -> str:
     pid = setting("memory", group, "cgroup.procs").split()[0]
     return Path("/proc", pid, "oom_score_adj").read_text().strip()
+
+
+async def test_a_pod_that_asks_for_a_whole_cpu_has_it_alone(world: RealWorld) -> None:
+    everything = parse(Path("/sys/devices/system/cpu/online").read_text())
+    world.create("shares", FOREVER)
+    shares = await container_group(world, "shares")
+    assert cpus(shares) == everything
+    world.create("own", FOREVER, resources(cpu="1", memory="32Mi"))
+    own = await container_group(world, "own")
+    assert len(cpus(own)) == 1
+    for group in (own, str(Path(own).parent)):
+        assert setting("cpu", group, "cpu.cfs_quota_us") == "-1"
+    await until_it_may_use(shares, everything - cpus(own))
+    kept = json.loads((world.files.directory / "cpu_manager_state").read_text())
+    assert parse(kept["defaultCpuSet"]) == everything - cpus(own)
+    await world.delete("own", grace_seconds=1)
+    await until_it_may_use(shares, everything)
+    await world.delete("shares", grace_seconds=1)
+
+
+def cpus(group: str) -> CPUSet:
+    return parse(setting("cpuset", group, "cpuset.cpus"))
+
+
+async def until_it_may_use(group: str, wanted: CPUSet) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while cpus(group) != wanted:
+            await asyncio.sleep(0.05)
 
 
 async def test_each_class_of_pods_has_its_place_its_weight_and_its_limits(world: RealWorld) -> None:

@@ -39,6 +39,7 @@ from tiphys.kubelet.certificates import (
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.limited_transport import LimitedTransport
+from tiphys.kubelet.managers.checkpoint import CannotStart
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import KUBELET_VERSION
 from tiphys.kubelet.server import KubeletServer
@@ -294,7 +295,12 @@ def main() -> None:
     settings = KubeletSettings.read(Path(sys.argv[1]))
     import uvloop
 
-    uvloop.run(_main(settings))
+    try:
+        uvloop.run(_main(settings))
+    except* CannotStart as refusals:
+        for refusal in refusals.exceptions:
+            log.error("the kubelet does not start: %s", refusal)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tiphys.api.core.pod_resources import qos_class
 from tiphys.kubelet import allocation, fit
 from tiphys.kubelet.allocation import Refusal
 from tiphys.kubelet.fit import Amounts
@@ -17,10 +18,14 @@ from tiphys.machinery.quantity import Quantity
 
 
 class Account:
-    """`allocatable` empty: resizes are never refused. Belongs to the kubelet's loop and asks nobody."""
+    """`allocatable` empty: resizes are never refused. Belongs to the kubelet's loop and asks nobody.
 
-    def __init__(self, allocatable: Mapping[str, Quantity] | None = None) -> None:
+    `fixed_by`: the manager that has given Guaranteed pods parts of the machine, and gives no other ones.
+    """
+
+    def __init__(self, allocatable: Mapping[str, Quantity] | None = None, *, fixed_by: str = "") -> None:
         self._allocatable = allocatable or {}
+        self._fixed_by = fixed_by
         self._taken: dict[str, Amounts] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
 
@@ -45,6 +50,9 @@ class Account:
         """Whether the pod may have what it asks for; if not yet, `wake` is called when it is worth to ask again."""
         uid, amounts = meta.uid(pod), fit.requests(pod)
         self._waiting.pop(uid, None)
+        if self._fixed_by and qos_class(pod["spec"]) == "Guaranteed":
+            told = f"Resize is infeasible for Guaranteed Pods alongside {self._fixed_by} static policy"
+            return Refusal("Infeasible", told)
         taken = self._taken.get(uid)
         if taken is not None and not allocation.grows(amounts, taken):
             return None

@@ -37,6 +37,18 @@ class Abilities:
     labels: Mapping[str, str] = field(default_factory=lambda: {OS_LABEL: OS})
 
 
+class Refused(Exception):
+    """Why a container does not get what only one can have; `reason` is the pod's."""
+
+    def __init__(self, message: str, reason: str = "UnexpectedAdmissionError") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    @classmethod
+    def unexpectedly(cls, problem: object) -> Refused:
+        return cls(f"Allocate failed due to {problem}, which is unexpected")
+
+
 Rule = Callable[[Object, Abilities], Rejection | None]
 Admit = Callable[[Object], Awaitable[Rejection | None]]
 """All rules of one node."""

@@ -68,9 +68,17 @@ def assemble(
     kubelets: list[Kubelet] = []
     keeper = _keeper(parts, clock, lambda: kubelets[0], metrics)
     itself = Itself(
-        parts, machine, settings, runtime, clock, client=client, keeper=keeper, cgroups=cgroups or Cgroups()
+        parts,
+        machine,
+        settings,
+        runtime,
+        clock,
+        client=client,
+        keeper=keeper,
+        cgroups=cgroups or Cgroups(),
+        holders=lambda: kubelets[0].holders,
     )
-    pod_groups = PodCgroups(itself.cgroups, parts.cgroup, itself.enforcement, lambda: kubelets[0].pods)
+    pod_groups = itself.pod_groups(lambda: kubelets[0].pods)
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
     volumes = _volumes(itself, references, mounter or SystemMounter(), in_thread)
     providers = _providers(itself, volumes, metrics)
@@ -99,8 +107,9 @@ def assemble(
     static = _static_pods(parts, host, settings, lambda: kubelets[0])
     kubelets.append(Kubelet(host, pods, agent, static=static, until_known=until_known))
     house = _house(parts, kubelets[0], agent, itself)
-    plugins = _plugin_chores(parts, keeper, kubelets[0])
+    plugins = _plugin_chores(itself, kubelets[0])
     kubelets[0].chores += [*plugins, *house.chores(pod_groups, machine, monitoring_seconds)]
+    kubelets[0].chores += _pinning_chores(itself, kubelets[0])
     return kubelets[0]
 
 
@@ -146,6 +155,7 @@ def _provisions(
         volumes=volumes,
         devices=itself.keeper,
         providers=providers,
+        pinning=itself.pinning,
     )
 
 
@@ -183,17 +193,26 @@ def _keeper(
     return DeviceKeeper(
         (parts.plugins or parts.files.directory) / PLUGINS,
         clock,
-        active=lambda: kubelet().active_pods,
+        holders=lambda: kubelet().holders,
         on_change=lambda: kubelet().node_changed(),
         metrics=metrics,
     )
 
 
-def _plugin_chores(parts: NodeParts, keeper: DeviceKeeper, kubelet: Kubelet) -> list[Chore]:
-    if parts.plugins is None:
+def _plugin_chores(itself: Itself, kubelet: Kubelet) -> list[Chore]:
+    if itself.parts.plugins is None:
         return []
-    socket = parts.plugins / POD_RESOURCES / SOCKET
-    return [keeper.run, PodResources(socket, keeper, lambda: kubelet.active_pods).run]
+    socket = itself.parts.plugins / POD_RESOURCES / SOCKET
+    cpus = itself.managers.cpus.static if itself.managers and itself.managers.cpus else None
+    agents = PodResources(socket, itself.keeper, lambda: kubelet.active_pods, cpus)
+    return [itself.keeper.run, agents.run]
+
+
+def _pinning_chores(itself: Itself, kubelet: Kubelet) -> list[Chore]:
+    pinning = itself.pinning
+    if pinning is None:
+        return []
+    return [lambda: pinning.run(lambda: kubelet.workers, lambda: kubelet.holders)]
 
 
 def _meter(parts: NodeParts, machine: Machine, disks: DiskMeter, clock: Clock) -> NodeMeter:

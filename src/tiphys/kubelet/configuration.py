@@ -10,7 +10,7 @@ switched that is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,11 @@ from tiphys.kubelet.configuration_values import (
 from tiphys.kubelet.eviction.thresholds import DEFAULT_HARD, Threshold, thresholds
 from tiphys.kubelet.images.pull_records import POLICIES, Verification
 from tiphys.kubelet.log_rotation import RotationPolicy
+from tiphys.kubelet.managers import cpusets
 from tiphys.kubelet.pulling import PullLimits
 from tiphys.machinery import yaml
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.quantity import Quantity
+from tiphys.machinery.quantity import Quantity, from_value
 from tiphys.machinery.quoting import format_value, parse_duration, quote
 from tiphys.machinery.retry import CRASH_LOOP, Backoff
 
@@ -68,6 +69,20 @@ class KubeletConfiguration:
     kube_reserved: Mapping[str, Quantity] = mapping("kubeReserved", quantities)
     system_reserved: Mapping[str, Quantity] = mapping("systemReserved", quantities)
     enforce_node_allocatable: tuple[str, ...] = setting("enforceNodeAllocatable", ("pods",), words)
+    # What only one container can have
+    reserved_system_cpus: str = setting("reservedSystemCPUs", "", word, is_shown_empty=False)
+    cpu_manager_policy: str = setting("cpuManagerPolicy", "none", word, zero_is_unset=True)
+    cpu_manager_policy_options: Mapping[str, str] = mapping(
+        "cpuManagerPolicyOptions", texts, is_shown_empty=False
+    )
+    cpu_manager_reconcile_period_seconds: float = setting(
+        "cpuManagerReconcilePeriod", 10.0, seconds, zero_is_unset=True
+    )
+    topology_manager_policy: str = setting("topologyManagerPolicy", "none", word, zero_is_unset=True)
+    topology_manager_scope: str = setting("topologyManagerScope", "container", word, zero_is_unset=True)
+    topology_manager_policy_options: Mapping[str, str] = mapping(
+        "topologyManagerPolicyOptions", texts, is_shown_empty=False
+    )
     # What a pod gets
     pod_pids_limit: int = setting("podPidsLimit", -1, integer)
     cpu_cfs_quota: bool = setting("cpuCFSQuota", True, boolean)
@@ -132,11 +147,30 @@ class KubeletConfiguration:
             raise BadConfiguration(f"it is {found}, not a {KIND} of {API_VERSION}")
         values, problems = _read(document)
         if not problems:
-            found_configuration = cls(**values)
+            found_configuration = cls(**values).with_reserved_cpus()
             problems = problems_of(found_configuration)
             if not problems:
                 return found_configuration
         raise BadConfiguration(problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]")
+
+    def with_reserved_cpus(self) -> KubeletConfiguration:
+        """CPUs that are reserved by number replace what is reserved by amount."""
+        try:
+            count = len(cpusets.parse(self.reserved_system_cpus))
+        except ValueError:
+            return self
+        if not count:
+            return self
+        kube = {name: amount for name, amount in self.kube_reserved.items() if name != "cpu"}
+        return replace(
+            self, kube_reserved=kube, system_reserved={**self.system_reserved, "cpu": from_value(count)}
+        )
+
+    @property
+    def has_managers(self) -> bool:
+        """Whether something is given to one container alone, beside devices, or kept from all."""
+        policies = (self.cpu_manager_policy, self.topology_manager_policy)
+        return policies != ("none", "none") or bool(self.reserved_system_cpus)
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
@@ -195,6 +229,9 @@ class KubeletConfiguration:
         values["serializeImagePulls"] = self.pull_limits.serialize_image_pulls
         for name, whole in _WITH_DEFAULTS.items():
             values[name] = merged(whole, values[name])
+        for row in fields(self):
+            if not row.metadata.get("is_shown_empty", True) and not values[row.metadata["name"]]:
+                del values[row.metadata["name"]]
         said = {name: value for name, value in values.items() if value is not None}
         # Whoever may read the page need not learn what gives access elsewhere.
         if said["staticPodURLHeader"]:
@@ -261,8 +298,6 @@ _FIXED: Mapping[str, Any] = {
     "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
     "contentType": "application/vnd.kubernetes.protobuf",
     "cpuCFSQuotaPeriod": "100ms",
-    "cpuManagerPolicy": "none",
-    "cpuManagerReconcilePeriod": "10s",
     "enableControllerAttachDetach": True,
     "enableDebuggingHandlers": True,
     "enableServer": True,
@@ -295,8 +330,6 @@ _FIXED: Mapping[str, Any] = {
     "shutdownGracePeriod": "0s",
     "shutdownGracePeriodCriticalPods": "0s",
     "syncFrequency": "1m0s",
-    "topologyManagerPolicy": "none",
-    "topologyManagerScope": "container",
     "volumePluginDir": "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/",
     "volumeStatsAggPeriod": "1m0s",
 }

@@ -36,6 +36,16 @@ def problems_of(found: KubeletConfiguration) -> list[str]:
         problems.append(f"CrashLoopBackOff.MaxContainerRestartPeriod {told}")
     problems = [f"invalid configuration: {problem}" for problem in problems]
     problems += [*_reserved_problems(found.kube_reserved), *_reserved_problems(found.system_reserved)]
+    if found.has_managers or any(
+        (
+            found.cpu_manager_policy_options,
+            found.topology_manager_policy_options,
+            found.topology_manager_scope != "container",
+        )
+    ):
+        from tiphys.kubelet.managers import options
+
+        problems += options.problems(found)
     problems += [problem for each in found.allowed_unsafe_sysctls if (problem := pattern_problem(each))]
     try:
         _ = found.thresholds

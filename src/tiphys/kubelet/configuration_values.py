@@ -74,14 +74,33 @@ def size(value: Any) -> int:
         raise Wrong('a quantity such as "10Mi"') from None
 
 
-def setting(name: str, default: Any, read: Callable[[Any], Any], *, zero_is_unset: bool = False) -> Any:
+def setting(
+    name: str,
+    default: Any,
+    read: Callable[[Any], Any],
+    *,
+    zero_is_unset: bool = False,
+    is_shown_empty: bool = True,
+) -> Any:
     """`zero_is_unset`: upstream cannot tell zero from a field that is missing, and takes the default."""
-    metadata = {"name": name, "read": read, "zero_is_unset": zero_is_unset}
+    metadata = {
+        "name": name,
+        "read": read,
+        "zero_is_unset": zero_is_unset,
+        "is_shown_empty": is_shown_empty,
+    }
     return field(default=default, metadata=metadata)
 
 
-def mapping(name: str, read: Callable[[Any], Any], default: Mapping[str, str] | None = None) -> Any:
-    return field(default_factory=lambda: default or {}, metadata={"name": name, "read": read})
+def mapping(
+    name: str,
+    read: Callable[[Any], Any],
+    default: Mapping[str, str] | None = None,
+    *,
+    is_shown_empty: bool = True,
+) -> Any:
+    metadata = {"name": name, "read": read, "is_shown_empty": is_shown_empty}
+    return field(default_factory=lambda: default or {}, metadata=metadata)
 
 
 AUTHENTICATION: Mapping[str, Any] = {

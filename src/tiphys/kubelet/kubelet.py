@@ -92,6 +92,13 @@ class Kubelet:
         return [worker.granted for worker in self._workers.values() if worker.is_active]
 
     @property
+    def holders(self) -> set[str] | None:
+        """The uids of pods that may hold what only one can have; None: they are not all known yet."""
+        if not self._is_started:
+            return None
+        return {uid for uid, worker in self._workers.items() if worker.may_hold}
+
+    @property
     def node(self) -> Mapping[str, Any]:
         """As the API last had it; empty before it is registered."""
         return self._agent.node
@@ -134,9 +141,8 @@ class Kubelet:
     def running(self) -> Iterator[ContainerStatus]:
         """The containers that run now, as the workers last saw them."""
         for worker in self._workers.values():
-            for life in worker.view.containers:
-                if life.status.state == "Running":
-                    yield life.status
+            for life in worker.running:
+                yield life.status
 
     async def run(self) -> None:
         """`changed` must be told of what the cache of pods learns."""

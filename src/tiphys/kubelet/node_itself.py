@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.client.client import Client
 from tiphys.kubelet.account import Account
@@ -19,15 +20,22 @@ from tiphys.kubelet.housekeeping import Needs
 from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine
+from tiphys.kubelet.managers import checkpoint
 from tiphys.kubelet.node import NodeFacts
+from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.provisions import NodeDetails
 from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.security import MASKED_PATHS
+from tiphys.kubelet.spec import Object
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
+
+if TYPE_CHECKING:
+    from tiphys.kubelet.managers.pinning import Pinning
+    from tiphys.kubelet.managers.setup import ResourceManagers
 
 
 @frozen
@@ -54,7 +62,7 @@ class NodeParts:
 
 
 class Itself:
-    """`keeper`: of what plugins offer; `cgroups`: of its kernel."""
+    """`holders()`: the uids of pods that may hold what only one can have, as far as known. `keeper`: of what plugins offer; `cgroups`: of its kernel."""
 
     def __init__(
         self,
@@ -67,6 +75,7 @@ class Itself:
         client: Client,
         keeper: DeviceKeeper,
         cgroups: Cgroups,
+        holders: Callable[[], Collection[str] | None],
     ) -> None:
         self.parts = parts
         self.machine = machine
@@ -78,7 +87,10 @@ class Itself:
         self.cgroups = cgroups
         self.needs = Needs()
         self.offered: dict[str, Quantity] = allocatable(capacity(machine, settings), settings)
-        self.account = Account(self.offered)
+        has_static = settings.cpu_manager_policy != "none"
+        self.account = Account(self.offered, fixed_by="CPU Manager" if has_static else "")
+        self.managers = _managers(parts, settings, keeper, holders)
+        self.pinning = self._pinning()
         self._health = RuntimeHealth(runtime, clock)
 
     async def look(self) -> NodeFacts:
@@ -116,9 +128,22 @@ class Itself:
             self.account,
             abilities=self.abilities,
             pressure=lambda: self.needs.conditions,
-            devices=self.keeper,
+            devices=self.managers.allocator if self.managers else self.keeper,
             count_preemption=lambda resource: inhabitants().host.metrics.preempted(resource),
         )
+
+    def _pinning(self) -> Pinning | None:
+        if self.managers is None or self.managers.cpus is None:
+            return None
+        from tiphys.kubelet.managers.pinning import Pinning
+
+        period_seconds = self.settings.cpu_manager_reconcile_period_seconds
+        return Pinning(self.managers.cpus, self.runtime, self.clock, period_seconds)
+
+    def pod_groups(self, pods: Callable[[], Iterable[Object]]) -> PodCgroups:
+        pinning = self.pinning
+        has_own = pinning.has_own if pinning else lambda uid: False
+        return PodCgroups(self.cgroups, self.parts.cgroup, self.enforcement, pods, has_own_cpus=has_own)
 
     @property
     def details(self) -> NodeDetails:
@@ -140,3 +165,19 @@ class Itself:
             is_unified=self.cgroups.is_unified,
             huge_page_sizes=tuple(huge_page_size(parse(size).value) for size in self.machine.huge_page_bytes),
         )
+
+
+def _managers(
+    parts: NodeParts,
+    settings: KubeletConfiguration,
+    keeper: DeviceKeeper,
+    holders: Callable[[], Collection[str] | None],
+) -> ResourceManagers | None:
+    """None, and nothing of theirs loaded, where no policy asks for them. Raises CannotStart."""
+    directory = parts.files.directory
+    if not settings.has_managers:
+        checkpoint.read(directory / checkpoint.CPU_STATE, "none")
+        return None
+    from tiphys.kubelet.managers.setup import ResourceManagers
+
+    return ResourceManagers(settings, directory, keeper, holders)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from tiphys.api.core.pod_resources import pod_requests, qos_class
 from tiphys.client.events import NORMAL, WARNING
@@ -26,15 +27,22 @@ Tell = Callable[[str, str, str], None]
 
 
 class PodCgroups:
-    """`root`: of the node, below which `kubepods` is. `pods()`: those of the node now, as the API has them."""
+    """`root`: of the node, below which `kubepods` is. `pods()`: those of the node now, as the API has them. `has_own_cpus(uid)`: no quota, then."""
 
     def __init__(
-        self, cgroups: Cgroups, root: str, enforced: Enforcement, pods: Callable[[], Iterable[Object]]
+        self,
+        cgroups: Cgroups,
+        root: str,
+        enforced: Enforcement,
+        pods: Callable[[], Iterable[Object]],
+        *,
+        has_own_cpus: Callable[[str], bool] = lambda uid: False,
     ) -> None:
         self._cgroups = cgroups
         self._root = root
         self._enforced = enforced
         self._pods = pods
+        self._has_own_cpus = has_own_cpus
         self._burstable_shares = 0
 
     def enforce_allocatable(
@@ -73,9 +81,12 @@ class PodCgroups:
         """Where the pod's group is; `before`, what the pod was granted until now, makes it wide enough for both. Raises OSError."""
         self._weigh_classes({meta.uid(each): each for each in (*self._pods(), pod)}.values())
         path = cgroup_path(self._root, pod, meta.uid(pod))
-        wanted = pod_resources(pod, self._enforced)
+        enforced = self._enforced
+        if self._has_own_cpus(meta.uid(pod)):
+            enforced = replace(enforced, cpu_cfs_quota=False)
+        wanted = pod_resources(pod, enforced)
         if before is not None:
-            wanted = widest(pod_resources(before, self._enforced), wanted)
+            wanted = widest(pod_resources(before, enforced), wanted)
         self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
         return path
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.api.resource import Resource
 from tiphys.client.cache import Cache
@@ -41,6 +42,9 @@ from tiphys.kubelet.termination import termination_message
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity
+
+if TYPE_CHECKING:
+    from tiphys.kubelet.managers.pinning import Pinning
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class NodeProvisions:
         volumes: NodeVolumes,
         devices: DeviceKeeper,
         providers: Providers | None = None,
+        pinning: Pinning | None = None,
     ) -> None:
         """`providers`: of credentials, beside what pods and the node itself have."""
         self._details = details
@@ -92,6 +97,7 @@ class NodeProvisions:
         self._volumes = volumes
         self._devices = devices
         self._providers = providers
+        self._pinning = pinning
 
     # Sandboxes
 
@@ -121,7 +127,10 @@ class NodeProvisions:
         return pod_dns(pod, self._details.dns, parse_resolver(_text_of(RESOLVER)))
 
     def container_resources(self, pod: Object, container: Object) -> Resources:
-        return container_resources(pod, container, self._details.enforced)
+        return self._pinned(pod, container, container_resources(pod, container, self._details.enforced))
+
+    def _pinned(self, pod: Object, container: Object, resources: Resources) -> Resources:
+        return resources if self._pinning is None else self._pinning.applied(pod, container, resources)
 
     async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
         try:
@@ -174,6 +183,7 @@ class NodeProvisions:
             devices=of_devices,
         )
         config = with_groups(container_config(pod, container, gathered), volumes)
+        config = replace(config, resources=self._pinned(pod, container, config.resources))
         return with_devices(config, await self._devices.prepare(pod, container))
 
     async def _environment(self, pod: Object, container: Object, sandbox: SandboxStatus) -> dict[str, str]:

@@ -41,6 +41,11 @@ def sidecars(pod: Object) -> list[Object]:
     return [container for container in containers(pod, "init") if is_sidecar(container)]
 
 
+def is_passing(pod: Object, container: Object) -> bool:
+    """An init container that has ended when the next container begins."""
+    return any(each["name"] == container["name"] and not is_sidecar(each) for each in containers(pod, "init"))
+
+
 def restart_policy(pod: Object) -> str:
     return pod["spec"].get("restartPolicy") or "Always"
 

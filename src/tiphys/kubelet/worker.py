@@ -43,7 +43,7 @@ from tiphys.kubelet.resizing import Resizing
 from tiphys.kubelet.runtime_classes import runtime_handler
 from tiphys.kubelet.runtime_view import RuntimeView
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
-from tiphys.kubelet.seen import Problem, Seen, Sentence, Waiting
+from tiphys.kubelet.seen import Problem, Seen, SeenContainer, Sentence, Waiting
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.stats.measured import MeasuredPod, measured
 from tiphys.kubelet.status import LISTS, Reason, Status, pod_status
@@ -139,8 +139,17 @@ class PodWorker:
     @property
     def is_active(self) -> bool:
         """It takes room on the node: admitted, and not at its end."""
+        return self._memory.is_admitted and self.may_hold
+
+    @property
+    def may_hold(self) -> bool:
+        """Neither refused nor at its end: a kubelet that has just begun may not have looked at it yet."""
         status = self._status or self.pod.get("status") or {}
-        return self._memory.is_admitted and status.get("phase") not in ("Succeeded", "Failed")
+        return self._memory.rejection is None and status.get("phase") not in ("Succeeded", "Failed")
+
+    @property
+    def running(self) -> list[SeenContainer]:
+        return [life for life in self.view.containers if life.status.state == "Running"]
 
     async def remove_container(self, id: str) -> None:
         """One that is dead. Raises RuntimeFailure."""

@@ -16,6 +16,7 @@ from tiphys.kubelet.devices.plugin import MESSAGES
 from tiphys.kubelet.devices.pod_resources import PodResources
 from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import ContainerConfig, Device, RuntimeFailure
+from tiphys.machinery import meta
 from tiphys.net.grpc_messages import pool_of
 from tiphys.testing.clock import FakeClock
 
@@ -38,7 +39,12 @@ class World:
         def changed() -> None:
             self.changes += 1
 
-        self.keeper = DeviceKeeper(self.directory, self.clock, active=lambda: self.active, on_change=changed)
+        self.keeper = DeviceKeeper(
+            self.directory,
+            self.clock,
+            holders=lambda: {meta.uid(pod) for pod in self.active},
+            on_change=changed,
+        )
         agents = PodResources(self._agents, self.keeper, lambda: self.active)
         self._tasks = [asyncio.create_task(self.keeper.run()), asyncio.create_task(agents.run())]
 

@@ -6,11 +6,15 @@ it (upstream's `cm/devicemanager`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tiphys.machinery.frozen import frozen
+
+if TYPE_CHECKING:
+    from tiphys.kubelet.managers.hints import Hint, Nodes
 
 GRACE_SECONDS = 300.0
 HEALTHY, UNHEALTHY, UNKNOWN = "Healthy", "Unhealthy", "Unknown"
@@ -144,8 +148,10 @@ class Inventory:
             )
         return 0
 
-    def available(self, resource: str, count: int, reusable: Collection[str]) -> list[str]:
-        """Devices to choose from, those first that the pod's earlier containers have left. Raises AllocationError."""
+    def available(
+        self, resource: str, count: int, reusable: Collection[str], nodes: Nodes | None = None
+    ) -> list[str]:
+        """Devices to choose from, those first that the pod's earlier containers have left, then those near `nodes`. Raises AllocationError."""
         if not self._healthy(resource):
             raise AllocationError(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
         again = sorted(self._healthy(resource) & set(reusable))
@@ -155,7 +161,61 @@ class Inventory:
             raise AllocationError(
                 f"requested number of devices unavailable for {resource}. Requested: {needed}, Available: {len(free)}"
             )
+        near = set(self.near(resource, free, nodes))
+        free.sort(key=lambda id: id not in near)
         return [*again, *(id for id in free if id not in again)]
+
+    def near(self, resource: str, ids: Iterable[str], nodes: Nodes | None) -> list[str]:
+        """Those that lie at one of these NUMA nodes."""
+        devices = ((id, self.device(resource, id)) for id in ids)
+        return [id for id, device in devices if device and nodes and nodes.intersection(device.nodes)]
+
+    def ids(self, uid: str, container: str, resource: str) -> set[str]:
+        grant = self.grants.get((uid, container), {}).get(resource)
+        return set(grant.ids) if grant else set()
+
+    # Where they lie
+
+    def hints(
+        self, holder: Holder, resource: str, count: int, reusable: Collection[str]
+    ) -> Sequence[Hint] | None:
+        """None: its devices lie nowhere in particular."""
+        has = self.ids(*holder, resource)
+        if has:
+            return self._hints(resource, has, (), count) if len(has) == count else []
+        return self._hints(resource, self._healthy(resource) - self.granted(resource), reusable, count)
+
+    def pod_hints(self, uid: str, counts: Mapping[str, int]) -> dict[str, Sequence[Hint] | None]:
+        found: dict[str, Sequence[Hint] | None] = {}
+        for resource, count in counts.items():
+            held = [self.ids(*holder, resource) for holder in self.grants if holder[0] == uid]
+            has: set[str] = set().union(*held)
+            free = has or self._healthy(resource) - self.granted(resource)
+            found[resource] = self._hints(resource, free, (), count)
+        return found
+
+    def _hints(
+        self, resource: str, free: Collection[str], reusable: Collection[str], count: int
+    ) -> Sequence[Hint] | None:
+        from itertools import combinations
+
+        from tiphys.kubelet.managers.hints import hints_for
+
+        devices = self._resources[resource].devices if resource in self._resources else {}
+        nodes = sorted({node for device in devices.values() for node in device.nodes})
+        if not nodes:
+            return None
+        choices = {*free, *reusable}
+
+        def among(ids: Iterable[str], mask: Nodes) -> set[str]:
+            return {id for id in ids if id in devices and mask.intersection(devices[id].nodes)}
+
+        def room(mask: Nodes) -> int | None:
+            there = among(choices, mask)
+            return len(there) if there >= set(reusable) else None
+
+        masks = (frozenset(c) for size in range(1, len(nodes) + 1) for c in combinations(nodes, size))
+        return hints_for(masks, lambda mask: len(among(devices, mask)), room, count)
 
     def grant(self, holder: Holder, resource: str, grant: Grant) -> None:
         self.grants.setdefault(holder, {})[resource] = grant

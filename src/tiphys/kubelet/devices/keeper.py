@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiphys.kubelet import spec
-from tiphys.kubelet.admission import Rejection
+from tiphys.kubelet.admission import Refused, Rejection
 from tiphys.kubelet.allocatable import is_extended
 from tiphys.kubelet.devices import checkpoint
 from tiphys.kubelet.devices.inventory import AllocationError, Grant, Holder, Inventory
@@ -28,6 +28,7 @@ from tiphys.machinery.quoting import quote
 
 if TYPE_CHECKING:
     from tiphys.kubelet.devices.plugin import Plugin
+    from tiphys.kubelet.managers.hints import Hints, Nodes
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +40,21 @@ CHECK_SECONDS = 10.0
 
 
 class DeviceKeeper:
-    """`directory`: where plugins look for us. `active()`: the pods of the node that are not over. `on_change()`: the node has other devices, or they are
-    otherwise."""
+    """`directory`: where plugins look for us. `holders()`: the uids of pods that may hold something; None: they are not all known yet.
+    `on_change()`: the node has other devices, or they are otherwise."""
 
     def __init__(
         self,
         directory: Path,
         clock: Clock,
         *,
-        active: Callable[[], Iterable[Object]],
+        holders: Callable[[], Collection[str] | None],
         on_change: Callable[[], None],
         metrics: KubeletMetrics | None = None,
     ) -> None:
         self._directory = directory
         self._clock = clock
-        self._active = active
+        self._holders = holders
         self._on_change = on_change
         self._metrics = metrics or KubeletMetrics()
         self.inventory = Inventory()
@@ -146,17 +147,22 @@ class DeviceKeeper:
         if not wanted:
             return None
         async with self._lock:
-            self.inventory.keep_only({meta.uid(pod), *(meta.uid(each) for each in self._active())})
+            holders = self._holders()
+            if holders is not None:
+                self.keep_only({meta.uid(pod), *holders})
             try:
-                await self._allocate(pod, wanted)
-            except (AllocationError, RuntimeFailure) as error:
-                told = error.message if isinstance(error, RuntimeFailure) else str(error)
-                message = f"Allocate failed due to {told}, which is unexpected"
-                self.inventory.keep_only({meta.uid(each) for each in self._active()})
-                return Rejection("UnexpectedAdmissionError", message)
-            finally:
-                self._write()
+                for container in wanted:
+                    await self.allocate(pod, container, None)
+            except Refused as error:
+                if holders is not None:
+                    self.keep_only({uid for uid in holders if uid != meta.uid(pod)})
+                return Rejection(error.reason, str(error))
         return None
+
+    def keep_only(self, uids: Collection[str]) -> None:
+        """Pods that are over hold nothing."""
+        if self.inventory.keep_only(uids):
+            self._write()
 
     def _containers(self, pod: Object) -> list[Object]:
         return [*spec.containers(pod, "init"), *spec.containers(pod)]
@@ -166,36 +172,74 @@ class DeviceKeeper:
         limits = (container.get("resources") or {}).get("limits") or {}
         return {name: as_value(amount) for name, amount in limits.items() if self.inventory.is_known(name)}
 
-    async def _allocate(self, pod: Object, containers: list[Object]) -> None:
-        """One container after the other; what an init container has is free for those after it."""
-        init = {container["name"] for container in spec.containers(pod, "init")}
-        reusable: dict[str, set[str]] = {}
-        for container in containers:
-            holder = (meta.uid(pod), container["name"])
+    async def allocate(self, pod: Object, container: Object, nodes: Nodes | None) -> None:
+        """Gives a container of a pod that is being admitted its devices, near to `nodes` if there are such. Raises Refused."""
+        holder = (meta.uid(pod), container["name"])
+        try:
             for resource, count in self._asked(container).items():
-                left = reusable.setdefault(resource, set())
                 if count and self.inventory.still_needed(holder, resource, count):
-                    self.inventory.grant(holder, resource, await self._choose(resource, count, sorted(left)))
-                ids = set(self.inventory.grants.get(holder, {}).get(resource, Grant(())).ids)
-                if container["name"] in init and not spec.is_sidecar(container):
-                    left |= ids
-                else:
-                    left -= ids
+                    reusable = self._reusable(pod, container, resource)
+                    grant = await self._choose(resource, count, reusable, nodes)
+                    self.inventory.grant(holder, resource, grant)
+                    self._write()
+        except AllocationError as error:
+            raise Refused.unexpectedly(error) from None
+        except RuntimeFailure as error:
+            raise Refused.unexpectedly(error.message) from None
 
-    async def _choose(self, resource: str, count: int, reusable: list[str]) -> Grant:
-        available = self.inventory.available(resource, count, reusable)
+    def _reusable(self, pod: Object, container: Object, resource: str) -> list[str]:
+        """What an init container has is free for those after it."""
+        left: set[str] = set()
+        for earlier in self._containers(pod):
+            if earlier["name"] == container["name"]:
+                break
+            ids = self.inventory.ids(meta.uid(pod), earlier["name"], resource)
+            is_passing = spec.is_passing(pod, earlier)
+            left = left | ids if is_passing else left - ids
+        return sorted(left)
+
+    async def _choose(self, resource: str, count: int, reusable: list[str], nodes: Nodes | None) -> Grant:
+        available = self.inventory.available(resource, count, reusable, nodes)
         plugin = self._plugins.get(resource)
         if plugin is None:
             raise AllocationError(f"unknown Device Plugin {resource}")
         chosen = available[:count]
         if plugin.options.has_preferences:
-            preferred = await plugin.preferred(available, reusable[:count], count)
+            near = self.inventory.near(resource, available, nodes)
+            offered = near if len(near) >= count else available
+            preferred = await plugin.preferred(offered, reusable[:count], count)
             known = [id for id in dict.fromkeys(preferred) if id in available]
             chosen = [*known, *(id for id in available if id not in known)][:count]
         began = self._clock.monotonic()
         grant = await plugin.allocate(chosen)
         self._metrics.devices_allocated(resource, self._clock.monotonic() - began)
         return grant
+
+    def hints(self, pod: Object, container: Object) -> Hints:
+        """Where a container's devices could come from."""
+        return {
+            resource: self.inventory.hints(
+                (meta.uid(pod), container["name"]), resource, count, self._reusable(pod, container, resource)
+            )
+            for resource, count in self._asked(container).items()
+            if count
+        }
+
+    def pod_hints(self, pod: Object) -> Hints:
+        return self.inventory.pod_hints(meta.uid(pod), self._asked_together(pod))
+
+    def _asked_together(self, pod: Object) -> dict[str, int]:
+        at_once: dict[str, int] = {}
+        before: dict[str, int] = {}
+        for container in self._containers(pod):
+            for resource, count in self._asked(container).items():
+                if spec.is_passing(pod, container):
+                    before[resource] = max(before.get(resource, 0), count)
+                else:
+                    at_once[resource] = at_once.get(resource, 0) + count
+        names = {**before, **at_once}
+        together = {name: max(before.get(name, 0), at_once.get(name, 0)) for name in names}
+        return {name: count for name, count in together.items() if count}
 
     # Containers
 

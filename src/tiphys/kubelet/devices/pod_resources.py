@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.devices.inventory import Device
@@ -13,14 +13,24 @@ from tiphys.kubelet.devices.keeper import DeviceKeeper
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 
+if TYPE_CHECKING:
+    from tiphys.kubelet.managers.cpus import StaticCPUs
+
 
 class PodResources:
-    """`socket`'s directory is made. `active()`: the pods of the node that are not over."""
+    """`socket`'s directory is made. `active()`: the pods of the node that are not over. `cpus`: those that belong to one container."""
 
-    def __init__(self, socket: Path, keeper: DeviceKeeper, active: Callable[[], Iterable[Object]]) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        keeper: DeviceKeeper,
+        active: Callable[[], Iterable[Object]],
+        cpus: StaticCPUs | None = None,
+    ) -> None:
         self._socket = socket
         self._keeper = keeper
         self._active = active
+        self._cpus = cpus
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -50,7 +60,8 @@ class PodResources:
             {"resource_name": resource, "device_ids": [device.id], **_topology(device)}
             for resource, device in self._keeper.inventory.healthy_devices()
         ]
-        return _message("AllocatableResourcesResponse", devices=devices)
+        cpus = sorted(self._cpus.allocatable) if self._cpus else []
+        return _message("AllocatableResourcesResponse", devices=devices, cpu_ids=cpus)
 
     def _pod(self, pod: Object) -> dict[str, Any]:
         containers = [*spec.sidecars(pod), *spec.containers(pod)]
@@ -61,10 +72,14 @@ class PodResources:
                 {
                     "name": container["name"],
                     "devices": list(self._devices(meta.uid(pod), container["name"])),
+                    "cpu_ids": self._own_cpus(meta.uid(pod), container["name"]),
                 }
                 for container in containers
             ],
         }
+
+    def _own_cpus(self, uid: str, container: str) -> list[int]:
+        return sorted(self._cpus.exclusive(uid, container)) if self._cpus else []
 
     def _devices(self, uid: str, container: str) -> Iterator[dict[str, Any]]:
         for resource, grant in self._keeper.grants(uid, container).items():

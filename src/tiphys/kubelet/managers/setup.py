@@ -1,0 +1,80 @@
+"""Builds the managers of a node that has any: imported only then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.managers import checkpoint, cpusets, options
+from tiphys.kubelet.managers.allocator import Allocator, Devices
+from tiphys.kubelet.managers.checkpoint import CannotStart
+from tiphys.kubelet.managers.cpus import CPUOptions, StaticCPUs
+from tiphys.kubelet.managers.hints import NONE, TopologyPolicy
+from tiphys.kubelet.managers.pinning import CPUManager
+from tiphys.kubelet.managers.taking import take
+from tiphys.kubelet.managers.topology import SYSTEM, Topology, read_topology
+
+
+class ResourceManagers:
+    """`cpus` None: its policy is none. Raises CannotStart."""
+
+    def __init__(
+        self,
+        settings: KubeletConfiguration,
+        directory: Path,
+        devices: Devices,
+        holders: Callable[[], Collection[str] | None],
+        system: Path = SYSTEM,
+    ) -> None:
+        try:
+            topology = read_topology(system)
+        except (OSError, ValueError) as error:
+            raise CannotStart(f"unable to discover CPU topology info: {error}") from None
+        self.cpus = _cpu_manager(settings, topology, directory)
+        self.allocator = Allocator(
+            _policy(settings, topology),
+            devices,
+            [self.cpus] if self.cpus else [],
+            holders,
+            per_pod=settings.topology_manager_scope == "pod",
+        )
+
+
+def _cpu_manager(settings: KubeletConfiguration, topology: Topology, directory: Path) -> CPUManager | None:
+    path = directory / checkpoint.CPU_STATE
+    if settings.cpu_manager_policy == "none":
+        checkpoint.read(path, "none")
+        return None
+    chosen = settings.cpu_manager_policy_options
+    found = CPUOptions(
+        full_physical_only=options.is_true(chosen, options.FULL_CORES),
+        spread_over_numa=options.is_true(chosen, options.SPREAD_NUMA),
+        strict_reservation=options.is_true(chosen, options.STRICT),
+        by_cache=options.is_true(chosen, options.BY_CACHE),
+    )
+    count = math.ceil(options.reserved_cpu(settings).milli / 1000)
+    by_number = cpusets.parse(settings.reserved_system_cpus)
+    if not by_number <= topology.all:
+        told = f"{settings.reserved_system_cpus} is not a subset of online-cpus: {cpusets.text(topology.all)}"
+        raise CannotStart(f"reserved-cpus: {told}")
+    if count > len(topology.all):
+        raise CannotStart(
+            "new static policy error: [cpumanager] unable to reserve the required amount of CPUs "
+            f"(size of  did not equal {count})"
+        )
+    reserved = by_number or take(topology, topology.all, count)
+    return CPUManager(StaticCPUs(topology, reserved, found), path)
+
+
+def _policy(settings: KubeletConfiguration, topology: Topology) -> TopologyPolicy:
+    chosen = settings.topology_manager_policy_options
+    most = options.most_nodes(chosen)
+    if settings.topology_manager_policy != NONE and len(topology.nodes) > most:
+        raise CannotStart(f"unsupported on machines with more than {most} NUMA Nodes")
+    return TopologyPolicy(
+        settings.topology_manager_policy,
+        frozenset(topology.nodes),
+        topology.distances if options.is_true(chosen, options.CLOSEST) else None,
+    )
