@@ -67,6 +67,13 @@ def world(cluster: Cluster) -> Iterator[PodWorld]:
             service("web", type="NodePort"),
             service("sticky", sessionAffinity="ClientIP"),
             service("nobody", "nobody"),
+            service("headless", clusterIP="None"),
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "elsewhere"},
+                "spec": {"type": "ExternalName", "externalName": "www.example.com"},
+            },
             pod("client", "sleep 100000"),
         )
         world.kubectl("rollout", "status", "deployment", "web", "--timeout=300s", timeout=320)
@@ -134,6 +141,35 @@ def test_where_nobody_is_a_connection_is_refused(world: PodWorld) -> None:
     wait_for(lambda: "Connection refused" in ask(world, url)[0], "it is refused")
     port = f"http://{address(world, 'web')}:81/"
     assert "Connection refused" in ask(world, port)[0]
+
+
+def test_a_service_is_reached_by_its_name(world: PodWorld) -> None:
+    for name in ("web", "web.services", "web.services.svc", "web.services.svc.cluster.local"):
+        until_asked(world, f"http://{name}/", pods(world))
+
+
+def look_up(world: PodWorld, *words: str) -> str:
+    return world.kubectl("exec", "client", "--", "nslookup", *words, check=False).stdout
+
+
+def test_other_names(world: PodWorld) -> None:
+    zone = "services.svc.cluster.local"
+    found = world.cluster.get("pods", "-l", "app=web", "-n", world.namespace)["items"]
+    addresses = {each["status"]["podIP"] for each in found}
+    said = wait_for(
+        lambda: addresses <= set((told := look_up(world, f"headless.{zone}.")).split()) and told,
+        "all its pods",
+    )
+    assert "Server:\t\t10.96.0.10" in said
+    dashed = min(addresses).replace(".", "-")
+    assert f"Address: {min(addresses)}\n" in look_up(world, f"{dashed}.services.pod.cluster.local.")
+    assert f"name = web.{zone}" in look_up(world, address(world, "web"))
+    assert "canonical name = www.example.com" in look_up(world, "-type=cname", f"elsewhere.{zone}.")
+    port = look_up(world, "-type=srv", f"_http._tcp.web.{zone}.")
+    assert f"service = 0 100 80 web.{zone}" in port
+    assert "NXDOMAIN" in look_up(world, f"nonsense.{zone}.")
+    # The node of this test has no way to the world, and so to no other name server.
+    assert "SERVFAIL" in look_up(world, "www.example.com.")
 
 
 def test_endpoints_follow_their_pods(world: PodWorld) -> None:

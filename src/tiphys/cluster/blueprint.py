@@ -33,6 +33,11 @@ KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 
 KUBE_PROXY = "kube-proxy"
 """The service proxy's certificate; its user, `system:kube-proxy`, is upstream's, whose role it has."""
+CLUSTER_DNS = "cluster-dns"
+CLUSTER_DNS_USER = "tiphys:cluster-dns"
+"""What it may see is granted (`grants.py`)."""
+CLUSTER_DNS_ADDRESS = "10.96.0.10"
+"""Where kubelets send pods for names."""
 
 
 def leaves(config: ClusterConfig) -> list[Leaf]:
@@ -47,7 +52,7 @@ def leaves(config: ClusterConfig) -> list[Leaf]:
 
 
 def _network_leaves() -> list[Leaf]:
-    return [Leaf(KUBE_PROXY, "system:kube-proxy")]
+    return [Leaf(KUBE_PROXY, "system:kube-proxy"), Leaf(CLUSTER_DNS, CLUSTER_DNS_USER)]
 
 
 HOLLOW_KUBELET = "tiphys:hollow-kubelet"

@@ -167,7 +167,7 @@ class ControlPlane:
         apiserver.spawn(certificates.follow())
         await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
         await reconcile(apiserver, grants(settings.simulated_nodes))
-        await self._publish_cluster_info(apiserver)
+        await self._publish_cluster_facts(apiserver)
         components = self._components(apiserver)
         components.start()
         certificates.followers.append(partial(self._exchange_authorities, apiserver, components))
@@ -193,20 +193,25 @@ class ControlPlane:
             )
         return port
 
-    async def _publish_cluster_info(self, apiserver: APIServer) -> None:
-        """For those who join: at an address that other machines reach, where there is one."""
+    async def _publish_cluster_facts(self, apiserver: APIServer) -> None:
+        """For those who join: at an address that other machines reach, where there is one. And where names are known."""
         settings = self._settings
         segment = f"{settings.segment_address}:{SEGMENT_PORT}"
         server = f"https://{segment if settings.segment_address else apiserver.advertised}"
         administrator = InProcessTransport(LocalAPI(apiserver), "kubernetes-admin", ("system:masters",))
-        await publish(Client(administrator), server, Path(settings.pki, "ca.crt").read_text())
+        client = Client(administrator)
+        await publish(client, server, Path(settings.pki, "ca.crt").read_text())
+        if settings.nodes:
+            from tiphys.cluster import dns_service
+
+            await dns_service.publish(client, settings.nodes)
 
     async def _exchange_authorities(self, apiserver: APIServer, components: Components) -> None:
         """Tells of another authority wherever in the cluster its certificate stands."""
         pki = Path(self._settings.pki)
         apiserver.take_identities((pki / "ca.crt").read_bytes(), front_proxy(self._settings))
         await publish_authentication_config(apiserver)
-        await self._publish_cluster_info(apiserver)
+        await self._publish_cluster_facts(apiserver)
         await components.exchange_authority((pki / "ca.crt").read_text())
 
     def _components(self, apiserver: APIServer) -> Components:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tiphys.cluster.blueprint import HOLLOW_KUBELET, KUBELET_CLIENT
+from tiphys.cluster.blueprint import CLUSTER_DNS_USER, HOLLOW_KUBELET, KUBELET_CLIENT
 from tiphys.cluster.pki import NODES
 
 Object = dict[str, Any]
@@ -20,8 +20,12 @@ RBAC = "rbac.authorization.k8s.io"
 
 def grants(simulated_nodes: Sequence[str] = ()) -> dict[str, list[Object]]:
     """Objects by plural."""
-    bindings = [*_of_nodes(), _of_the_api_server()]
-    roles: list[Object] = [_role("kubeadm:get-nodes", {"resources": ["nodes"], "verbs": ["get"]})]
+    names = {"apiGroup": RBAC, "kind": "User", "name": CLUSTER_DNS_USER}
+    bindings = [*_of_nodes(), _of_the_api_server(), _binding(CLUSTER_DNS_USER, CLUSTER_DNS_USER, names)]
+    roles: list[Object] = [
+        _role("kubeadm:get-nodes", {"resources": ["nodes"], "verbs": ["get"]}),
+        _names_role(),
+    ]
     if simulated_nodes:
         roles.append(_hollow_role(simulated_nodes))
         user = {"apiGroup": RBAC, "kind": "User", "name": HOLLOW_KUBELET}
@@ -34,6 +38,13 @@ def grants(simulated_nodes: Sequence[str] = ()) -> dict[str, list[Object]]:
         "roles": [_role(_CLUSTER_INFO, cluster_info, "kube-public")],
         "rolebindings": [_binding(_CLUSTER_INFO, _CLUSTER_INFO, anybody, "kube-public")],
     }
+
+
+def _names_role() -> Object:
+    """What kubeadm grants to CoreDNS, but for what only that looks at."""
+    seen = {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]}
+    slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+    return {"metadata": {"name": CLUSTER_DNS_USER}, "rules": [seen, slices]}
 
 
 def _hollow_role(nodes: Sequence[str]) -> Object:

@@ -1,7 +1,8 @@
-"""The process of a node's service network, inside that node's namespaces: the service proxy.
+"""The process of a node's service network, inside that node's namespaces: the service proxy, and a name server of the cluster.
 
-Started by the supervisor with the path of a settings file; waits quietly for the API server; ended by SIGTERM, and then rules stay as
-they are.
+Both know Services and EndpointSlices and little else, both sleep until something changes, and neither may wait for a kubelet that is
+busy with containers: so they are one process of their own (docs/decisions/0035-cluster-dns.md), each with an identity of its own. Started
+by the supervisor with the path of a settings file; waits quietly for the API server; ended by SIGTERM, and then rules stay as they are.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from random import Random, SystemRandom
 
 from tiphys.client.client import Client
 from tiphys.client.https import HTTPSTransport
 from tiphys.client.kubeconfig import Access
 from tiphys.client.reflector import Informers
-from tiphys.cluster.blueprint import KUBE_PROXY
+from tiphys.cluster.blueprint import CLUSTER_DNS, KUBE_PROXY
 from tiphys.cluster.node_network_settings import NodeNetworkSettings
+from tiphys.dns.forwarding import Forwarder, servers_of
+from tiphys.dns.records import Zone
+from tiphys.dns.server import Resolver, Server, watch
 from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
 from tiphys.net.tls_files import LOOK_SECONDS, Pair, WatchedFiles
@@ -46,11 +51,12 @@ class NodeNetwork:
         settings = self._settings
         if not has_address(settings.address):
             raise SystemExit(f"tiphys: {settings.address} is no address of this network namespace")
-        proxy = self._client(KUBE_PROXY)
+        proxy, names = self._client(KUBE_PROXY), self._client(CLUSTER_DNS)
         try:
             async with asyncio.TaskGroup() as group:
                 work = [
                     group.create_task(self._proxy(proxy), name="service proxy"),
+                    group.create_task(self._names(names), name="cluster DNS"),
                     group.create_task(self._follow_certificates(), name="certificates"),
                 ]
                 await stop.wait()
@@ -86,11 +92,27 @@ class NodeNetwork:
         finally:
             await informers.stop()
 
+    async def _names(self, client: Client) -> None:
+        settings = self._settings
+        zone = Zone(server=settings.dns_address)
+        servers = servers_of(Path(settings.resolver).read_text(), (settings.dns_address, settings.address))
+        await self._wait_for_server(client)
+        informers = Informers(client, clock=self._clock)
+        forwarder = Forwarder(servers, random=SystemRandom())
+        server = Server(Resolver(watch(informers), zone, forwarder, random=Random()))
+        try:
+            await informers.wait_synced()
+            await server.listen(settings.address)
+            await asyncio.Event().wait()
+        finally:
+            await server.close()
+            await informers.stop()
+
     async def _wait_for_server(self, client: Client) -> None:
-        """We are started together with it."""
+        """We are started together with it, and in a new cluster our rights come a moment later."""
         while True:
             try:
-                await client.transport.request("GET", "/version")
+                await client.transport.request("GET", "/api/v1/services", query={"limit": "1"})
                 return
             except (StatusError, OSError, TimeoutError):
                 await self._clock.sleep(SERVER_RETRY_SECONDS)

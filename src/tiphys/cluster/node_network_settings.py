@@ -15,12 +15,16 @@ class NodeNetworkSettings:
 
     node: str
     address: str
-    """The node's InternalIP: node ports are served there."""
+    """The node's InternalIP: node ports are served there, and names."""
     server: str
     pki: str
     pod_cidr: str
     """Of the node's own pods."""
     service_cidr: str
+    dns_address: str
+    """Of the DNS Service, behind which is every node's name server."""
+    resolver: str = "/etc/resolv.conf"
+    """Who is asked for names that are not the cluster's."""
 
     def text(self) -> str:
         """The file's content."""

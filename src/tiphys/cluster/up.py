@@ -198,6 +198,7 @@ def _node_network(layout: Layout, config: ClusterConfig, number: int) -> NodeNet
         pki=str(layout.pki),
         pod_cidr=blueprint.pod_cidr(number),
         service_cidr=blueprint.SERVICE_CIDR,
+        dns_address=blueprint.CLUSTER_DNS_ADDRESS,
     )
 
 
