@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tiphys.apiserver import features
 from tiphys.apiserver.admission.chain import UnknownPlugin, enabled
 from tiphys.apiserver.settings import Settings
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.quoting import parse_duration
+from tiphys.machinery.quoting import parse_duration, quote
 
 
 class FlagError(Exception):
@@ -67,6 +68,23 @@ def _versions(text: str) -> tuple[tuple[str, str], ...]:
         if not is_served and not re.fullmatch(r"v\d+(alpha|beta)\d+", version):
             raise ValueError(f"{key} is stable, and is always served")
         found.append((key, str(is_served).lower()))
+    return tuple(found)
+
+
+def _gates(text: str) -> tuple[tuple[str, str], ...]:
+    """`Name=true`, several separated by commas."""
+    found = []
+    for word in _words(text):
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"missing bool value for {name}")
+        if name not in features.KNOWN:
+            raise ValueError(f"unrecognized feature gate: {name}")
+        if value.lower() not in ("true", "false", "1", "0", "t", "f"):
+            raise ValueError(
+                f"invalid value of {name}={value}, err: strconv.ParseBool: parsing {quote(value)}: invalid syntax"
+            )
+        found.append((name, str(_boolean(value)).lower()))
     return tuple(found)
 
 
@@ -145,6 +163,7 @@ FLAGS = (
     Flag("encryption-provider-config", str, "encryption_provider_config"),
     Flag("encryption-provider-config-automatic-reload", _boolean, "encryption_reload"),
     Flag("enable-priority-and-fairness", _boolean, "fairness"),
+    Flag("feature-gates", _gates, "feature_gates", repeats=True),
     Flag("max-mutating-requests-inflight", _count, "max_mutating_requests_inflight"),
     Flag("max-requests-inflight", _count, "max_requests_inflight"),
     Flag("min-request-timeout", float, "min_request_timeout_seconds"),

@@ -36,6 +36,8 @@ class Settings:
     """Of `tiphys.api.scheme.OPTIONAL_GROUPS`, those that are served."""
     runtime_config: tuple[tuple[str, str], ...] = ()
     """Group versions, "true" or "false": whether they are served."""
+    feature_gates: tuple[tuple[str, str], ...] = ()
+    """Gates of `features.py`, "true" or "false"."""
     fairness: bool = True
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200

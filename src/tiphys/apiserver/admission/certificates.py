@@ -12,9 +12,11 @@ from collections.abc import Awaitable
 from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
 from tiphys.apiserver.authorization.interface import Decision
 from tiphys.apiserver.requests import RequestInfo
+from tiphys.machinery import errors
+from tiphys.machinery.quoting import quote
 
 GROUP = "certificates.k8s.io"
-_REQUESTS = "certificatesigningrequests"
+_REQUESTS, _POD_REQUESTS = "certificatesigningrequests", "podcertificaterequests"
 _API_CLIENT = "kubernetes.io/kube-apiserver-client"
 
 
@@ -49,9 +51,23 @@ class CertificateSigning:
     name = "CertificateSigning"
 
     def validate(self, attributes: Attributes) -> Awaitable[None] | None:
-        if attributes.operation != UPDATE or not attributes.is_for(GROUP, _REQUESTS, "status"):
+        if attributes.operation != UPDATE or attributes.subresource != "status":
             return None
-        return self._check(attributes)
+        if attributes.is_for(GROUP, _POD_REQUESTS, "status"):
+            return self._check_pod_request(attributes)
+        return self._check(attributes) if attributes.is_for(GROUP, _REQUESTS, "status") else None
+
+    async def _check_pod_request(self, attributes: Attributes) -> None:
+        """Upstream asks where the object is written, and answers as for an object that is not valid."""
+        assert attributes.old is not None
+        signer = attributes.old["spec"]["signerName"]
+        if not await may(attributes, "sign", signer):
+            detail = (
+                f'User {quote(attributes.user.name)} is not permitted to "sign" for signer {quote(signer)}'
+            )
+            path = errors.Path("spec").child("signerName")
+            problem = errors.FieldError.forbidden(path, detail)
+            raise errors.invalid(attributes.row.group_kind, attributes.name, [problem])
 
     async def _check(self, attributes: Attributes) -> None:
         assert attributes.old is not None

@@ -108,7 +108,7 @@ PLUGINS: tuple[Row, ...] = (
     Row("PersistentVolumeClaimResize", PersistentVolumeClaimResize, ("persistentvolumeclaims",)),
     Row("RuntimeClass", RuntimeClass, ("pods",)),
     Row("CertificateApproval", CertificateApproval, SIGNING),
-    Row("CertificateSigning", CertificateSigning, SIGNING),
+    Row("CertificateSigning", CertificateSigning, (*SIGNING, "podcertificaterequests.certificates.k8s.io")),
     Row("ClusterTrustBundleAttest", ClusterTrustBundleAttest, ("clustertrustbundles.certificates.k8s.io",)),
     Row("CertificateSubjectRestriction", CertificateSubjectRestriction, SIGNING),
     Row("DefaultIngressClass", DefaultIngressClass, ("ingresses.networking.k8s.io",)),

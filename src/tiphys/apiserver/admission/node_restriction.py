@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 
 from tiphys.api.resource import Object
-from tiphys.apiserver.admission import token_audiences
-from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
+from tiphys.apiserver.admission.attributes import CONNECT, CREATE, DELETE, UPDATE, Attributes
+from tiphys.apiserver.admission.node_credentials import pod_certificate, signing_request, token
 from tiphys.apiserver.authorization.node import LEASES, node_of
-from tiphys.apiserver.authorization.pod_references import MIRROR, references
+from tiphys.apiserver.authorization.pod_references import MIRROR, all_references
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.gvk import GroupResource
@@ -44,7 +44,7 @@ class NodeRestriction:
 
     def admit(self, attributes: Attributes) -> Awaitable[None] | None:
         node = node_of(attributes.user)
-        if node is None:
+        if node is None or attributes.operation == CONNECT:
             return None
         if not node:
             raise attributes.forbidden(f'could not determine node from user "{attributes.user.name}"')
@@ -53,7 +53,11 @@ class NodeRestriction:
         if check is not None:
             return check(node, attributes)
         if (row.group, row.plural) == ("", "pods"):
-            raise attributes.forbidden(f'unexpected pod subresource "{attributes.subresource}"')
+            raise attributes.forbidden(
+                f"unexpected pod subresource \"{attributes.subresource}\", only 'status' and 'eviction' are allowed"
+            )
+        if (row.group, row.plural) == ("", "persistentvolumeclaims"):
+            raise attributes.forbidden("may only update PVC status")
         return None
 
 
@@ -106,20 +110,28 @@ def _check_owner(node: str, attributes: Attributes, owners: list[Object]) -> Non
         raise attributes.forbidden(f"node {node} UID mismatch: expected {owner.get('uid', '')} got {uid}")
 
 
+_IN_VOLUMES = {
+    "csi": "csidrivers (via CSI volumes)",
+    "glusterfs": "endpoints (via glusterFS volumes)",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
+    "serviceAccountToken": "serviceaccounts (via projected volumes)",
+    "clusterTrustBundle": "clustertrustbundles",
+    "podCertificate": "podcertificates",
+}
+
+
 def _opened(pod: Object) -> Iterator[str]:
     """What a pod refers to, were it no mirror pod."""
-    metadata = {name: value for name, value in pod["metadata"].items() if name != "annotations"}
-    kinds = {plural for plural, _ in references({**pod, "metadata": metadata})}
+    kinds = {plural for plural, _ in all_references(pod)}
     for plural in ("serviceaccounts", "secrets", "configmaps"):
         if plural in kinds:
-            yield "a service account" if plural == "serviceaccounts" else plural
-    for volume in pod["spec"].get("volumes") or ():
-        if any("clusterTrustBundle" in each for each in (volume.get("projected") or {}).get("sources") or ()):
-            yield "clustertrustbundles"
-    if "persistentvolumeclaims" in kinds:
-        yield "persistentvolumeclaims"
+            yield plural
     if pod["spec"].get("resourceClaims"):
         yield "resourceclaims"
+    for volume in pod["spec"].get("volumes") or ():
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+            yield from (_IN_VOLUMES[name] for name in source if name in _IN_VOLUMES)
 
 
 def _pod_status(node: str, attributes: Attributes) -> None:
@@ -135,6 +147,9 @@ def _pod_status(node: str, attributes: Attributes) -> None:
     statuses = [(obj.get("status") or {}).get("resourceClaimStatuses") or [] for obj in (old, new)]
     if statuses[0] != statuses[1]:
         raise attributes.forbidden(f'node "{node}" cannot update resource claim statues')
+    extended = [(obj.get("status") or {}).get("extendedResourceClaimStatus") for obj in (old, new)]
+    if extended[0] != extended[1]:
+        raise attributes.forbidden(f'node "{node}" cannot update extended resource claim status')
 
 
 def _pod_eviction(node: str, attributes: Attributes) -> None:
@@ -152,13 +167,22 @@ def _node(node: str, attributes: Attributes) -> None:
     if attributes.name != node:
         raise attributes.forbidden(f'node "{node}" is not allowed to modify node "{attributes.name}"')
     new, old = attributes.object, attributes.old
+    source = (new or {}).get("spec", {}).get("configSource")
     if attributes.operation == CREATE and new is not None:
+        if source is not None:
+            raise attributes.forbidden(
+                f'node "{node}" is not allowed to create pods with a non-nil configSource'
+            )
         labels = forbidden_labels(new["metadata"].get("labels") or {}, {})
         if labels:
             raise attributes.forbidden(
                 f'node "{node}" is not allowed to set the following labels: {", ".join(labels)}'
             )
     elif attributes.operation == UPDATE and new is not None and old is not None:
+        if source is not None and source != old["spec"].get("configSource"):
+            raise attributes.forbidden(
+                f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
+            )
         if (new["spec"].get("taints") or []) != (old["spec"].get("taints") or []):
             raise attributes.forbidden(f'node "{node}" is not allowed to modify taints')
         labels = forbidden_labels(new["metadata"].get("labels") or {}, old["metadata"].get("labels") or {})
@@ -192,7 +216,7 @@ def _claim_status(node: str, attributes: Attributes) -> None:
     assert attributes.object is not None
     if _without_claim_status(attributes.old) != _without_claim_status(attributes.object):
         raise attributes.forbidden(
-            f'node "{node}" is not allowed to update fields other than status.capacity and status.conditions'
+            f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions'
         )
 
 
@@ -204,28 +228,6 @@ def _without_claim_status(claim: Object) -> Object:
     }
     status = {name: value for name, value in (claim.get("status") or {}).items() if name not in _CLAIM_STATUS}
     return {**claim, "metadata": metadata, "status": status}
-
-
-def _token(node: str, attributes: Attributes) -> Awaitable[None]:
-    assert attributes.object is not None
-    reference = (attributes.object.get("spec") or {}).get("boundObjectRef") or {}
-    is_pod = (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Pod")
-    if not is_pod or not reference.get("name"):
-        raise attributes.forbidden("node requested token not bound to a pod")
-    uid = reference.get("uid")
-    if not uid:
-        raise attributes.forbidden("node requested token with a pod binding without a uid")
-    record = attributes.objects.cache("", "pods").get(attributes.namespace, reference["name"])
-    if record is None:
-        raise errors.not_found(GroupResource("", "pods"), reference["name"])
-    if record.object["metadata"]["uid"] != uid:
-        raise attributes.forbidden(
-            f"the UID in the bound object reference ({uid}) does not match the UID in record. "
-            "The object might have been deleted and then recreated"
-        )
-    if record.object["spec"].get("nodeName") != node:
-        raise attributes.forbidden("node requested token bound to a pod scheduled on a different node")
-    return token_audiences.check(attributes, record.object)
 
 
 def _lease(node: str, attributes: Attributes) -> None:
@@ -268,7 +270,10 @@ _CHECKS: dict[tuple[str, str, str], Callable[[str, Attributes], Awaitable[None] 
     ("", "nodes", ""): _node,
     ("", "nodes", "status"): _node,
     ("", "persistentvolumeclaims", "status"): _claim_status,
-    ("", "serviceaccounts", "token"): _token,
+    ("", "serviceaccounts", "token"): token,
+    ("certificates.k8s.io", "certificatesigningrequests", ""): signing_request,
+    ("certificates.k8s.io", "podcertificaterequests", ""): pod_certificate,
+    ("certificates.k8s.io", "podcertificaterequests", "status"): pod_certificate,
     ("coordination.k8s.io", "leases", ""): _lease,
     ("storage.k8s.io", "csinodes", ""): _csi_node,
     ("resource.k8s.io", "resourceslices", ""): _slice,

@@ -29,6 +29,8 @@ PREFIX = "system:node:"
 NODES = "system:nodes"
 LEASES = "kube-node-lease"
 _READ = ("get", "list", "watch")
+_OF_NODES = frozenset({"pods", "volumeattachments", "resourceslices", "podcertificaterequests"})
+"""What says itself, in `spec.nodeName`, whose it is."""
 _OWN = ("get", "create", "update", "patch", "delete")
 
 
@@ -74,7 +76,7 @@ class NodeAuthorizer:
         return _no(f"no relationship found between node '{node}' and this object")
 
     def _is_related(self, node: str, info: RequestInfo) -> bool:
-        if info.resource in ("pods", "volumeattachments", "resourceslices"):
+        if info.resource in _OF_NODES:
             record = self._lookup(info.group, info.resource).get(info.namespace, info.name)
             return record is not None and (record.object.get("spec") or {}).get("nodeName") == node
         if info.resource == "persistentvolumes":
@@ -165,6 +167,19 @@ class NodeAuthorizer:
             return ALLOWED
         return _no("can only list/watch/deletecollection resourceslices with nodeName field selector")
 
+    def _pod_certificate(self, node: str, info: RequestInfo) -> Decision:
+        if info.subresource:
+            return _no("nodes may not access the status subresource of PodCertificateRequests")
+        if info.verb == "create":
+            return ALLOWED
+        if info.verb == "get":
+            return self._related(node, info)
+        if info.verb not in ("list", "watch"):
+            return _no(f"nodes may not {info.verb} podcertificaterequests")
+        if _selects(info, "spec.nodeName", node):
+            return ALLOWED
+        return _no("can only list/watch podcertificaterequests with nodeName field selector")
+
     def _node(self, node: str, info: RequestInfo) -> Decision:
         if info.subresource == "status":
             return ALLOWED if info.verb in ("update", "patch") else NO_OPINION
@@ -205,6 +220,7 @@ _DECIDE: dict[tuple[str, str], Callable[[NodeAuthorizer, str, RequestInfo], Deci
     ("", "serviceaccounts"): NodeAuthorizer._account,
     ("", "nodes"): NodeAuthorizer._node,
     ("", "pods"): NodeAuthorizer._pod,
+    ("certificates.k8s.io", "podcertificaterequests"): NodeAuthorizer._pod_certificate,
     ("resource.k8s.io", "resourceclaims"): NodeAuthorizer._get,
     ("resource.k8s.io", "resourceslices"): NodeAuthorizer._slice,
     ("storage.k8s.io", "volumeattachments"): NodeAuthorizer._get,
