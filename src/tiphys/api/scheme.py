@@ -48,6 +48,7 @@ class Scheme:
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
         self._by_resource: dict[GroupVersionResource, Resource] = {}
         self._by_kind: dict[GroupVersionKind, Resource] = {}
+        self._hidden: dict[GroupVersionKind, Resource] = {}
         self.revision = 0
         for resource in resources:
             self.add(resource)
@@ -70,11 +71,22 @@ class Scheme:
             del self._by_kind[row.gvk]
         self.revision += 1
 
+    def hide(self, gvr: GroupVersionResource) -> None:
+        """It is served no more, but objects may still be stored so, and named by their owners' entries."""
+        row = self._by_resource.get(gvr)
+        if row is not None:
+            self.remove(gvr)
+            self._hidden[row.gvk] = row
+
     def by_resource(self, group: str, version: str, plural: str) -> Resource | None:
         return self._by_resource.get(GroupVersionResource(group, version, plural))
 
     def by_kind(self, gvk: GroupVersionKind) -> Resource | None:
         return self._by_kind.get(gvk)
+
+    def known_kind(self, gvk: GroupVersionKind) -> Resource | None:
+        """As `by_kind`, and of what is not served too."""
+        return self._by_kind.get(gvk) or self._hidden.get(gvk)
 
     def versions(self, group: str, plural: str) -> list[Resource]:
         """Every served version of one resource, in order of preference."""
@@ -84,9 +96,9 @@ class Scheme:
         """The row of the version that is kept in the store (of another group for events.k8s.io)."""
         if row.stored is None or row.reading is not None:
             return row  # what lies in the store of a kind made at run time is read by each version for itself
-        found = self._by_kind.get(row.stored)
+        found = self.known_kind(row.stored)
         if found is None:
-            raise LookupError(f"{row.gvk} is stored as {row.stored}, which is not served")
+            raise LookupError(f"{row.gvk} is stored as {row.stored}, which nobody knows")
         return found
 
     def group_versions(self) -> list[GroupVersion]:
@@ -100,11 +112,10 @@ class Scheme:
         return len(self._by_resource)
 
 
-def built_in(*optional: str, without: Iterable[GroupVersion] = ()) -> Scheme:
-    """The scheme of all built-in kinds of v1.36, and of those of OPTIONAL_GROUPS that are named; but for some group versions."""
-    scheme, left_out = Scheme(), set(without)
-    for group in (*BUILT_IN_GROUPS, *optional):
-        for resource in import_module(f"tiphys.api.{group}.resources").RESOURCES:
-            if resource.group_version not in left_out:
-                scheme.add(resource)
-    return scheme
+def built_in(*optional: str) -> Scheme:
+    """The scheme of all built-in kinds of v1.36, and of those of OPTIONAL_GROUPS that are named."""
+    return Scheme(
+        resource
+        for group in (*BUILT_IN_GROUPS, *optional)
+        for resource in import_module(f"tiphys.api.{group}.resources").RESOURCES
+    )

@@ -58,17 +58,28 @@ def _token_seconds(text: str) -> float:
 
 
 def _versions(text: str) -> tuple[tuple[str, str], ...]:
-    """`group/version=false`, several separated by commas. Only what is not yet stable can be switched off."""
+    """`api/beta=false`, `group/version=true`, `group/version/resource=false`, several separated by commas.
+
+    Only what is not yet stable can be switched off.
+    """
     found = []
-    for key, value in (_pair(word)[0] for word in _words(text)):
-        group, slash, version = key.partition("/")
-        if not slash or group == "api":
-            raise ValueError(f"{key} is no group version, such as metrics.k8s.io/v1beta1")
+    for word in _words(text):
+        key, _, value = word.partition("=")
         is_served = _boolean(value)
-        if not is_served and not re.fullmatch(r"v\d+(alpha|beta)\d+", version):
+        parts = key.split("/")
+        if key not in _STAGES and (len(parts) not in (2, 3) or parts[0] == "api"):
+            raise ValueError(f"runtime-config invalid key {key}")
+        if not is_served and (key in ("api/all", "api/ga") or _is_stable(parts)):
             raise ValueError(f"{key} is stable, and is always served")
         found.append((key, str(is_served).lower()))
     return tuple(found)
+
+
+def _is_stable(parts: Sequence[str]) -> bool:
+    return parts[0] != "api" and not re.fullmatch(r"v\d+(alpha|beta)\d+", parts[1])
+
+
+_STAGES = ("api/all", "api/ga", "api/beta", "api/alpha")
 
 
 def _gates(text: str) -> tuple[tuple[str, str], ...]:

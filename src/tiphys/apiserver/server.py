@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from tiphys.api.resource import Resource
-from tiphys.api.scheme import Scheme, built_in
+from tiphys.api.scheme import Scheme
 from tiphys.api.types import TYPES
 from tiphys.apiserver.access_metrics import AuthenticationMetrics, AuthorizationMetrics
 from tiphys.apiserver.admission.chain import Chain
@@ -53,6 +53,7 @@ from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
 from tiphys.apiserver.request_metrics import RequestMetrics
 from tiphys.apiserver.responses import failure
+from tiphys.apiserver.served_versions import served_scheme
 from tiphys.apiserver.service_dialer import Connect, ServiceDialer
 from tiphys.apiserver.settings import Settings
 from tiphys.apiserver.usage.serving import scraper
@@ -60,7 +61,7 @@ from tiphys.apiserver.version import GIT_VERSION
 from tiphys.apiserver.webhooks.client import Webhooks
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock, SystemClock
-from tiphys.machinery.gvk import GroupVersion, parse_api_version
+from tiphys.machinery.gvk import parse_api_version
 from tiphys.machinery.metrics import ALPHA, BETA, Registry
 from tiphys.machinery.names import Random
 from tiphys.machinery.protobuf import encode_envelope
@@ -96,7 +97,7 @@ class APIServer:
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.scheme = scheme or built_in(*settings.optional_groups, without=_switched_off(settings))
+        self.scheme = scheme or served_scheme(settings)
         self.metrics = metrics or Registry()
         self.encryption = encryption(settings, store, self.clock, self._reloads_of("encryption", ALPHA))
         if self.encryption is not None:
@@ -341,8 +342,3 @@ class APIServer:
             self.encryption.close()
         if self.auditor is not None:
             await self.auditor.close()
-
-
-def _switched_off(settings: Settings) -> set[GroupVersion]:
-    served = dict(settings.runtime_config)  # the last word counts
-    return {parse_api_version(key) for key, value in served.items() if value == "false"}

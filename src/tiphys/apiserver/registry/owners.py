@@ -60,7 +60,7 @@ class Owners:
 
         def convert(obj: Object, api_version: str) -> tuple[Object, Shape] | None:
             try:
-                other = self._scheme.by_kind(parse_api_version(api_version).with_kind(row.kind))
+                other = self._scheme.known_kind(parse_api_version(api_version).with_kind(row.kind))
             except ValueError:
                 return None
             if other is not None and row.reading is not None and other.group_resource == row.group_resource:
