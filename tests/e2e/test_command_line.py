@@ -76,7 +76,7 @@ def test_logs_that_are_followed_go_on_until_ctrl_c(hollow: Cluster) -> None:
         file.write("after\n")
     assert "after\n" in iter(process.stdout.readline, "")
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (130, "tiphys: interrupted\n")
 
 
@@ -113,7 +113,7 @@ def test_kubectl_of_no_cluster_in_particular(capsys: pytest.CaptureFixture[str])
 
 def test_pods_run_on_simulated_nodes(hollow: Cluster) -> None:
     hollow.kubectl("create", "deployment", "many", "--image=anything", "--replicas=12")
-    hollow.kubectl("rollout", "status", "deployment/many", "--timeout=60s")
+    hollow.kubectl("rollout", "status", "deployment/many", "--timeout=300s")
     nodes = {pod["spec"]["nodeName"] for pod in hollow.get("pods", "-l", "app=many")["items"]}
     assert len(nodes) == 3
     hollow.kubectl("delete", "deployment", "many")

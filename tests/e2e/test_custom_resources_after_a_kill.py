@@ -46,7 +46,7 @@ def test_definitions_survive_a_control_plane_that_is_killed(hollow: Cluster) -> 
     # Made, and at once no more there to establish it.
     hollow.kubectl("create", "-f", "-", input=definition("earlies", "Early"))
     die(hollow)
-    hollow.kubectl("wait", "--for=condition=Established", f"crd/earlies.{GROUP}", "--timeout=30s")
+    hollow.kubectl("wait", "--for=condition=Established", f"crd/earlies.{GROUP}", "--timeout=300s")
     hollow.kubectl("create", "-f", "-", input=custom("Early", "one"))
     # Served from the first request on.
     die(hollow)

@@ -14,7 +14,7 @@ def apply(cluster: Cluster, namespace: str, name: str) -> None:
 
 
 def ready(cluster: Cluster, namespace: str, pod: str) -> None:
-    cluster.kubectl("wait", "-n", namespace, f"pod/{pod}", "--for=condition=Ready", "--timeout=90s")
+    cluster.kubectl("wait", "-n", namespace, f"pod/{pod}", "--for=condition=Ready", "--timeout=300s")
 
 
 def output(cluster: Cluster, namespace: str, pod: str, *command: str) -> str:
@@ -59,10 +59,10 @@ def test_two_containers(cluster: Cluster, namespace: str) -> None:
 def test_deployment_and_rolling_update(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     apply(cluster, namespace, "03-deployment.yaml")
-    cluster.kubectl("rollout", "status", "deployment/greeter", "--timeout=90s", *at)
+    cluster.kubectl("rollout", "status", "deployment/greeter", "--timeout=300s", *at)
     manifest = (EXAMPLES / "03-deployment.yaml").read_text().replace("good morning", "good evening")
     cluster.kubectl("apply", *at, "-f", "-", input=manifest)
-    cluster.kubectl("rollout", "status", "deployment/greeter", "--timeout=120s", *at)
+    cluster.kubectl("rollout", "status", "deployment/greeter", "--timeout=300s", *at)
     wait_for(
         lambda: len(cluster.get("pods", "-l", "app=greeter", *at)["items"]) == 3, "the old pods are gone"
     )
@@ -93,7 +93,7 @@ def test_configuration(cluster: Cluster, namespace: str) -> None:
 def test_pod_that_ends(cluster: Cluster, namespace: str) -> None:
     apply(cluster, namespace, "05-job-like-pod.yaml")
     cluster.kubectl(
-        "wait", "-n", namespace, "pod/counter", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s"
+        "wait", "-n", namespace, "pod/counter", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=300s"
     )
     assert cluster.kubectl("logs", "-n", namespace, "counter").stdout.strip() == "100"
     status = cluster.get("pod", "counter", "-n", namespace)["status"]

@@ -73,7 +73,7 @@ def served(hollow: Cluster, tmp_path: Path) -> Iterator[Callable[..., str]]:
     yield start
     for process in running:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.conformance("Kubectl client Proxy server should support proxy with --port 0")

@@ -25,10 +25,10 @@ def test_port_forward(cluster: Cluster, namespace: str, kind: str) -> None:
     at = ("-n", namespace)
     if kind == "deployment":
         cluster.kubectl("create", "deployment", "web", "--image=busybox", *at, "--", "sh", "-c", SERVER)
-        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s", *at)
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s", *at)
     else:
         cluster.kubectl("run", "web", "--image=busybox", "--port=8080", *at, "--", "sh", "-c", SERVER)
-        cluster.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=60s", *at)
+        cluster.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=300s", *at)
         cluster.kubectl("expose", "pod", "web", "--port=80", "--target-port=8080", *at)
     port = "80" if kind == "service" else "8080"
     kubeconfig = str(cluster.home / "tiphys" / cluster.name / "kubeconfig")
@@ -43,7 +43,7 @@ def test_port_forward(cluster: Cluster, namespace: str, kind: str) -> None:
         local = said.split(" -> ")[0].rpartition(":")[2]
         try:
             for _ in range(3):
-                with urllib.request.urlopen(f"http://127.0.0.1:{local}/", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{local}/", timeout=60) as answer:
                     assert answer.read() == b"ahoy\n"
         finally:
             forwarder.terminate()

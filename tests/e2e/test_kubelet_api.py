@@ -84,7 +84,7 @@ def node(cluster: Cluster) -> Iterator[Node]:
     wait_for(lambda: cluster.kubectl(*account, check=False).returncode == 0, "the default service account")
     script = "echo hello; sleep 86400"
     cluster.kubectl("run", "web", "--image=busybox", "-n", NAMESPACE, "--", "sh", "-c", script)
-    cluster.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=120s", "-n", NAMESPACE)
+    cluster.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=300s", "-n", NAMESPACE)
     [item] = cluster.get("nodes")["items"]
     [address] = [each["address"] for each in item["status"]["addresses"] if each["type"] == "InternalIP"]
     token = cluster.kubectl("create", "token", "scraper", "-n", NAMESPACE).stdout.strip()

@@ -30,7 +30,7 @@ def test_up_is_ready_and_repeatable(cluster: Cluster) -> None:
 def test_a_deployment_from_create_to_delete(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     cluster.kubectl("create", "deployment", "web", "--image=busybox", *at, "--", "sleep", "3600")
-    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s", *at)
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s", *at)
     pods = cluster.get("pods", *at)["items"]
     assert [pod["status"]["phase"] for pod in pods] == ["Running"]
     assert pods[0]["status"]["containerStatuses"][0]["ready"] is True
@@ -39,14 +39,14 @@ def test_a_deployment_from_create_to_delete(cluster: Cluster, namespace: str) ->
     assert "Running" in wide
 
     cluster.kubectl("scale", "deployment/web", "--replicas=3", *at)
-    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s", *at)
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s", *at)
     assert len(cluster.get("pods", *at)["items"]) == 3
 
     cluster.kubectl("set", "env", "deployment/web", "COLOR=blue", *at)
-    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=120s", *at)
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s", *at)
     assert "2" in cluster.kubectl("rollout", "history", "deployment/web", *at).stdout
     cluster.kubectl("rollout", "undo", "deployment/web", *at)
-    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=120s", *at)
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s", *at)
     template = cluster.get("deployment", "web", *at)["spec"]["template"]
     assert "env" not in template["spec"]["containers"][0]
 
@@ -62,7 +62,7 @@ def test_logs(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     script = "echo one; echo two; echo three; echo aside >&2; sleep 3600"
     cluster.kubectl("run", "talker", "--image=busybox", "--restart=Never", *at, "--", "sh", "-c", script)
-    cluster.kubectl("wait", "pod/talker", "--for=condition=Ready", "--timeout=60s", *at)
+    cluster.kubectl("wait", "pod/talker", "--for=condition=Ready", "--timeout=300s", *at)
     # The two streams are read side by side: only within each of them is there an order.
     wait_for(
         lambda: {"three", "aside"} <= set(cluster.kubectl("logs", "talker", *at).stdout.split()), "the log"
@@ -81,14 +81,14 @@ def test_logs(cluster: Cluster, namespace: str) -> None:
     assert process.stdout is not None
     assert "one\n" in (process.stdout.readline(), process.stdout.readline())
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.mark.parametrize("websockets", ["true", "false"])
 def test_exec(cluster: Cluster, namespace: str, websockets: str) -> None:
     at = ("-n", namespace)
     cluster.kubectl("run", "box", "--image=busybox", *at, "--", "sleep", "3600")
-    cluster.kubectl("wait", "pod/box", "--for=condition=Ready", "--timeout=60s", *at)
+    cluster.kubectl("wait", "pod/box", "--for=condition=Ready", "--timeout=300s", *at)
     environment = {
         **cluster.environment,
         "KUBECONFIG": cluster.status()["kubeconfig"],
@@ -102,7 +102,7 @@ def test_exec(cluster: Cluster, namespace: str, websockets: str) -> None:
             capture_output=True,
             text=True,
             env=environment,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -143,7 +143,7 @@ def test_what_is_piped_into_a_pod_comes_back_and_ends(
             "KUBECONFIG": cluster.status()["kubeconfig"],
             "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets,
         },
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -154,7 +154,7 @@ def test_what_is_piped_into_a_pod_comes_back_and_ends(
 def test_exec_with_a_terminal(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     cluster.kubectl("run", "box", "--image=busybox", *at, "--", "sleep", "3600")
-    cluster.kubectl("wait", "pod/box", "--for=condition=Ready", "--timeout=60s", *at)
+    cluster.kubectl("wait", "pod/box", "--for=condition=Ready", "--timeout=300s", *at)
     pid, terminal = pty.fork()
     if pid == 0:
         environment = {**cluster.environment, "KUBECONFIG": cluster.status()["kubeconfig"], "TERM": "xterm"}
@@ -163,7 +163,7 @@ def test_exec_with_a_terminal(cluster: Cluster, namespace: str) -> None:
 
     def read_until(text: bytes) -> None:
         nonlocal seen
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while text not in seen:
             assert time.monotonic() < deadline, seen
             if select.select([terminal], [], [], 0.2)[0]:
@@ -182,7 +182,7 @@ def test_exec_with_a_terminal(cluster: Cluster, namespace: str) -> None:
 def test_describe_shows_what_happened(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     cluster.kubectl("run", "box", "--image=busybox", *at, "--", "sleep", "3600")
-    cluster.kubectl("wait", "pod/box", "--for=condition=Ready", "--timeout=60s", *at)
+    cluster.kubectl("wait", "pod/box", "--for=condition=Ready", "--timeout=300s", *at)
     text = cluster.kubectl("describe", "pod", "box", *at).stdout
     for reason in ("Scheduled", "Pulled", "Created", "Started"):
         assert reason in text
@@ -219,11 +219,10 @@ def test_graceful_deletion(cluster: Cluster, namespace: str) -> None:
     at = ("-n", namespace)
     script = 'trap "echo bye; exit 0" TERM; echo ready; while true; do sleep 0.1; done'
     cluster.kubectl("run", "polite", "--image=busybox", *at, "--", "sh", "-c", script)
-    cluster.kubectl("wait", "pod/polite", "--for=condition=Ready", "--timeout=60s", *at)
+    cluster.kubectl("wait", "pod/polite", "--for=condition=Ready", "--timeout=300s", *at)
     wait_for(lambda: "ready" in cluster.kubectl("logs", "polite", *at).stdout, "the trap is set")
-    started = time.monotonic()
-    cluster.kubectl("delete", "pod", "polite", *at)
-    assert time.monotonic() - started < 15
+    # It goes at once, or this would be given up long before.
+    cluster.kubectl("delete", "pod", "polite", "--grace-period=3600", *at)
 
 
 def test_down_without_purge_keeps_everything(tmp_path: Path) -> None:
@@ -236,13 +235,13 @@ def test_down_without_purge_keeps_everything(tmp_path: Path) -> None:
         )
         cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b")
         cluster.kubectl("create", "deployment", "web", "--image=busybox", "--", "sleep", "3600")
-        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s")
         cluster.tiphys("down", "--name", "phoenix")
         assert cluster.status()["components"] == []
         cluster.tiphys("up", "--name", "phoenix")
         assert cluster.get("configmap", "kept")["data"] == {"a": "b"}
-        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
-        cluster.kubectl("wait", "pod", "-l", "app=web", "--for=condition=Ready", "--timeout=60s")
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=300s")
+        cluster.kubectl("wait", "pod", "-l", "app=web", "--for=condition=Ready", "--timeout=300s")
     finally:
         cluster.tiphys("down", "--name", "phoenix", "--purge")
     left = [path for path in tmp_path.rglob("*") if path.is_file() and ".kube" not in path.parts]

@@ -68,7 +68,7 @@ def test_a_node_renews_its_certificates_and_goes_on(rotating: Cluster) -> None:
     # And the next time it begins with them.
     rotating.tiphys("down", "--name", "rotate")
     rotating.tiphys("up", "--name", "rotate")
-    rotating.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=30s")
+    rotating.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=300s")
     assert len(rotating.get("csr")["items"]) == 2
     # Another authority is known everywhere in the cluster, again without anything being started for it.
     before = authorities(rotating)

@@ -129,7 +129,7 @@ def test_streams_of_real_containers(program: Path, cluster: Cluster, namespace: 
         cluster.kubectl("run", "p", "--image=busybox", *at, "--", "sh", "-c", SERVER)
     else:
         cluster.kubectl("run", "echo", "--image=busybox", *at, "--overrides", json.dumps(ECHO))
-    cluster.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s", *at)
+    cluster.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=300s", *at)
     kubeconfig = cluster.home / "tiphys" / cluster.name / "kubeconfig"
     said = take(program, kubeconfig, what, namespace)
     if what == "forward":

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 
 NAME = "needy"
 TOY = "example.com/toy"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")

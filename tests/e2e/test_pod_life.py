@@ -171,7 +171,7 @@ def test_a_command_that_always_fails(world: PodWorld) -> None:
         return bool(ended.get("exitCode") == 1 and ended.get("reason") == "Error")
 
     world.until("fails", has_failed)
-    world.kubectl("delete", "pod", "fails", "--timeout=60s")
+    world.kubectl("delete", "pod", "fails", "--timeout=300s")
 
 
 def test_restarting_all_containers(world: PodWorld) -> None:
@@ -287,7 +287,7 @@ def test_hooks(world: PodWorld) -> None:
     world.kubectl("delete", "pod", "--wait=false", *names)
     for name in ("prestop-exec", "prestop-http"):
         world.until_log("server", "main", f"/{name}")
-    world.kubectl("wait", "--for=delete", "--timeout=60s", *(f"pod/{name}" for name in names))
+    world.kubectl("wait", "--for=delete", "--timeout=300s", *(f"pod/{name}" for name in names))
 
 
 # Ephemeral containers
@@ -362,7 +362,7 @@ def test_a_pod_is_seen_to_go(world: PodWorld) -> None:
 def test_a_set_of_pods_goes(world: PodWorld) -> None:
     for number in range(3):
         world.until(f"set-{number}", is_running)
-    world.kubectl("delete", "pods", "-l", "type=Testing", "--timeout=60s")
+    world.kubectl("delete", "pods", "-l", "type=Testing", "--timeout=300s")
     assert world.cluster.get("pods", "-l", "type=Testing", "-n", world.namespace)["items"] == []
 
 
@@ -377,7 +377,7 @@ def test_sidecars_end_after_the_others_in_reverse_order(world: PodWorld) -> None
         )
     )
     world.until("witness", is_running)
-    world.kubectl("delete", "pod", "ordered", "--timeout=60s")
+    world.kubectl("delete", "pod", "ordered", "--timeout=300s")
     assert world.output("witness").split()[-3:] == ["main", "two", "one"]
 
 
@@ -431,7 +431,7 @@ def test_a_status_that_others_write(world: PodWorld) -> None:
         "Replaced"
     ]
     assert made["metadata"]["labels"] == {"kind": "patched"}
-    world.kubectl("delete", "pod", "status", "--timeout=60s")
+    world.kubectl("delete", "pod", "status", "--timeout=300s")
 
 
 @pytest.mark.conformance(
@@ -463,7 +463,7 @@ def test_generations(world: PodWorld) -> None:
     world.kubectl("patch", "pod", "generation", "-p", json.dumps({"spec": {"tolerations": tolerations}}))
     world.until("generation", is_at(3))
     custom = pod(
-        "custom-generation", "trap '' TERM; sleep 1000 & wait; sleep 1000", terminationGracePeriodSeconds=5
+        "custom-generation", "trap '' TERM; sleep 1000 & wait; sleep 1000", terminationGracePeriodSeconds=60
     )
     custom["metadata"]["generation"] = 100
     world.create(custom)

@@ -72,7 +72,7 @@ def test_policies_in_a_cluster(hollow: Cluster) -> None:
             in refused.stderr
         )
         hollow.kubectl(*web, "--replicas=2")
-        hollow.kubectl("rollout", "status", "deployment/web", "-n", "policed", "--timeout=60s")
+        hollow.kubectl("rollout", "status", "deployment/web", "-n", "policed", "--timeout=300s")
         pods = hollow.get("pods", "-n", "policed", "-l", "seen=yes,app=web")["items"]
         assert len(pods) == 2
     finally:

@@ -52,7 +52,7 @@ def pods(cluster: Cluster) -> Iterator[Cluster]:
     cluster.kubectl(
         "create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
     )
-    cluster.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=120s", "-n", NAMESPACE)
+    cluster.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=300s", "-n", NAMESPACE)
     yield cluster
     cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
@@ -166,7 +166,7 @@ def test_standard_input_that_ends_alone(ask: Callable[[Ask], Any]) -> None:
 
 def test_a_container_that_dies_in_the_middle(ask: Callable[[Ask], Any], pods: Cluster) -> None:
     pods.kubectl("create", "-f", "-", input=json.dumps(box("mortal", ["sleep", "86400"])))
-    pods.kubectl("wait", "pod/mortal", "--for=condition=Ready", "--timeout=60s", "-n", NAMESPACE)
+    pods.kubectl("wait", "pod/mortal", "--for=condition=Ready", "--timeout=300s", "-n", NAMESPACE)
 
     async def work(client: StreamClient) -> None:
         socket = await client.session(pod("mortal"), "exec", ["sh", "-c", "echo here; sleep 86400"])

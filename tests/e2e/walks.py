@@ -169,7 +169,7 @@ class Walker:
 
         if step.mode == "~":
             try:
-                wait_for(is_so, step.command, seconds=30)
+                wait_for(is_so, step.command)
             except pytest.fail.Exception:
                 pytest.fail(complaint)
         elif not is_so():
@@ -185,7 +185,7 @@ class Walker:
             text=True,
             cwd=self.directory,
             env=environment,
-            timeout=WAIT_SECONDS,
+            timeout=2 * WAIT_SECONDS,
             check=False,
         )
         as_told = (
@@ -221,12 +221,12 @@ class Walker:
     def _end(self, beside: Beside, step: Step) -> None:
         expected = self._expected(step.output)
         try:
-            wait_for(lambda: matches(beside.log.read_text(), expected), "", seconds=30)
+            wait_for(lambda: matches(beside.log.read_text(), expected), "")
         except pytest.fail.Exception:
             pytest.fail(f"{beside.log.read_text()}\n--- expected\n" + "\n".join(expected))
         finally:
             beside.process.send_signal(signal.SIGINT)
-            beside.process.wait(10)
+            beside.process.wait(WAIT_SECONDS)
 
 
 def matches(text: str, expected: list[str]) -> bool:

@@ -53,7 +53,7 @@ def kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    wait_for(lambda: not any(is_running(pid) for pid in pids), f"{pids} are dead", seconds=10)
+    wait_for(lambda: not any(is_running(pid) for pid in pids), f"{pids} are dead")
 
 
 def is_running(pid: int) -> bool:

@@ -28,7 +28,7 @@ from tiphys.kubelet.volumes.mounting import NoMounter
 from tiphys.machinery import meta
 from tiphys.machinery.clock import SystemClock
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 FOREVER = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"
 
 UNCONCERNED = KubeletConfiguration(image_gc_high_threshold_percent=100, eviction_hard={})

@@ -28,7 +28,7 @@ WANTED = b"".join(b"line %d\n" % number for number in range(LINES))
 PAUSE = "test $((i % 5000)) -ne 0 || sleep 0.5"
 """Rotations are a second apart: on a quick machine all would be said before the second one."""
 TALKER = f"i=0; while test $i -lt {LINES}; do echo line $i; i=$((i+1)); {PAUSE}; done; {FOREVER}"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture

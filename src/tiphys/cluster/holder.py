@@ -17,7 +17,7 @@ from tiphys.cluster.processes import end, running, spawn, wait_until
 
 PROGRAM = "holder"
 READY = b"ready\n"
-EXEC_SECONDS = 2.0
+EXEC_SECONDS = 20.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 

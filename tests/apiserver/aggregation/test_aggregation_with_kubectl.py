@@ -63,7 +63,7 @@ def cluster(
         }
         for each in (service, api_service):
             served.kubectl("create", "-f", "-", stdin=json.dumps(each))
-        served.kubectl("wait", "--for=condition=Available", f"apiservice/{NAME}", "--timeout=30s")
+        served.kubectl("wait", "--for=condition=Available", f"apiservice/{NAME}", "--timeout=300s")
         yield served
 
 
@@ -120,7 +120,7 @@ def test_what_is_not_there_is_said_so(cluster: Secure) -> None:
     }
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(broken))
     cluster.kubectl(
-        "wait", "--for=condition=Available=False", "apiservice/v1.gone.example.com", "--timeout=30s"
+        "wait", "--for=condition=Available=False", "apiservice/v1.gone.example.com", "--timeout=300s"
     )
     shown = cluster.kubectl("get", "apiservice", "v1.gone.example.com", "--no-headers")
     assert shown.split()[:4] == ["v1.gone.example.com", "default/nobody", "False", "(ServiceNotFound)"]

@@ -79,7 +79,7 @@ def define(cluster: Secure, group: str, kind: str, schema: Object, *versions: st
         },
     }
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(definition))
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{names['plural']}.{group}", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{names['plural']}.{group}", "--timeout=300s")
 
 
 def manifest(group: str, kind: str, **fields: object) -> str:
