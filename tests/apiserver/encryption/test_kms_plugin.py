@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from encrypted import IDENTITY, KEY_ONE, SECRET, SECRETS, FakeKMS, encrypted, entry, local, served_kms, text
+from slow_door import slow_door
 from test_encrypted_objects import WORD, Kept
 
-from tiphys.apiserver.encryption.kms_wire import message
+from tiphys.apiserver.encryption.kms_wire import Plugin, message
 from tiphys.testing.clock import FakeClock
 
 PREFIX = b"k8s:enc:kms:v2:hsm:"
@@ -137,3 +139,12 @@ async def test_a_reload_to_a_plugin_that_is_away_changes_nothing_until_it_is_the
             encryption.look()
             await client.create(SECRETS, {**SECRET, "metadata": {"name": "t"}})
             assert store.stored("/registry/core/secrets/default/t").startswith(PREFIX)
+
+
+async def test_a_plugin_that_is_slow_to_take_the_connection(socket_path: Path, tmp_path: Path) -> None:
+    with served_kms(FakeKMS(), socket_path):
+        async with slow_door(lambda: asyncio.open_unix_connection(socket_path), f"{tmp_path}/door"):
+            plugin = Plugin(f"{tmp_path}/door", timeout_seconds=60)
+            status: Any = await asyncio.to_thread(plugin.status)
+            assert status.healthz == "ok"
+            plugin.close()

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from slow_door import slow_door
 
 from tiphys.kubelet.probes.grpc_probe import request_bytes, status_of
 from tiphys.kubelet.probes.handlers import Handlers
@@ -78,6 +79,11 @@ async def test_services_that_do_not(service: tuple[int, Health], name: str, mess
 async def test_one_that_takes_too_long(service: tuple[int, Health]) -> None:
     result = await ask(service[0], "slow", timeout_seconds=1)
     assert result.message == "timeout: health rpc did not complete within 1s"
+
+
+async def test_one_that_is_slow_to_take_the_connection(service: tuple[int, Health]) -> None:
+    async with slow_door(lambda: asyncio.open_connection("127.0.0.1", service[0])) as port:
+        assert await ask(port) == ProbeResult(succeeded=True, message="service healthy")
 
 
 async def test_a_server_without_the_protocol() -> None:

@@ -217,7 +217,7 @@ async def test_a_server_that_hangs_up() -> None:
 
 
 async def test_http_takes_no_longer_than_it_may(page: int) -> None:
-    result = await get(page, "/slow", timeout_seconds=0.05)
+    result = await get(page, "/slow", timeout_seconds=0.5)
     assert not result.succeeded
     assert result.message == (
         f'Get "http://127.0.0.1:{page}/slow": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'

@@ -253,11 +253,13 @@ def echo(request: Request) -> Response:
 
 
 async def curl(site: Site, pki: Pki, *arguments: str, stdin: bytes = b"") -> bytes:
+    # A pipe for nothing is closed by the time something looks at it, which uvloop takes amiss.
+    given = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         "curl", "-sS", "-m", str(PATIENCE_SECONDS), "--cacert", pki.ca, *arguments,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await process.communicate(stdin)
+    out, err = await process.communicate(stdin or None)
     assert process.returncode == 0, err.decode()
     return out
 
