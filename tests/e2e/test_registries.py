@@ -86,6 +86,17 @@ class Pods:
 
         return str(wait_for(message, f"pod {name} waits for {reason}"))
 
+    def pull_failure(self, name: str) -> str:
+        """Why it has no image. It waits for ErrImagePull for two seconds only, and then for the next try."""
+
+        def message() -> Any:
+            waiting = self.status(name)["state"].get("waiting") or {}
+            if waiting.get("reason") not in ("ErrImagePull", "ImagePullBackOff"):
+                return None
+            return str(waiting["message"]).rpartition(": ErrImagePull: ")[2]
+
+        return str(wait_for(message, f"the image of pod {name} is not pulled"))
+
     def events(self, name: str) -> list[tuple[str, str]]:
         selector = f"involvedObject.name={name}"
         items = self.cluster.get("events", "-n", self.namespace, "--field-selector", selector)["items"]
@@ -127,14 +138,15 @@ def test_an_image_of_a_registry_is_kept_and_a_rebuilt_one_found(
     told = pods.cluster.tiphys("image", "rm", image, "--name", pods.cluster.name).stderr
     assert f"removed {image}" in told
     pods.run("removed", image)
-    assert "connection refused" in pods.waiting("removed", "ErrImagePull")
+    assert "connection refused" in pods.pull_failure("removed")
     registry.start()
 
 
 def test_what_a_registry_does_not_have(pods: Pods, registries: tuple[Registry, Registry]) -> None:
     del registries
     pods.run("unknown", f"{PUBLIC}/argo/unknown:v1")
-    message = pods.waiting("unknown", "ErrImagePull")
+    message = pods.pull_failure("unknown")
+    pods.told("unknown", "Failed", "Error: ErrImagePull")
     assert message.startswith("rpc error: code = NotFound desc = failed to pull and unpack image")
     assert MIRROR not in message
     backing_off = pods.waiting("unknown", "ImagePullBackOff")
@@ -151,7 +163,7 @@ def test_a_private_image_is_for_pods_that_show_a_secret(
     pods.secret("right", "127.0.0.*:5000", PASSWORD)
 
     pods.run("without", image)
-    message = pods.waiting("without", "ErrImagePull")
+    message = pods.pull_failure("without")
     assert "401 Unauthorized" in message
     assert PRIVATE in message
     assert MIRROR not in message
@@ -165,7 +177,7 @@ def test_a_private_image_is_for_pods_that_show_a_secret(
 
     # It is on the node now, and still not for those who show nothing.
     pods.run("later", image, policy="IfNotPresent")
-    assert "401 Unauthorized" in pods.waiting("later", "ErrImagePull")
+    assert "401 Unauthorized" in pods.pull_failure("later")
     pods.run("never", image, policy="Never")
     absent = f'Container image "{image}" is not present with pull policy of Never'
     assert pods.waiting("never", "ErrImageNeverPull") == absent
@@ -226,7 +238,7 @@ def test_a_plugin_of_the_node_knows_the_password(
     pods.run("plugin", image)
     pods.run("no-plugin", f"{PRIVATE}/bare/ship:v1")
     assert "running" in pods.running("plugin")["state"]
-    pods.waiting("no-plugin", "ErrImagePull")
+    pods.pull_failure("no-plugin")
     [asked, *_] = credential_plugins.asked("plain")
     assert asked["image"] == f"{PRIVATE}/plain/ship"
     assert "serviceAccountToken" not in asked
@@ -267,7 +279,7 @@ def test_a_plugin_is_given_a_token_of_the_pods_account(
     pods.run("passenger", image, policy="IfNotPresent")
     pods.run("second", image, policy="IfNotPresent", serviceAccountName="sailor")
     assert "running" in pods.running("second")["state"]
-    pods.waiting("passenger", "ErrImagePull")
+    pods.pull_failure("passenger")
     # Nobody was asked on behalf of an account that does not say so.
     asked_for = {jwt_claims(each["serviceAccountToken"])["sub"] for each in plugins.asked("accounted")}
     assert asked_for == {f"system:serviceaccount:{pods.namespace}:sailor"}
