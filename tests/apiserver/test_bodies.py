@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from served import MERGE_PATCH, PROTOBUF, Answer, Client, Object
+from served import JSON_PATCH, MERGE_PATCH, PROTOBUF, STRATEGIC, Answer, Client, Object
 
 from tiphys.api.types import TYPES
 from tiphys.apiserver.pipeline import too_large
@@ -82,7 +82,6 @@ async def test_other_formats_are_refused(client: Client) -> None:
         b"{",
         b"nonsense",
         b"[]",
-        b"null",
         b"1",
         b'"x"',
         b"\xff\xfe",
@@ -97,6 +96,58 @@ async def test_other_formats_are_refused(client: Client) -> None:
 )
 async def test_json_that_is_no_object_of_the_kind(client: Client, body: bytes) -> None:
     await refused(client, body)
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b"{", "unexpected end of JSON input"),
+        (b"{a}", "invalid character 'a' looking for beginning of object key string"),
+        (b"{}{}", "invalid character '{' after top-level value"),
+        (b"[" * 2000 + b"]" * 2000, "exceeded max depth"),
+        (b'{"kind":5}', "json: cannot unmarshal number into Go struct field .kind of type string"),
+        (
+            b'{"apiVersion":[]}',
+            "json: cannot unmarshal array into Go struct field .apiVersion of type string",
+        ),
+        (b'"x"', "json: cannot unmarshal string into Go value of type struct { APIVersion string"),
+        (b"true", "json: cannot unmarshal bool into Go value of type struct { APIVersion string"),
+    ],
+)
+async def test_faults_are_named_as_upstream_names_them(client: Client, body: bytes, fault: str) -> None:
+    message = await refused(client, body)
+    assert message.startswith(f"couldn't get version/kind; json parse error: {fault}")
+
+
+async def test_null_is_an_object_without_fields(client: Client) -> None:
+    answer = await client.call("POST", MAPS, b"null")
+    assert (answer.status, answer.body["details"]["causes"][0]["field"]) == (422, "metadata.name")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        (MERGE_PATCH, b"{", "error decoding patch: unexpected end of JSON input"),
+        (
+            MERGE_PATCH,
+            b"[]",
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (STRATEGIC, b"{a}", "invalid character 'a' looking for beginning of object key string"),
+        (STRATEGIC, b"1", "json: cannot unmarshal number into Go value of type map[string]interface {}"),
+        (JSON_PATCH, b"[,]", "error decoding patch: invalid character ',' looking for beginning of value"),
+    ],
+)
+async def test_faults_of_patches(client: Client, kind: str, body: bytes, message: str) -> None:
+    await client.create(MAPS, {"metadata": {"name": "a"}})
+    answer = await client.call("PATCH", f"{MAPS}/a", body, content_type=kind)
+    assert (answer.status, answer.body["message"]) == (400, message)
+
+
+async def test_the_first_document_of_yaml_counts(client: Client) -> None:
+    text = b"metadata: {name: a}\n---\nmetadata: {name: b}\n"
+    answer = await client.call("POST", MAPS, text, content_type="application/yaml")
+    assert answer.body["metadata"]["name"] == "a"
 
 
 @pytest.mark.parametrize("body", [b"", b"k8s", b"k8s\0\xff\xff\xff", b"{}", b"\0" * 100])

@@ -91,6 +91,10 @@ async def test_how_much_of_the_object_goes_with_a_row(client: Client, include: s
 async def test_another_include_is_refused(client: Client) -> None:
     answer = await client.call("GET", f"{PODS}?includeObject=Half", accept=TABLE)
     assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
+    assert answer.body["message"] == (
+        'Unable to convert to Table as requested: includeObject: Invalid value: "Half": '
+        "must be 'Metadata', 'Object', 'None', or empty"
+    )
 
 
 async def test_a_table_has_pages_too(client: Client) -> None:

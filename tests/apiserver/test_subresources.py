@@ -431,7 +431,16 @@ async def test_component_statuses_are_deprecated_but_there(client: Client) -> No
         "scheduler",
     ]
     assert answer.warnings == ('299 - "v1 ComponentStatus is deprecated in v1.19+"',)
-    assert (await client.get("/api/v1/componentstatuses/scheduler"))["conditions"][0]["type"] == "Healthy"
+    scheduler = await client.get("/api/v1/componentstatuses/scheduler")
+    assert scheduler["metadata"] == {"name": "scheduler"}
+    assert scheduler["conditions"][0]["type"] == "Healthy"
+    for selector, found in (
+        ("labelSelector=a%3Db", []),
+        ("fieldSelector=metadata.name%3Detcd-0", ["etcd-0"]),
+        ("labelSelector=%21a", ["controller-manager", "etcd-0", "scheduler"]),
+    ):
+        listed = await client.get(f"/api/v1/componentstatuses?{selector}")
+        assert [item["metadata"]["name"] for item in listed["items"]] == found
     assert (await client.call("GET", "/api/v1/componentstatuses/nope")).status == 404
 
 

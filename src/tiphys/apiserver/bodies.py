@@ -16,9 +16,11 @@ from tiphys.apiserver.call import Call
 from tiphys.apiserver.options import IGNORE, STRICT, WARN, field_validation
 from tiphys.machinery import errors, yaml
 from tiphys.machinery.gvk import GroupVersionKind
+from tiphys.machinery.json_faults import json_fault
 from tiphys.machinery.protobuf import decode_envelope
 from tiphys.machinery.schema import CheckResult, DecodeError, Struct
 from tiphys.machinery.schema.checking import may_repeat_names
+from tiphys.machinery.schema.scalars import json_kind
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -67,21 +69,24 @@ def read_options_body(call: Call, name: str) -> Object:
     return check_fields(call, obj, GroupVersionKind("", "v1", name), schema)
 
 
-def parse_json(body: bytes) -> Any:
-    """JSON of bounded depth. Raises 400 with the parser's complaint."""
+def parse_json(body: bytes, *, doing: str = "couldn't get version/kind; json parse error: ") -> Any:
+    """JSON of bounded depth. Raises 400 with Go's complaint behind what was being done."""
     if not body:
         raise errors.bad_request("unexpected end of JSON input")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error.msg}") from None
+        fault = json_fault(body) or ("exceeded max depth" if "depth" in error.msg else error.msg)
+        raise errors.bad_request(f"{doing}{fault}") from None
 
 
 def parse_yaml(body: bytes) -> Any:
+    """The first document; nobody looks at others."""
     try:
-        return yaml.load(body)
+        documents = yaml.load_all(body)
     except yaml.YAMLError as error:
         raise errors.bad_request(str(error)) from None
+    return documents[0] if documents else None
 
 
 def read_yaml(body: bytes) -> tuple[Any, list[str]]:
@@ -115,13 +120,20 @@ def _read_protobuf(body: bytes, kind: GroupVersionKind, struct: Struct) -> Objec
 
 def expect_kind(obj: Any, kind: GroupVersionKind) -> Object:
     """Refuses another apiVersion or kind than the path says (400); a body may leave both out."""
+    if obj is None:
+        obj = {}
     if not isinstance(obj, dict):
-        shown = "array" if isinstance(obj, list) else type(obj).__name__
         raise errors.bad_request(
-            f"couldn't get version/kind; json parse error: json: cannot unmarshal {shown} into Go value of type "
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {json_kind(obj)} into Go value of type "
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
         )
     given_kind, given_version = obj.get("kind"), obj.get("apiVersion")
+    for field, given in (("apiVersion", given_version), ("kind", given_kind)):
+        if given is not None and not isinstance(given, str):
+            raise errors.bad_request(
+                f"couldn't get version/kind; json parse error: json: cannot unmarshal {json_kind(given)} into Go "
+                f"struct field .{field} of type string"
+            )
     if given_version and given_version != kind.api_version:
         raise errors.bad_request(
             f"the API version in the data ({given_version}) does not match the expected API version ({kind.api_version})"
@@ -144,7 +156,7 @@ def check_fields(
     call: Call, obj: Any, kind: GroupVersionKind, schema: Schema, *, source: bytes | None = None
 ) -> Object:
     """The canonical object of the expected kind. Unknown and duplicate fields go by the request's `fieldValidation`."""
-    expect_kind(obj, kind)
+    obj = expect_kind(obj, kind)
     mode = field_validation(call)
     try:
         result = schema.check(obj, duplicates_source=None if mode == IGNORE else source)

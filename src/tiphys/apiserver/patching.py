@@ -57,10 +57,13 @@ def read_patch(call: Call, form: Form) -> Patch:
         )
     if media == APPLY:
         return _read_apply(call, form)
-    body = parse_json(call.request.body)
+    doing = "" if media == STRATEGIC else "error decoding patch: "
+    body = parse_json(call.request.body, doing=doing)
     call.note_body(body)
     if media != JSON_PATCH and not isinstance(body, dict):
-        raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise errors.bad_request(
+            f"{doing}json: cannot unmarshal {json_kind(body)} into Go value of type map[string]interface {{}}"
+        )
     complaints = [] if field_validation(call) == IGNORE else _complaints(call.request.body, body, media)
     said = Said(complaints, body if media == STRATEGIC else None)
 

@@ -16,6 +16,7 @@ from tiphys.api.columns import DEFAULT_TABLE, since
 from tiphys.api.resource import Object, Resource, Table
 from tiphys.apiserver.records import Record
 from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError, Path
 
 INCLUDE = ("Metadata", "Object", "None")
 _LATER = timedelta(days=36_500)
@@ -28,9 +29,10 @@ class TablePrinter:
     def __init__(self, row: Resource, *, include: str = "", version: str = "v1") -> None:
         self.include = include or "Metadata"
         if self.include not in INCLUDE:
-            raise errors.bad_request(
-                f'unrecognized includeObject value: "{include}"; must be one of Metadata, Object, None'
+            fault = FieldError.invalid(
+                Path("includeObject"), include, "must be 'Metadata', 'Object', 'None', or empty"
             )
+            raise errors.bad_request(f"Unable to convert to Table as requested: {fault}")
         self.version = version
         self._api_version = f"meta.k8s.io/{version}"
         self._table: Table = row.table or DEFAULT_TABLE

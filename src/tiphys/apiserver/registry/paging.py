@@ -13,6 +13,7 @@ from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupKind
+from tiphys.machinery.json_faults import json_fault
 
 _LIST_OPTIONS = GroupKind("meta.k8s.io", "ListOptions")
 _MATCHES = ("Exact", "NotOlderThan")
@@ -149,7 +150,7 @@ def decode_token(token: str) -> tuple[int, str]:
     try:
         body = orjson.loads(_from_base64(token))
     except orjson.JSONDecodeError as error:
-        raise _bad_token(error.msg) from None
+        raise _bad_token(json_fault(_from_base64(token)) or error.msg) from None
     if not isinstance(body, dict) or body.get("v") != "meta.k8s.io/v1":
         raise _bad_token("server does not recognize this encoded version")
     revision, start = body.get("rv", 0), body.get("start", "")

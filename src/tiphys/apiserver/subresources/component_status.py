@@ -1,10 +1,11 @@
-"""componentstatuses: deprecated, but `kubectl get cs` still asks."""
+"""componentstatuses: deprecated, but `kubectl get cs` still asks. Nothing of them is stored, so they have no resourceVersion."""
 
 from __future__ import annotations
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.records import Record, encode_stored, with_version
+from tiphys.apiserver.records import Record, encode_stored
+from tiphys.apiserver.selection import read_selection
 from tiphys.apiserver.views import ListMeta, many
 from tiphys.machinery import errors
 from tiphys.net.http import Response
@@ -17,7 +18,9 @@ async def component_status(call: Call) -> Response:
     view = call.server.reads.view(call)
     headers = [("content-type", view.content_type)]
     if call.info.verb == "list":
-        return Response(200, headers, many(view, records, ListMeta(0)))
+        matches = read_selection(call.row, call.request.query, call.info.name).matches
+        chosen = records if matches is None else [record for record in records if matches(record)]
+        return Response(200, headers, many(view, chosen, ListMeta(0)))
     for record in records:
         if record.name == call.info.name:
             return Response(200, headers, view.one(record))
@@ -33,4 +36,4 @@ def _record(name: str, message: str) -> Record:
             {"type": "Healthy", "status": "True" if message == "ok" else "False", "message": message}
         ],
     }
-    return Record(name, "", name, 0, with_version(encode_stored(status), 0))
+    return Record(name, "", name, 0, encode_stored(status))
