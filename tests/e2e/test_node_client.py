@@ -20,18 +20,18 @@ from tiphys.testing import Cluster as SimulatedCluster
 from tiphys.testing import Namespace
 
 pytestmark = pytest.mark.real
-STEPS = Path(__file__).with_name("node_client") / "steps.mjs"
-CLIENT = "@kubernetes/client-node@1.4.0"
+FOLDER = Path(__file__).with_name("node_client")
+"""The steps, and the versions of everything they need: `npm install --package-lock-only` there pins newer ones."""
 SERVER = "mkdir /www; echo ahoy > /www/index.html; exec httpd -f -p 8080 -h /www"
 Step = Callable[[str], Any]
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("node")
-    quiet = ("--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save")
-    subprocess.run(["npm", "install", *quiet, CLIENT], cwd=folder, check=True, timeout=180)
-    return Path(shutil.copy(STEPS, folder))
+    folder = shutil.copytree(FOLDER, tmp_path_factory.mktemp("node"), dirs_exist_ok=True)
+    quiet = ("--silent", "--no-audit", "--no-fund", "--ignore-scripts")
+    subprocess.run(["npm", "ci", *quiet], cwd=folder, check=True, timeout=180)
+    return Path(folder, "steps.mjs")
 
 
 @pytest.fixture(scope="module")
