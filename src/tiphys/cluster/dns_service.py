@@ -6,6 +6,7 @@ own node's pods (hints), so that names depend on no other node.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ from tiphys.client.resources import ENDPOINTSLICES, SERVICES
 from tiphys.cluster.blueprint import CLUSTER_DNS_ADDRESS
 from tiphys.dns.server import PORT
 from tiphys.machinery import meta
-from tiphys.machinery.errors import StatusError, is_already_exists
+from tiphys.machinery.errors import StatusError, is_not_found
+
+log = logging.getLogger("tiphys")
 
 Object = dict[str, Any]
 NAME, NAMESPACE = "kube-dns", "kube-system"
@@ -23,9 +26,12 @@ _PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
 
 
 async def publish(client: Client, nodes: Mapping[str, str]) -> None:
-    """`nodes`: names and addresses. What is there is brought up to date."""
-    await _ensure(client, SERVICES, service())
-    await _ensure(client, ENDPOINTSLICES, endpoints(nodes))
+    """`nodes`: names and addresses. What is there is brought up to date; a cluster whose user has other plans with the address runs on."""
+    try:
+        await _ensure(client, SERVICES, service())
+        await _ensure(client, ENDPOINTSLICES, endpoints(nodes))
+    except StatusError as error:
+        log.error("pods of this cluster cannot look up names: %s", error)
 
 
 def service() -> Object:
@@ -68,11 +74,14 @@ def endpoints(nodes: Mapping[str, str]) -> Object:
 
 
 async def _ensure(client: Client, resource: Resource, wanted: Object) -> None:
+    """Looks first: to make a Service again at its own address is refused because of the address, not of the name."""
     try:
-        await client.create(resource, wanted)
+        found = await client.get(resource, meta.name(wanted), NAMESPACE)
     except StatusError as error:
-        if not is_already_exists(error):
+        if not is_not_found(error):
             raise
-        fields = {name: value for name, value in wanted.items() if name in ("endpoints", "ports")}
-        if fields:
-            await client.patch(resource, meta.name(wanted), fields, NAMESPACE)
+        await client.create(resource, wanted)
+        return
+    fields: Object = {name: wanted[name] for name in ("endpoints", "ports") if name in wanted}
+    if any(found.get(name) != value for name, value in fields.items()):
+        await client.patch(resource, meta.name(wanted), fields, NAMESPACE)
