@@ -19,6 +19,7 @@ from tiphys.machinery.clock import Clock
 from tiphys.machinery.quantity import parse
 
 Object = dict[str, Any]
+NEVER = "insufficient_node_allocatable"
 ROOM = {"cpu": parse("4"), "memory": parse("8Gi")}
 
 
@@ -57,11 +58,12 @@ def test_a_node_says_what_can_never_be_and_what_cannot_be_now() -> None:
 
     assert refused("2", "7Gi") is None
     assert refused("5", "1Gi") == Refusal(
-        "Infeasible", "Node didn't have enough capacity: cpu, requested: 5000, capacity: 4000"
+        "Infeasible", "Node didn't have enough capacity: cpu, requested: 5000, capacity: 4000", NEVER
     )
     assert refused("5", "9Gi", others=0) == Refusal(
         "Infeasible",
         f"Node didn't have enough capacity: memory, requested: {9 << 30}, capacity: {8 << 30}",
+        NEVER,
     )
     assert refused("2500m", "1Gi") == Refusal(
         "Deferred", "Node didn't have enough resource: cpu, requested: 2500, used: 2000, capacity: 4000"
@@ -89,6 +91,21 @@ def test_amounts_that_the_kernel_cannot_tell_apart_change_nothing(
     ]
     strict = "restart" if expected == "update" else "none"
     assert allocation.change({"resources": after, "resizePolicy": needs_restart}, before) == strict
+
+
+def test_what_a_resize_asks_for_is_told_of_each_container() -> None:
+    before = {"c1": resources("1", "1Gi"), "c2": {"requests": {"memory": "1Gi"}}, "c3": resources("1", "1Gi")}
+    after = {
+        "c1": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}},
+        "c2": {"requests": {"cpu": "1"}},
+        "c3": resources("1000m", "1024Mi"),
+    }
+    assert allocation.changes(after, before) == [
+        ("memory", "limits", "increase"),
+        ("cpu", "requests", "decrease"),
+        ("cpu", "requests", "add"),
+        ("memory", "requests", "remove"),
+    ]
 
 
 def test_what_gives_back_goes_first() -> None:
@@ -321,3 +338,43 @@ async def test_a_pod_that_ends_no_longer_waits_for_a_resize(world: NodeWorld) ->
     assert world.pod()["status"]["phase"] == "Succeeded"
     await world.settle()
     assert condition(world, "PodResizePending") is None
+
+
+def count(world: NodeWorld, name: str, *labels: str) -> float:
+    metrics = world.kubelet.host.metrics
+    pending = [worker.resizing.pending.reason for worker in world.kubelet.workers if worker.resizing.pending]
+    metrics.resizes.seen(pending, 0)
+    wanted = f"{name}{{{','.join(labels)}}}" if labels else name
+    for line in metrics.registry.render().decode().splitlines():
+        series, _, value = line.rpartition(" ")
+        if series == wanted:
+            return float(value)
+    return 0.0
+
+
+async def test_resizes_are_counted(world: NodeWorld) -> None:
+    half = resources("16", "1Gi")
+    world.create(spec_of(half), name="one", generation=1)
+    world.create(spec_of(half), name="two", generation=1)
+    await world.settle()
+    await resize(world, resources("20", "1Gi"), name="two")
+    requested = "kubelet_container_requested_resizes_total"
+    labels = ('operation="increase"', 'requirement="requests"', 'resource="cpu"')
+    assert count(world, requested, *labels) == 1
+    assert count(world, "kubelet_pod_pending_resizes", 'reason="deferred"') == 1
+    assert count(world, "kubelet_pod_resize_duration_milliseconds_count", 'success="true"') == 0
+    await resize(world, resources("10", "1Gi"), name="one")
+    accepted = "kubelet_pod_deferred_accepted_resizes_total"
+    assert count(world, accepted, 'retry_trigger="pod_resized"') == 1
+    assert count(world, "kubelet_pod_pending_resizes", 'reason="deferred"') == 0
+    assert count(world, "kubelet_pod_resize_duration_milliseconds_count", 'success="true"') == 2
+    noted(world).refusal = "device or resource busy"
+    await resize(world, resources("9", "1Gi"), name="one")
+    assert count(world, "kubelet_pod_resize_duration_milliseconds_count", 'success="false"') == 1
+    noted(world).refusal = ""
+    await resize(world, resources("33", "1Gi"), name="two")
+    assert count(world, "kubelet_pod_infeasible_resizes_total", f'reason_detail="{NEVER}"') == 1
+    assert count(world, "kubelet_pod_pending_resizes", 'reason="infeasible"') == 1
+    # It is content with less.
+    await resize(world, resources("21", "1Gi"), name="two")
+    assert count(world, accepted, 'retry_trigger="pod_updated"') == 1

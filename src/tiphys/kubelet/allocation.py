@@ -99,6 +99,27 @@ def change(container: Object, actual: Object) -> Change:
     return "restart" if needs_restart else "update"
 
 
+def changes(after: Allocation, before: Allocation) -> list[tuple[str, str, str]]:
+    """What a resize asks for: (resource, "requests" or "limits", what becomes of it), of each container."""
+    found = []
+    for name in after:
+        new, old = _amounts(after[name]), _amounts(before.get(name) or {})
+        for key in sorted({*new, *old}):
+            if key[1] in RESIZED and (operation := _operation(new.get(key), old.get(key))):
+                found.append((key[1], key[0], operation))
+    return found
+
+
+def _operation(new: Quantity | None, old: Quantity | None) -> str:
+    if new == old:
+        return ""
+    if not old:
+        return "add"
+    if not new:
+        return "remove"
+    return "increase" if new > old else "decrease"
+
+
 def _effective(resources: Object) -> dict[tuple[str, str], int]:
     """In nanos, as far as the kernel can tell amounts apart."""
     found = {key: amount.nanos for key, amount in _amounts(resources).items() if key[1] in RESIZED}
@@ -119,8 +140,11 @@ def shrinks(container: Object, actual: Object) -> bool:
 
 @frozen
 class Refusal:
+    """`detail`: as it is counted."""
+
     reason: Literal["Deferred", "Infeasible"]
     message: str
+    detail: str = ""
 
 
 def refusal(
@@ -131,7 +155,8 @@ def refusal(
         amount, room = requests.get(name, 0), _room(allocatable, name)
         if room is not None and amount > room:
             told = f"{name}, requested: {amount}, capacity: {room}"
-            return Refusal("Infeasible", f"Node didn't have enough capacity: {told}")
+            message = f"Node didn't have enough capacity: {told}"
+            return Refusal("Infeasible", message, "insufficient_node_allocatable")
     for name in RESIZED:
         amount, room = requests.get(name, 0), _room(allocatable, name)
         taken = sum(each.get(name, 0) for each in others)

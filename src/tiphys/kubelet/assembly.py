@@ -76,9 +76,10 @@ def assemble(
         client=client,
         keeper=keeper,
         cgroups=cgroups or Cgroups(),
-        holders=lambda: kubelets[0].holders,
+        kubelet=lambda: kubelets[0],
+        metrics=metrics,
     )
-    pod_groups = itself.pod_groups(lambda: kubelets[0].pods)
+    pod_groups = itself.pod_groups()
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
     volumes = _volumes(itself, references, mounter or SystemMounter(), in_thread)
     providers = _providers(itself, volumes, metrics)
@@ -97,7 +98,7 @@ def assemble(
         hooks=Hooks(runtime, clock, get),
         meter=_meter(parts, machine, DiskMeter(parts.files, runtime, clock, volumes.claimed), clock),
         clock=clock,
-        admit=itself.gate(lambda: kubelets[0]).admit,
+        admit=itself.gate().admit,
         account=itself.account,
         metrics=metrics,
         device_health=keeper.health,
@@ -122,6 +123,7 @@ def _volumes(itself: Itself, references: References, mounter: Mounter, in_thread
         mounter=mounter,
         clock=itself.clock,
         in_thread=in_thread,
+        node_labels=itself.labels,
     )
 
 

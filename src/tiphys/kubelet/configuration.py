@@ -167,6 +167,11 @@ class KubeletConfiguration:
         )
 
     @property
+    def fixed_resources(self) -> set[str]:
+        """Of which Guaranteed pods are given a part of the machine that stays theirs as it is."""
+        return {"cpu"} if self.cpu_manager_policy == "static" else set()
+
+    @property
     def has_managers(self) -> bool:
         """Whether something is given to one container alone, beside devices, or kept from all."""
         policies = (self.cpu_manager_policy, self.topology_manager_policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.kubelet.allocation_metrics import ManagerMetrics, ResizeMetrics
 from tiphys.machinery.metrics import ALPHA, BETA, Registry, exponential
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -107,6 +108,8 @@ class KubeletMetrics:
         self._declare_needs(registry)
 
     def _declare_needs(self, registry: Registry) -> None:
+        self.resizes = ResizeMetrics(registry)
+        self.managers = ManagerMetrics(registry)
         counter = registry.counter
         self._rejections = counter(
             "kubelet_admission_rejections_total", "Pods that the node refused, by the reason.", ("reason",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Kubelet
 from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.managers import checkpoint
+from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.kubelet.node import NodeFacts
 from tiphys.kubelet.pod_cgroups import PodCgroups
 from tiphys.kubelet.provisions import NodeDetails
@@ -28,7 +29,7 @@ from tiphys.kubelet.resources import Enforcement, huge_page_size
 from tiphys.kubelet.runtime_health import RuntimeHealth
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.security import MASKED_PATHS
-from tiphys.kubelet.spec import Object
+from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity, parse
@@ -62,7 +63,7 @@ class NodeParts:
 
 
 class Itself:
-    """`holders()`: the uids of pods that may hold what only one can have, as far as known. `keeper`: of what plugins offer; `cgroups`: of its kernel."""
+    """`kubelet()`: its own, once that is put together. `keeper`: of what plugins offer; `cgroups`: of its kernel."""
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class Itself:
         client: Client,
         keeper: DeviceKeeper,
         cgroups: Cgroups,
-        holders: Callable[[], Collection[str] | None],
+        kubelet: Callable[[], Kubelet],
+        metrics: KubeletMetrics,
     ) -> None:
         self.parts = parts
         self.machine = machine
@@ -87,9 +89,9 @@ class Itself:
         self.cgroups = cgroups
         self.needs = Needs()
         self.offered: dict[str, Quantity] = allocatable(capacity(machine, settings), settings)
-        has_static = settings.cpu_manager_policy != "none"
-        self.account = Account(self.offered, fixed_by="CPU Manager" if has_static else "")
-        self.managers = _managers(parts, settings, keeper, holders)
+        self.account = Account(self.offered, fixed=settings.fixed_resources)
+        self.kubelet = kubelet
+        self.managers = _managers(self, metrics)
         self.pinning = self._pinning()
         self._health = RuntimeHealth(runtime, clock)
 
@@ -119,17 +121,17 @@ class Itself:
             self.settings.allowed_unsafe_sysctls,
         )
 
-    def gate(self, inhabitants: Callable[[], Kubelet]) -> Gate:
+    def gate(self) -> Gate:
         return Gate(
             self.parts.name,
             self.offered,
             self.client,
-            inhabitants,
+            self.kubelet,
             self.account,
             abilities=self.abilities,
             pressure=lambda: self.needs.conditions,
             devices=self.managers.allocator if self.managers else self.keeper,
-            count_preemption=lambda resource: inhabitants().host.metrics.preempted(resource),
+            count_preemption=lambda resource: self.kubelet().host.metrics.preempted(resource),
         )
 
     def _pinning(self) -> Pinning | None:
@@ -140,10 +142,21 @@ class Itself:
         period_seconds = self.settings.cpu_manager_reconcile_period_seconds
         return Pinning(self.managers.cpus, self.runtime, self.clock, period_seconds)
 
-    def pod_groups(self, pods: Callable[[], Iterable[Object]]) -> PodCgroups:
+    def labels(self) -> Mapping[str, str] | None:
+        """None: not known yet."""
+        node = self.kubelet().node
+        return meta.labels(node) if node else None
+
+    def pod_groups(self) -> PodCgroups:
         pinning = self.pinning
         has_own = pinning.has_own if pinning else lambda uid: False
-        return PodCgroups(self.cgroups, self.parts.cgroup, self.enforcement, pods, has_own_cpus=has_own)
+        return PodCgroups(
+            self.cgroups,
+            self.parts.cgroup,
+            self.enforcement,
+            lambda: self.kubelet().pods,
+            has_own_cpus=has_own,
+        )
 
     @property
     def details(self) -> NodeDetails:
@@ -167,17 +180,15 @@ class Itself:
         )
 
 
-def _managers(
-    parts: NodeParts,
-    settings: KubeletConfiguration,
-    keeper: DeviceKeeper,
-    holders: Callable[[], Collection[str] | None],
-) -> ResourceManagers | None:
+def _managers(itself: Itself, metrics: KubeletMetrics) -> ResourceManagers | None:
     """None, and nothing of theirs loaded, where no policy asks for them. Raises CannotStart."""
-    directory = parts.files.directory
-    if not settings.has_managers:
+    directory = itself.parts.files.directory
+    if not itself.settings.has_managers:
         checkpoint.read(directory / checkpoint.CPU_STATE, "none")
         return None
     from tiphys.kubelet.managers.setup import ResourceManagers
 
-    return ResourceManagers(settings, directory, keeper, holders)
+    def holders() -> set[str] | None:
+        return itself.kubelet().holders
+
+    return ResourceManagers(itself.settings, directory, itself.keeper, holders, metrics.managers)

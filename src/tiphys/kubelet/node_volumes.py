@@ -46,6 +46,7 @@ class NodeVolumes:
         mounter: Mounter,
         clock: Clock,
         in_thread: InThread = asyncio.to_thread,
+        node_labels: Callable[[], Mapping[str, str] | None] = lambda: None,
     ) -> None:
         self.maker = MountMaker(files, mounter)
         self._files = files
@@ -55,6 +56,7 @@ class NodeVolumes:
         self._images = ImageVolumes(files, runtime, mounter)
         self._clock = clock
         self._in_thread = in_thread
+        self._node_labels = node_labels
         self._prepared: dict[str, dict[str, Volume]] = {}
 
     async def prepare(self, pod: Object, around: Surroundings) -> float | None:
@@ -66,6 +68,7 @@ class NodeVolumes:
             run,
             self._clock.now(),
             lambda name: self._is_used(name, meta.uid(pod)),
+            self._node_labels(),
         )
         known = self._prepared.setdefault(meta.uid(pod), {})
         outcome = await prepare_volumes(pod, self._files, services, known)

@@ -13,6 +13,7 @@ from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import allocation, spec
 from tiphys.kubelet.account import Account
 from tiphys.kubelet.allocation import Allocation, Refusal
+from tiphys.kubelet.allocation_metrics import ResizeMetrics
 from tiphys.kubelet.runtimes.interface import ContainerStatus
 from tiphys.kubelet.seen import Resize, SeenContainer
 from tiphys.kubelet.spec import Object
@@ -32,6 +33,7 @@ class Resizing:
 
     account: Account
     record: Record
+    metrics: ResizeMetrics
     granted: Allocation = field(default_factory=dict)
     enforced: Allocation | None = None
     actual: dict[str, Object] = field(default_factory=dict)
@@ -45,6 +47,10 @@ class Resizing:
     _found: Allocation = field(default_factory=dict)
     """What containers have that were there before us."""
     _failures: int = 0
+    _asked: Allocation | None = None
+    """What the pod asked for when it was last looked at."""
+    _trigger: str = ""
+    """Why a deferred resize is tried again."""
     _told: tuple[int, bool, Allocation] | None = None
     """What the account knows of it: generation, whether it takes room, what it is granted."""
 
@@ -56,6 +62,9 @@ class Resizing:
     def decide(self, pod: Object, wake: Callable[[], None], *, takes_room: bool = True) -> Object:
         """The pod as it is granted now: as it asks, if the node agrees."""
         asked = allocation.wanted(pod)
+        if self._asked is not None and asked != self._asked:
+            self.metrics.requested(allocation.changes(asked, self._asked))
+        self._asked = asked
         if meta.is_deleting(pod) or spec.is_finished(pod):
             self.pending = None
             self.is_in_progress = False
@@ -71,13 +80,24 @@ class Resizing:
         return granted
 
     def _ask(self, pod: Object, asked: Allocation, wake: Callable[[], None]) -> None:
-        refused = self.account.ask(pod, wake)
+        def tried_again(trigger: str) -> None:
+            self._trigger = trigger
+            wake()
+
+        changed = {resource for resource, _, _ in allocation.changes(asked, self.granted)}
+        refused = self.account.ask(pod, tried_again, changed)
+        is_other = meta.generation(pod) != self._asked_generation
         if refused is None:
+            if self.pending is not None:
+                self.metrics.accepted_later("pod_updated" if is_other else self._trigger or "periodic_retry")
+            self._trigger = ""
             self.granted, self.pending = asked, None
             self.is_in_progress, self.error, self.retry_at = True, "", None
             self._granted_generation = meta.generation(pod)
             self.record(pod, NORMAL, "ResizeStarted", f"Pod resize started: {allocation.summary(pod)}")
-        elif refused != self.pending or meta.generation(pod) != self._asked_generation:
+        elif refused != self.pending or is_other:
+            if refused.reason == "Infeasible":
+                self.metrics.infeasible(refused.detail)
             self.pending, self._asked_generation = refused, meta.generation(pod)
             told = allocation.summary(pod, refused.message)
             self.record(pod, WARNING, f"Resize{refused.reason}", f"Pod resize {refused.reason}: {told}")

@@ -88,7 +88,7 @@ class PodWorker:
         self._images = PodImages(host, self._spawn)
         self._volumes = VolumeCare(host, self.wake)
         self._lives = ContainerLives(host, self.view, self._images, self._spawn)
-        self._resizing = Resizing(host.account, host.record)
+        self._resizing = Resizing(host.account, host.record, host.metrics.resizes)
         self._resizing.begin(pod)
         self._reporter = Reporter(host.client, pod, host.clock)
         self._told: dict[str, Waiting] = {}
@@ -146,6 +146,10 @@ class PodWorker:
         """Neither refused nor at its end: a kubelet that has just begun may not have looked at it yet."""
         status = self._status or self.pod.get("status") or {}
         return self._memory.rejection is None and status.get("phase") not in ("Succeeded", "Failed")
+
+    @property
+    def resizing(self) -> Resizing:
+        return self._resizing
 
     @property
     def running(self) -> list[SeenContainer]:
@@ -418,6 +422,7 @@ class PodWorker:
     async def _resize(self, pod: Object, action: Resize) -> None:
         """The pod's cgroup never has less than its containers: it grows before them, and shrinks after them."""
         host, resizing = self._host, self._resizing
+        began = host.clock.monotonic()
         before = allocation.with_allocation(pod, resizing.enforced or {})
         containers = [(id, spec.find_container(pod, name)) for id, name in action.containers]
         wanted = [(id, container) for id, container in containers if container is not None]
@@ -433,6 +438,7 @@ class PodWorker:
             resizing.failed(pod, error.message, host.clock.now())
         else:
             resizing.enforced = resizing.granted
+        host.metrics.resizes.actuated(host.clock.monotonic() - began, success=not resizing.error)
 
     async def _delete(self, pod: Object) -> None:
         await self._reporter.flush()

@@ -11,6 +11,7 @@ import pytest
 from machines import container, machine, pod, write_system
 
 from tiphys.kubelet.admission import Refused
+from tiphys.kubelet.allocation_metrics import ManagerMetrics
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.managers import checkpoint, cpusets
 from tiphys.kubelet.managers.checkpoint import CannotStart
@@ -21,6 +22,7 @@ from tiphys.kubelet.runtimes.interface import ContainerConfig, Resources, Runtim
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import SeenContainer
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.metrics import Registry
 from tiphys.testing.clock import FakeClock
 
 Object = dict[str, Any]
@@ -62,6 +64,7 @@ class Node:
         if not system.exists():
             write_system(system, machine(nodes=2, cores=2))
         self.cards = Cards()
+        self.registry = Registry()
         self.holders: set[str] | None = set()
         document = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -71,7 +74,12 @@ class Node:
             **settings,
         }
         self.managers = ResourceManagers(
-            KubeletConfiguration.parse(document), directory, self.cards, lambda: self.holders, system
+            KubeletConfiguration.parse(document),
+            directory,
+            self.cards,
+            lambda: self.holders,
+            ManagerMetrics(self.registry),
+            system,
         )
         assert self.managers.cpus is not None
         self.cpus = self.managers.cpus.static
@@ -104,6 +112,24 @@ async def test_all_that_a_container_has_comes_from_one_node_if_that_is_the_polic
     assert await node.admit(one("wide", "4")) == "TopologyAffinityError"
     assert await node.admit(one("narrow", "2")) == "1,5"
     assert await node.admit(one("shares", "500m")) == "0,3-4,7"
+
+
+async def test_what_is_given_away_is_counted(tmp_path: Path) -> None:
+    node = Node(tmp_path, topologyManagerPolicy="single-numa-node")
+    await node.admit(one("card", "2"))
+    await node.admit(one("wide", "4"))
+    await node.admit(one("shares", "500m"))
+    lines = node.registry.render().decode().splitlines()
+    for told in (
+        "kubelet_cpu_manager_pinning_requests_total 1",
+        "kubelet_cpu_manager_pinning_errors_total 0",
+        "kubelet_cpu_manager_shared_pool_size_millicores 6000",
+        "kubelet_cpu_manager_exclusive_cpu_allocation_count 2",
+        "kubelet_topology_manager_admission_requests_total 3",
+        "kubelet_topology_manager_admission_errors_total 1",
+        "kubelet_topology_manager_admission_duration_ms_count 3",
+    ):
+        assert told in lines
 
 
 async def test_a_best_effort_takes_what_there_is(tmp_path: Path) -> None:

@@ -66,6 +66,39 @@ async def test_an_ephemeral_volume_is_the_claim_of_its_pod(node: Node, tmp_path:
     assert await node.prepare(pod({"ephemeral": {"volumeClaimTemplate": {}}})) == tmp_path
 
 
+def nodes(label: str) -> dict[str, Any]:
+    expression = {"key": "zone", "operator": "In", "values": [label]}
+    return {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}
+
+
+async def test_a_volume_of_other_nodes_is_not_mounted(node: Node, tmp_path: Path) -> None:
+    source = {"hostPath": {"path": str(tmp_path)}}
+    bind(node, {**source, **nodes("here")})
+    assert await node.prepare(pod(CLAIMED)) == tmp_path
+    node.labels = {"zone": "here"}
+    assert await node.prepare(pod(CLAIMED)) == tmp_path
+    node.labels = {"zone": "there"}
+    assert await node.problem(pod(CLAIMED)) == (
+        'MountVolume.NodeAffinity check failed for volume "pv-1" : no matching NodeSelectorTerms'
+    )
+    bind(node, {**source, "nodeAffinity": {}})
+    assert await node.prepare(pod(CLAIMED)) == tmp_path
+
+
+async def test_a_device_of_other_nodes_is_not_mapped(node: Node) -> None:
+    bind(node, {"local": {"path": "/dev/null"}, "volumeMode": "Block", **nodes("here")})
+    node.labels = {}
+    wanted = pod(
+        CLAIMED, containers=[{"name": "c", "volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}]
+    )
+    outcome = await prepare_volumes(wanted, node.files, node.services)
+    [problem] = outcome.problems
+    assert (problem.reason, problem.message) == (
+        "FailedMapVolume",
+        'MapVolume.NodeAffinity check failed for volume "pv-1" : no matching NodeSelectorTerms',
+    )
+
+
 NOT_BOUND = "error processing PVC default/data: "
 
 

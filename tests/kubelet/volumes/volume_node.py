@@ -71,6 +71,7 @@ class Node:
     """How programs end that do not end well."""
     says: str = ""
     used: set[str] = field(default_factory=set)
+    labels: dict[str, str] | None = None
     now: datetime = NOW
 
     @property
@@ -85,7 +86,8 @@ class Node:
 
         allocatable = {name: parse(text) for name, text in self.allocatable.items()}
         around = Surroundings("node-1", ["10.0.0.1"], [], allocatable)
-        return Services(self.lookups, around, self.mounter, run, self.now, self.used.__contains__)
+        is_used = self.used.__contains__
+        return Services(self.lookups, around, self.mounter, run, self.now, is_used, self.labels)
 
     async def prepare(self, given: dict[str, Any]) -> Path:
         """The path of the pod's only volume."""

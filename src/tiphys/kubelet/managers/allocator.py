@@ -7,11 +7,13 @@ the pod is over.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from tiphys.kubelet import spec
 from tiphys.kubelet.admission import Refused, Rejection
+from tiphys.kubelet.allocation_metrics import ManagerMetrics
 from tiphys.kubelet.managers.hints import NONE, Hints, Nodes, TopologyPolicy
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
@@ -48,12 +50,14 @@ class Allocator:
         holders: Callable[[], Collection[str] | None],
         *,
         per_pod: bool = False,
+        metrics: ManagerMetrics,
     ) -> None:
         self._policy = policy
         self._devices = devices
         self._providers: tuple[Provider, ...] = (devices, *others)
         self._holders = holders
         self._per_pod = per_pod
+        self._metrics = metrics
         self._lock = asyncio.Lock()
 
     @property
@@ -65,10 +69,12 @@ class Allocator:
             holders = self._holders()
             if holders is not None:
                 self._keep_only({meta.uid(pod), *holders})
+            began = time.monotonic()
             try:
                 found = await self._allocate(pod)
             except Refused as error:
                 found = Rejection(error.reason, str(error))
+            self._metrics.admitted(time.monotonic() - began, refused=found is REFUSED)
             if found is not None and holders is not None:
                 self._keep_only({uid for uid in self._holders() or holders if uid != meta.uid(pod)})
             return found

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from tiphys.kubelet.admission import Refused
+from tiphys.kubelet.allocation_metrics import ManagerMetrics
 from tiphys.kubelet.managers import checkpoint, cpusets
 from tiphys.kubelet.managers.cpus import StaticCPUs, texts
 from tiphys.kubelet.managers.hints import Hints, Nodes
@@ -17,17 +19,19 @@ from tiphys.kubelet.seen import SeenContainer
 from tiphys.kubelet.spec import Object
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
+from tiphys.machinery.metrics import Registry
 
 log = logging.getLogger(__name__)
 
 
 class CPUManager:
-    """The static policy as a provider of the allocator; what it gives is on disk at once. `on_change`: the shared CPUs are others."""
+    """The static policy as a provider of the allocator; what it gives is on disk at once. `on_change` is called when the shared CPUs are others."""
 
-    def __init__(self, static: StaticCPUs, path: Path, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, static: StaticCPUs, path: Path, metrics: ManagerMetrics | None = None) -> None:
         self.static = static
         self._path = path
-        self.on_change = on_change
+        self.on_change: Callable[[], None] = lambda: None
+        self._metrics = metrics or ManagerMetrics(Registry())
         shared, entries = checkpoint.read(path, "static")
         try:
             assigned = {
@@ -42,7 +46,10 @@ class CPUManager:
         self._write()
 
     def _write(self) -> None:
-        checkpoint.write(self._path, "static", cpusets.text(self.static.shared), texts(self.static.assigned))
+        static = self.static
+        checkpoint.write(self._path, "static", cpusets.text(static.shared), texts(static.assigned))
+        own = frozenset().union(*(cpus for of in static.assigned.values() for cpus in of.values()))
+        self._metrics.pools(len(static.shared), len(own))
 
     def hints(self, pod: Object, container: Object) -> Hints:
         return self.static.hints(pod, container)
@@ -51,7 +58,13 @@ class CPUManager:
         return self.static.pod_hints(pod)
 
     async def allocate(self, pod: Object, container: Object, nodes: Nodes | None) -> None:
-        if self.static.allocate(pod, container, nodes):
+        try:
+            is_new = self.static.allocate(pod, container, nodes)
+        except Refused:
+            self._metrics.pinned(failed=True)
+            raise
+        if is_new:
+            self._metrics.pinned(failed=False)
             self._write()
             self.on_change()
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from tiphys.kubelet.allocation_metrics import ManagerMetrics
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.managers import checkpoint, cpusets, options
 from tiphys.kubelet.managers.allocator import Allocator, Devices
@@ -26,23 +27,27 @@ class ResourceManagers:
         directory: Path,
         devices: Devices,
         holders: Callable[[], Collection[str] | None],
+        metrics: ManagerMetrics,
         system: Path = SYSTEM,
     ) -> None:
         try:
             topology = read_topology(system)
         except (OSError, ValueError) as error:
             raise CannotStart(f"unable to discover CPU topology info: {error}") from None
-        self.cpus = _cpu_manager(settings, topology, directory)
+        self.cpus = _cpu_manager(settings, topology, directory, metrics)
         self.allocator = Allocator(
             _policy(settings, topology),
             devices,
             [self.cpus] if self.cpus else [],
             holders,
             per_pod=settings.topology_manager_scope == "pod",
+            metrics=metrics,
         )
 
 
-def _cpu_manager(settings: KubeletConfiguration, topology: Topology, directory: Path) -> CPUManager | None:
+def _cpu_manager(
+    settings: KubeletConfiguration, topology: Topology, directory: Path, metrics: ManagerMetrics
+) -> CPUManager | None:
     path = directory / checkpoint.CPU_STATE
     if settings.cpu_manager_policy == "none":
         checkpoint.read(path, "none")
@@ -65,7 +70,7 @@ def _cpu_manager(settings: KubeletConfiguration, topology: Topology, directory: 
             f"(size of  did not equal {count})"
         )
     reserved = by_number or take(topology, topology.all, count)
-    return CPUManager(StaticCPUs(topology, reserved, found), path)
+    return CPUManager(StaticCPUs(topology, reserved, found), path, metrics)
 
 
 def _policy(settings: KubeletConfiguration, topology: Topology) -> TopologyPolicy:

@@ -124,19 +124,24 @@ class StatsEndpoints:
         """Counts what is cheaper to count now than to keep."""
         metrics = self._metrics
         states: dict[str, int] = {}
-        pods = active = running = 0
+        pods = active = running = in_progress = 0
+        pending: list[str] = []
         for gauge in metrics.volumes.gauges.values():
             gauge.clear()
         for kubelet in self._kubelets:
             metrics.node_name.set(1, kubelet.host.node)
             pods += len(kubelet.pods)
             for worker in kubelet.workers:
+                if worker.resizing.pending is not None:
+                    pending.append(worker.resizing.pending.reason)
+                in_progress += worker.resizing.is_in_progress
                 running += worker.measured() is not None
                 active += (worker.pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
                 for life in worker.view.containers:
                     state = life.status.state.lower()
                     states[state] = states.get(state, 0) + 1
             await self._collect_volumes(kubelet)
+        metrics.resizes.seen(pending, in_progress)
         metrics.running_pods.set(running)
         metrics.desired_pods.set(pods, "")
         metrics.active_pods.set(active, "")

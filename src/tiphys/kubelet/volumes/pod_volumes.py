@@ -33,6 +33,7 @@ from tiphys.kubelet.volumes.request import (
 from tiphys.kubelet.volumes.used import IMAGE, used_volumes
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
+from tiphys.machinery.selectors.nodes import NodeSelector
 
 Prepare = Callable[[VolumeRequest], Awaitable[Prepared]]
 
@@ -139,6 +140,8 @@ class _Source:
     is_exclusive: bool = False
     """For one pod at a time (ReadWriteOncePod)."""
     group: int | None = None
+    nodes: Object | None = None
+    """A selector of the nodes that it can be mounted on."""
 
 
 @frozen
@@ -174,6 +177,7 @@ class _Work:
                 raise VolumeFailure(
                     "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
                 )
+            self._check_node(source, is_device=name in self.devices)
             prepared = await source.prepare(request)
         except (VolumeFailure, OSError) as error:
             stage, reason = _stage(error)
@@ -185,6 +189,15 @@ class _Work:
             prepared.refresh_after_seconds,
             source.name if source.is_persistent else "",
             source.group,
+        )
+
+    def _check_node(self, source: _Source, *, is_device: bool) -> None:
+        labels = self.services.node_labels
+        if source.nodes is None or labels is None or NodeSelector(source.nodes).matches(labels, ""):
+            return
+        step, reason = ("Map", "FailedMapVolume") if is_device else ("Mount", "FailedMount")
+        raise VolumeFailure(
+            "no matching NodeSelectorTerms", stage=f"{step}Volume.NodeAffinity check failed", reason=reason
         )
 
     async def _claimed(self, name: str, claim: Claim) -> _Source:
@@ -208,6 +221,7 @@ class _Work:
             tuple(content.get("mountOptions") or ()),
             is_persistent=True,
             is_exclusive=content.get("accessModes") == ["ReadWriteOncePod"],
+            nodes=(content.get("nodeAffinity") or {}).get("required"),
             group=_number(meta.annotations(found).get(GROUP_ANNOTATION, "")),
         )
 

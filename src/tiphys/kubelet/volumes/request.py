@@ -68,6 +68,8 @@ class Services:
     run: Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
     now: datetime
     is_used: Callable[[str], bool] = lambda name: False
+    node_labels: Mapping[str, str] | None = None
+    """None: not known yet, and no volume is refused for them."""
 
 
 @frozen
