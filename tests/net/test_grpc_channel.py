@@ -14,7 +14,7 @@ from tiphys.net.grpc import Code, GRPCError, Terms, Unframer, framed, timeout_va
 from tiphys.net.grpc_blocking import BlockingChannel
 from tiphys.net.grpc_channel import Channel
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 LIMIT_BYTES = 16 << 20
 
 

@@ -13,7 +13,7 @@ import pytest
 from tiphys.net.grpc import Code, GRPCError
 from tiphys.net.grpc_server import REQUEST_LIMIT_BYTES, GRPCServer
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 class Served:

@@ -328,7 +328,7 @@ class RuntimeConformance:
         if subject.exit_with is None:
             return
         async with subject.running() as container_id:
-            result = await subject.runtime.exec_sync(container_id, subject.exit_with(7), 10)
+            result = await subject.runtime.exec_sync(container_id, subject.exit_with(7), PATIENCE_SECONDS)
             assert result.exit_code == 7
 
     async def test_nothing_can_be_executed_in_what_does_not_run(self, subject: Subject) -> None:

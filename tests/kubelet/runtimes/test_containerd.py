@@ -197,7 +197,7 @@ async def test_a_start_that_is_given_up_in_the_middle_leaves_nothing(
             given_up = (await asyncio.gather(starting, return_exceptions=True))[0]
             if not isinstance(given_up, BaseException):
                 await given_up.close()
-        listing = await subject.runtime.exec_sync(container_id, ["ps"], 10)
+        listing = await subject.runtime.exec_sync(container_id, ["ps"], PATIENCE_SECONDS)
         assert b"4321" not in listing.stdout
     assert os.listdir(real_node.containerd.node.root / "run/tiphys/pipes") == []
 
@@ -212,7 +212,7 @@ async def test_sessions_of_a_kubelet_that_died_are_ended(subject: Subject, real_
         await later.end_sessions_left_behind()
         await later.end_sessions_left_behind()
         await later.close()
-        listing = await subject.runtime.exec_sync(container_id, ["ps"], 10)
+        listing = await subject.runtime.exec_sync(container_id, ["ps"], PATIENCE_SECONDS)
         assert b"4320" not in listing.stdout
         for session in (loud, quiet, over):
             await session.close()
@@ -225,7 +225,7 @@ async def test_closing_a_session_kills_its_process(subject: Subject) -> None:
         assert await anext(session.stdout) == b"ready\n"
         await session.close()
         await session.close()
-        listing = await subject.runtime.exec_sync(container_id, ["ps"], 10)
+        listing = await subject.runtime.exec_sync(container_id, ["ps"], PATIENCE_SECONDS)
         assert b"1234" not in listing.stdout
 
 
@@ -261,7 +261,10 @@ async def test_many_synchronous_execs_in_one_pod_take_turns(subject: Subject) ->
     async with subject.running() as container_id:
         async with asyncio.timeout(PATIENCE_SECONDS):
             results = await asyncio.gather(
-                *(subject.runtime.exec_sync(container_id, ["echo", str(n)], 20) for n in range(30))
+                *(
+                    subject.runtime.exec_sync(container_id, ["echo", str(n)], PATIENCE_SECONDS)
+                    for n in range(30)
+                )
             )
         assert [int(result.stdout) for result in results] == list(range(30))
 
@@ -388,9 +391,10 @@ async def test_a_command_that_cannot_be_run_is_told_at_start(subject: Subject) -
 
 
 async def test_a_stubborn_container_is_killed_after_its_grace(subject: Subject) -> None:
-    async with subject.running(
-        command=("sh", "-c", "trap '' TERM; while true; do sleep 1; done")
-    ) as container_id:
+    deaf = "trap '' TERM; echo ready; while true; do sleep 1; done"
+    async with subject.running(command=("sh", "-c", deaf)) as container_id:
+        log = Path((await subject.runtime.container_status(container_id)).log_path)
+        await until_logged(log, "ready")
         await subject.runtime.stop_container(container_id, 1)
         status = await subject.exited(container_id)
         assert (status.exit_code, status.reason) == (137, "Error")
@@ -406,7 +410,9 @@ async def test_volumes_are_mounted(subject: Subject, real_node: RealNode) -> Non
     )
     async with subject.running(mounts=mounts) as container_id:
         result = await subject.runtime.exec_sync(
-            container_id, ["sh", "-c", "cat /data/greeting; echo new > /data/new; touch /fixed/x"], 10
+            container_id,
+            ["sh", "-c", "cat /data/greeting; echo new > /data/new; touch /fixed/x"],
+            PATIENCE_SECONDS,
         )
         assert result.stdout == b"hello"
         assert b"Read-only file system" in result.stderr
@@ -420,19 +426,32 @@ async def test_a_pod_can_share_processes_and_the_nodes_network(subject: Subject)
     ):
         container_id = await subject.create(sandbox_id, config)
         await subject.runtime.start_container(container_id)
-        result = await subject.runtime.exec_sync(container_id, ["sh", "-c", "cat /proc/1/comm; hostname"], 10)
+        result = await subject.runtime.exec_sync(
+            container_id, ["sh", "-c", "cat /proc/1/comm; hostname"], PATIENCE_SECONDS
+        )
         assert result.stdout.split() == [b"pause", b"node-1"]
 
 
 async def test_nothing_leaves_the_segment(subject: Subject) -> None:
     async with subject.running() as container_id:
-        result = await subject.runtime.exec_sync(container_id, ["ping", "-c1", "-W1", "198.18.0.1"], 10)
+        result = await subject.runtime.exec_sync(
+            container_id, ["ping", "-c1", "-W1", "198.18.0.1"], PATIENCE_SECONDS
+        )
         assert result.exit_code != 0
-        segment = await subject.runtime.exec_sync(container_id, ["ping", "-c1", "-W1", "10.90.0.11"], 10)
+        segment = await subject.runtime.exec_sync(
+            container_id, ["ping", "-c1", "-W10", "10.90.0.11"], PATIENCE_SECONDS
+        )
         assert segment.exit_code == 0
 
 
 # logs
+
+
+async def until_logged(log: Path, line: str) -> None:
+    """Who is attached may hear it first."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not log.read_text().endswith(f"stdout F {line}\n"):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_log_is_written_and_reopened(subject: Subject) -> None:
@@ -442,15 +461,14 @@ async def test_a_log_is_written_and_reopened(subject: Subject) -> None:
         session = await subject.runtime.attach(container_id, stdin=True, stdout=True, stderr=True, tty=False)
         await session.write_stdin(b"one\n")
         await anext(session.stdout)
+        await until_logged(log, "one")
         log.rename(log.with_suffix(".old"))
         await subject.runtime.reopen_log(container_id)
         await session.write_stdin(b"two\n")
         await anext(session.stdout)
         await session.close()
+        await until_logged(log, "two")
         assert log.with_suffix(".old").read_text().endswith("stdout F one\n")
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not log.read_text().endswith("stdout F two\n"):
-                await asyncio.sleep(0.01)
     async with subject.running(command=("true",)) as container_id:
         await subject.exited(container_id)
         with pytest.raises(RuntimeFailure):
