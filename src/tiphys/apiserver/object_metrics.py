@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _RESOURCE = ("group", "version", "resource")
 FEATURES = {
+    "AllowParsingUserUIDFromCertAuth": "BETA",
     "APIResponseCompression": "BETA",
     "ComponentFlagz": "BETA",
     "ComponentStatusz": "BETA",

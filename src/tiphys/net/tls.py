@@ -82,15 +82,18 @@ def _as_file(data: bytes) -> Iterator[str]:
 
 
 class Subject(NamedTuple):
-    """Whom a certificate names: X.509's CN (the last, if there are several) and its O's."""
+    """Whom a certificate names: X.509's CN (the last, if there are several), its O's, and Kubernetes' own attribute for a UID."""
 
     common_name: str
     organizations: tuple[str, ...]
+    uid: str = ""
 
 
 _SEQUENCE, _SET, _VERSION, _UTC_TIME = 0x30, 0x31, 0xA0, 0x17
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _COMMON_NAME, _ORGANIZATION = b"\x55\x04\x03", b"\x55\x04\x0a"
+_UID = b"\x2b\x06\x01\x04\x01\x83\xc2\x53\x02"
+"""1.3.6.1.4.1.57683.2"""
 _ENCODINGS = {
     0x0C: "utf-8",
     0x13: "ascii",
@@ -102,13 +105,13 @@ _ENCODINGS = {
 
 
 def subject_of(certificate: bytes) -> Subject:
-    """The subject of a DER certificate. ValueError if it is none.
+    """The subject of a DER certificate. ValueError if it is none, or names more than one UID.
 
     Read by hand, for it happens once a connection and importing `cryptography.x509` takes longer than all else of a
     server's start. Only for certificates that TLS has verified. RFC 5280 §4.1: the subject is the fifth field behind
     the optional version.
     """
-    common_name, organizations = "", []
+    common_name, organizations, uids = "", [], []
     for tag, relative_name in _children(_subject_field(certificate)):
         for attribute_tag, attribute in _children(relative_name):
             if tag != _SET or attribute_tag != _SEQUENCE:
@@ -118,7 +121,11 @@ def subject_of(certificate: bytes) -> Subject:
                 common_name = raw.decode(_ENCODINGS.get(encoding, "utf-8"))
             elif kind == _ORGANIZATION:
                 organizations.append(raw.decode(_ENCODINGS.get(encoding, "utf-8")))
-    return Subject(common_name, tuple(organizations))
+            elif kind == _UID:
+                uids.append(raw.decode(_ENCODINGS[encoding]) if encoding in _ENCODINGS else "")
+    if len(uids) > 1 or "" in uids:
+        raise ValueError("the subject's UID must be one string")
+    return Subject(common_name, tuple(organizations), *uids)
 
 
 def validity_of(pem: str) -> tuple[datetime, datetime]:

@@ -15,7 +15,7 @@ from wire_peers import PATIENCE_SECONDS, H1Peer, Site, Watches
 from conftest import Pki, Serve
 from tiphys.net.http import ByteStream, Request, Response
 from tiphys.net.server import PREFACE, Server
-from tiphys.net.tls import client_context, subject_of
+from tiphys.net.tls import Subject, client_context, subject_of
 
 
 def describe(request: Request) -> Response:
@@ -90,7 +90,7 @@ async def test_the_peers_certificate(serve: Serve, pki: Pki) -> None:
     assert certificates[0] is certificates[1]
     assert certificates[0] is not None
     assert certificates[0] == certificates[4]
-    assert subject_of(certificates[0]) == ("tiphys", ("system:masters", "crew"))
+    assert subject_of(certificates[0]) == Subject("tiphys", ("system:masters", "crew"))
     assert seen[0].connection is seen[1].connection
     assert seen[0].connection.peer_address.host == "127.0.0.1"
 

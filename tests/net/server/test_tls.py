@@ -52,6 +52,17 @@ def test_several_attributes_in_one_relative_name() -> None:
     assert subject_of(certificate(x509.Name([together, last]))) == Subject("b", ("o",))
 
 
+UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")
+
+
+def test_a_subject_may_have_one_uid() -> None:
+    name = x509.NameAttribute(NameOID.COMMON_NAME, "a")
+    uids = [x509.NameAttribute(UID, value) for value in ("1-2", "3")]
+    assert subject_of(certificate(x509.Name([name, uids[0]]))) == Subject("a", (), "1-2")
+    with pytest.raises(ValueError, match="UID"):
+        subject_of(certificate(x509.Name([name, *uids])))
+
+
 def test_an_empty_subject() -> None:
     assert subject_of(certificate(x509.Name([]))) == Subject("", ())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from inspect import isawaitable
 
 from tiphys.apiserver.authentication.request_header import proxied_user
@@ -19,6 +20,8 @@ from tiphys.net.http import Connection
 from tiphys.net.tls import subject_of
 
 AUTHENTICATED = "system:authenticated"
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+"""Of which credential a user has shown, in `extra`."""
 _WEBSOCKET_PREFIX = "base64url.bearer.authorization.k8s.io."
 _INVALID = "invalid bearer token"
 
@@ -144,12 +147,18 @@ def _nobody(call: Call) -> User:
 
 
 def certificate_user(connection: Connection) -> User | None:
-    """The common name is the user, the organizations are the groups; remembered for the connection."""
-    if connection.peer_certificate is None:
+    """The common name is the user, the organizations are the groups, and the certificate's fingerprint is the credential;
+    remembered for the connection. Raises 401 for a subject that says two things."""
+    certificate = connection.peer_certificate
+    if certificate is None:
         return None
     if connection.context is None:
-        name, organizations = subject_of(connection.peer_certificate)
-        connection.context = User(name, (*organizations, AUTHENTICATED)) if name else ANONYMOUS
+        try:
+            name, organizations, uid = subject_of(certificate)
+        except ValueError:
+            raise errors.unauthorized() from None
+        extra = {CREDENTIAL_ID: [f"X509SHA256={sha256(certificate).hexdigest()}"]}
+        connection.context = User(name, (*organizations, AUTHENTICATED), uid, extra) if name else ANONYMOUS
     user: User = connection.context
     return None if user is ANONYMOUS else user
 
