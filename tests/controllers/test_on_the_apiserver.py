@@ -249,7 +249,7 @@ def service(name: str, *ports: Object, app: str = "web") -> Object:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default", "labels": {"team": "a"}},
-        "spec": {"selector": {"app": app}, "ports": list(ports)},
+        "spec": {**({"selector": {"app": app}} if app else {}), "ports": list(ports)},
     }
 
 
@@ -271,6 +271,11 @@ async def test_nothing_is_written_when_nothing_changes(plane: Plane) -> None:
     ports = ({"name": "web", "port": 80}, {"name": "m", "port": 9, "protocol": "UDP"})
     await plane.client.create(SERVICES, service("web", *ports))
     await plane.client.create(SERVICES, service("empty", *ports, app="none"))
+    await plane.client.create(SERVICES, service("own", *ports, app=""))
+    subsets = [{"addresses": [{"ip": "10.9.9.9"}], "ports": [{"name": "web", "port": 80}]}]
+    own = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "own", "namespace": "default"}}
+    await plane.client.create(ENDPOINTS, {**own, "subsets": subsets})
+    await plane.until(lambda: [each for each in plane.all(ENDPOINTSLICES) if "own-" in meta.name(each)])
     await plane.client.create(DEPLOYMENTS, deployment())
     await plane.until(lambda: complete(plane, "1") and len(behind(plane)) == 3)
     lease = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tiphys.client.resources import ENDPOINTS, ENDPOINTSLICES, NODES, PODS, SERVICES
-from tiphys.controllers import endpoints, endpointslice
+from tiphys.controllers import endpoints, endpointslice, endpointslice_mirroring
 from tiphys.machinery import meta
 from tiphys.machinery.errors import forbidden
 from tiphys.testing.world import World
@@ -162,3 +162,37 @@ async def test_a_failure_is_told(world: World) -> None:
         "FailedToCreateEndpoint",
         f"Failed to create endpoint for service default/web: {error}",
     ) in told
+
+
+async def test_endpoints_of_somebody_else_are_mirrored(world: World) -> None:
+    own = service()
+    del own["spec"]["selector"]
+    ports = [{"port": 1, "protocol": "TCP"}]
+    metadata = {"name": "web", "namespace": "default"}
+    told = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
+    await world.client.create(
+        ENDPOINTS, {**told, "subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": ports}]}
+    )
+    await begin(world)
+    await world.start(endpointslice_mirroring.CONTROLLER)
+    assert sizes(world) == []
+    await world.client.create(SERVICES, own)
+    await world.settle()
+    assert sizes(world) == [1]
+    addresses = [{"ip": f"10.{number >> 8}.{number & 255}.1"} for number in range(1001)]
+    subsets = [{"addresses": addresses, "ports": ports}]
+    await world.client.patch(ENDPOINTS, "web", {"subsets": subsets}, "default")
+    await world.settle()
+    assert sizes(world) == [1000]
+    assert "TooManyAddressesToMirror" in {reason for _, reason, _ in world.events()}
+    other = [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 2, "protocol": "TCP"}]}]
+    for subsets in (other, other * 2):
+        await world.client.patch(ENDPOINTS, "web", {"subsets": subsets}, "default")
+        await world.settle()
+    before = writes(world)
+    await world.settle(3600)
+    assert writes(world) == before
+    assert sizes(world) == [1]
+    await world.client.delete(ENDPOINTS, "web", "default")
+    await world.settle()
+    assert sizes(world) == []

@@ -66,6 +66,9 @@ CATALOG = (
     Entry("disruption-controller", "disruption", "disruption-controller"),
     Entry("endpoints-controller", "endpoints", "endpoint-controller"),
     Entry("endpointslice-controller", "endpointslice", "endpointslice-controller"),
+    Entry(
+        "endpointslice-mirroring-controller", "endpointslice_mirroring", "endpointslicemirroring-controller"
+    ),
     Entry("service-cidr-controller", "servicecidrs", "service-cidrs-controller"),
     Entry("persistentvolumeclaim-protection-controller", "pvc_protection", "pvc-protection-controller"),
     Entry("persistentvolume-protection-controller", "pv_protection", "pv-protection-controller"),

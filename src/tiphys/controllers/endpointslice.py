@@ -104,7 +104,7 @@ def _plan_family(service: Object, observed: Observed, family: str, changes: _Cha
         if slice["addressType"] == family:
             total += 1
             if _is_owned_by(slice, service):
-                existing.setdefault(_ports_key(slice.get("ports") or ()), []).append(slice)
+                existing.setdefault(ports_key(slice.get("ports") or ()), []).append(slice)
             else:
                 own.delete.append(slice)
     groups = _groups(service, observed, family)
@@ -134,13 +134,13 @@ def _groups(service: Object, observed: Observed, family: str) -> dict[str, _Grou
         if not pods.may_be_told(pod):
             continue
         ports = pods.ports_of(service, pod)
-        group = groups.setdefault(_ports_key(ports), _Group(ports))
+        group = groups.setdefault(ports_key(ports), _Group(ports))
         node = observed.nodes.get(spec_of(pod).get("nodeName") or "")
         if node is None and not publishes_all:
             continue  # its node is not known (any more): when it comes, we look again
         if pods.addresses_of(pod, family):
             endpoint = _endpoint(pod, node, service, family)
-            group.wanted[_identity(endpoint)] = endpoint
+            group.wanted[identity(endpoint)] = endpoint
     return groups
 
 
@@ -184,7 +184,7 @@ def _plan_group(
     for slice in existing:
         kept, touched = [], set()
         for endpoint in slice.get("endpoints") or ():
-            wanted = missing.pop(_identity(endpoint), None)
+            wanted = missing.pop(identity(endpoint), None)
             if wanted is not None:
                 kept.append(wanted)
                 if wanted != endpoint:
@@ -284,11 +284,11 @@ def _is_same(slice: Object, placeholder: Object) -> bool:
     )
 
 
-def _ports_key(ports: Iterable[Object]) -> str:
+def ports_key(ports: Iterable[Object]) -> str:
     return json.dumps(sorted(json.dumps(port, sort_keys=True) for port in ports))
 
 
-def _identity(endpoint: Object) -> str:
+def identity(endpoint: Object) -> str:
     """What makes two endpoints the same one, however its condition changes."""
     target = endpoint.get("targetRef") or {}
     parts = (*endpoint["addresses"], endpoint.get("hostname"), target.get("namespace"), target.get("name"))
