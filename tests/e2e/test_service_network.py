@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from e2e_cluster import Cluster, wait_for
 from pod_world import BUSYBOX, PATIENCE_SECONDS, Object, PodWorld, pod
+from weather import component, kill
 
 from tiphys.cluster.namespaces import find_node
 
@@ -174,6 +175,14 @@ def test_other_names(world: PodWorld) -> None:
     assert "NXDOMAIN" in look_up(world, f"nonsense.{zone}.")
     # The node of this test has no way to the world, and so to no other name server.
     assert "SERVFAIL" in look_up(world, "www.example.com.")
+
+
+def test_a_killed_proxy_comes_back_and_knows_what_happened(world: PodWorld) -> None:
+    kill(component(world.cluster, "network"))
+    for name in pods(world):
+        world.kubectl("delete", "pod", name)
+    world.kubectl("rollout", "status", "deployment", "web", "--timeout=300s", timeout=320)
+    until_asked(world, "http://web/", pods(world))
 
 
 def test_endpoints_follow_their_pods(world: PodWorld) -> None:

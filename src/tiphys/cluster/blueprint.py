@@ -141,7 +141,7 @@ def kubelet_name(node: str) -> str:
 
 def node_network_process(layout: Layout, node: str, enter: list[str]) -> Process:
     settings = str(node_network_settings(layout, node))
-    arguments = [*enter, sys.executable, "-m", "tiphys.cluster.node_network", settings]
+    arguments = [*enter, sys.executable, "-m", "tiphys.cluster.node_network_process", settings]
     name = f"network-{node}"
     return Process(name, arguments, str(layout.log(name)), stop_seconds=5.0)
 

@@ -135,7 +135,7 @@ async def _main(settings: NodeNetworkSettings) -> None:
 
 
 def main() -> None:
-    """python -m tiphys.cluster.node_network SETTINGS"""
+    """Begun by `node_network_process.py`; the settings' path is the first argument of the command line."""
     logging.basicConfig(
         level=os.environ.get("TIPHYS_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -143,7 +143,3 @@ def main() -> None:
     import uvloop
 
     uvloop.run(_main(settings))
-
-
-if __name__ == "__main__":
-    main()
