@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tiphys.machinery.apply import Target, apply, update
-from tiphys.machinery.apply.fieldset import FieldSet, contains, intersection, parse, union
-from tiphys.machinery.apply.merging import merge, prune
+from tiphys.machinery.apply.fieldset import FieldSet, contains, intersection, parse, same, union
+from tiphys.machinery.apply.merging import merge, merge_object, prune
 from tiphys.machinery.apply.target import without_unowned
 from tiphys.machinery.apply.typed import compare, everything, fields_of
 from tiphys.machinery.apply.validation import validate
@@ -85,6 +85,26 @@ def test_merging_changes_only_what_is_applied(live: dict[str, Any], applied: dic
     assert contains(wanted, found.changed)
     # Nothing goes but what stood where a value of another kind comes, which only `any` and atomic parts allow.
     assert set(found.removed) <= {"f:any"}
+
+
+@given(CONTENT, CONTENT)
+def test_what_is_remembered_of_merging_is_what_merging_does(
+    live: dict[str, Any], applied: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        merged, plain = merge_object(SHAPE, live, applied), merge(SHAPE, live, applied)
+        assert merged == plain
+        assert (merged is live) == (plain is live)
+        again = merge_object(SHAPE, merged, applied)
+        assert again is merged
+
+
+@given(CONTENT, CONTENT)
+def test_sets_are_the_same_when_they_are_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    mine, theirs = fields_of(SHAPE, one), fields_of(SHAPE, other)
+    for _ in range(2):
+        assert same(mine, theirs) == (mine == theirs)
+        assert same(mine, fields_of(SHAPE, copy.deepcopy(one)))
 
 
 @given(CONTENT, CONTENT)

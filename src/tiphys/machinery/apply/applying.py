@@ -16,6 +16,7 @@ from tiphys.machinery.apply.fieldset import (
     contains,
     difference,
     intersection,
+    same,
 )
 from tiphys.machinery.apply.managers import (
     APPLY,
@@ -25,7 +26,7 @@ from tiphys.machinery.apply.managers import (
     read_entries,
     write_entries,
 )
-from tiphys.machinery.apply.merging import merge, prune, without_nulls
+from tiphys.machinery.apply.merging import merge_object, prune, without_nulls
 from tiphys.machinery.apply.target import (
     Differences,
     Object,
@@ -128,8 +129,8 @@ def _apply(target: Target, live: Object, applied: Object, applier: Ownership, *,
     before = _owners_of(target, live, applier.time)
     last = next((owner for owner in before if owner.identity == applier.identity), None)
     others = [owner for owner in before if owner is not last]
-    new: Object = merge(target.shape, live, applied)
-    if last is not None and last.fields != applier.fields:
+    new = merge_object(target.shape, live, applied)
+    if last is not None and not same(last.fields, applier.fields):
         new = _without_given_up(target, new, last, [*others, applier])
     after = others
     if new is not live:
@@ -140,7 +141,7 @@ def _apply(target: Target, live: Object, applied: Object, applier: Ownership, *,
 
 
 def _same_claim(last: Ownership, applier: Ownership) -> bool:
-    return last.api_version == applier.api_version and last.fields == applier.fields
+    return last.api_version == applier.api_version and same(last.fields, applier.fields)
 
 
 def _owners_of(target: Target, live: Object, time: str) -> list[Ownership]:

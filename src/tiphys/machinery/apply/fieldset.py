@@ -241,6 +241,29 @@ def leaves(fields: FieldSet) -> FieldSet:
     return {element: leaves(branch) for element, branch in fields.items() if element != MEMBER}
 
 
+_SAME_LIMIT = 512
+_same: dict[tuple[int, int], tuple[FieldSet, FieldSet]] = {}
+"""Branches that were compared and found equal, by their ids, which are theirs as long as they are kept here."""
+
+
+def same(one: FieldSet, other: FieldSet) -> bool:
+    """Equality, of which the large branches are remembered: one and the same applier's come again with every object."""
+    if one is other:
+        return True
+    if len(one) != len(other):
+        return False
+    for element, mine in one.items():
+        theirs = other.get(element)
+        if mine is theirs or (id(mine), id(theirs)) in _same:
+            continue
+        if theirs is None or mine != theirs:
+            return False
+        if len(_same) >= _SAME_LIMIT:
+            _same.clear()
+        _same[id(mine), id(theirs)] = (mine, theirs)
+    return True
+
+
 # Combining
 
 

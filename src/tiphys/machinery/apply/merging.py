@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
+
 from tiphys.machinery.apply.fieldset import FieldSet, is_member
 from tiphys.machinery.apply.shapes import (
     DEDUCED,
@@ -39,6 +41,43 @@ def merge(shape: Shape, live: Any, applied: Any) -> Any:
     if applied is None and live and not shape.atomic and isinstance(live, dict | list):
         return live  # sets nothing that is inside
     return live if live == applied and type(live) is type(applied) else applied
+
+
+_KNOWN_LIMIT = 256
+_known: dict[tuple[Shape, bytes, bytes], None] = {}
+"""Parts of objects, and what was applied to them and set nothing new."""
+
+
+def merge_object(shape: Shape, live: dict[str, Any], applied: dict[str, Any]) -> dict[str, Any]:
+    """As `merge`, of a whole object: that its large parts stay as they are is remembered, for most are applied again and again."""
+    if not isinstance(shape, Granular) or shape.item is not None:
+        merged: dict[str, Any] = merge(shape, live, applied)
+        return merged
+    left: dict[str, Any] = {}
+    unknown: list[tuple[str, tuple[Shape, bytes, bytes]]] = []
+    for name, item in applied.items():
+        key = _key_of_part(shape, name, live.get(name), item)
+        if key is None or key not in _known:
+            left[name] = item
+            if key is not None:
+                unknown.append((name, key))
+    new = _merge_map(shape, live, left)
+    for name, key in unknown:
+        if new[name] is live[name]:
+            if len(_known) >= _KNOWN_LIMIT:
+                _known.clear()
+            _known[key] = None
+    return new
+
+
+def _key_of_part(shape: Granular, name: str, live: Any, applied: Any) -> tuple[Shape, bytes, bytes] | None:
+    if type(applied) is not dict or type(live) is not dict or not applied or name == "metadata":
+        return None
+    declared = shape.fields.get(name)
+    try:
+        return (declared.shape, orjson.dumps(live), orjson.dumps(applied)) if declared is not None else None
+    except TypeError:  # nested too deeply to be written
+        return None
 
 
 def _merge_map(shape: Granular, live: dict[str, Any] | None, applied: dict[str, Any]) -> dict[str, Any]:
