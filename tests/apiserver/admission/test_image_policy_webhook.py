@@ -143,6 +143,6 @@ async def test_a_webhook_that_nobody_can_call(clock: FakeClock, signing_key: byt
         async with running(clock, signing_key, **told):
             raise AssertionError("it started")
     assert str(raised.value) == (
-        "--admission-control-config-file: ImagePolicyWebhook: imagePolicy.kubeConfigFile: "
+        f"--admission-control-config-file: {file}: line 1: ImagePolicyWebhook: imagePolicy.kubeConfigFile: "
         f"{tmp_path}/none: No such file or directory"
     )

@@ -310,7 +310,7 @@ async def test_a_file_that_cannot_be_used_ends_the_start(
         async with encrypted(path, MemoryStore(), clock, signing_key):
             pass
     assert str(raised.value) == (
-        f"--encryption-provider-config: {path}: error while parsing file: "
+        f"--encryption-provider-config: {path}: error while parsing file: line 1: "
         'resources[0].providers[0].aescbc.keys[0].secret: Invalid value: "REDACTED": '
         "secret is not of the expected length, got 5, expected one of [16 24 32]"
     )

@@ -97,10 +97,13 @@ def test_what_is_refused(entries: list[dict[str, Any]], said: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("kind: EncryptionConfiguration\nresources: [", "yaml: line 2: "),
+        ("kind: EncryptionConfiguration\nresources: [", "error converting YAML to JSON: yaml: line "),
         ("- 1", "it is not an EncryptionConfiguration"),
         ("{apiVersion: v1, kind: EncryptionConfig}", "got unexpected config type: v1, Kind=EncryptionConfig"),
-        (text(entry([AES])).replace('"secrets"', "17"), "a list or a mapping stands where something else"),
+        (
+            text(entry([AES])).replace('"secrets"', "17"),
+            'line 1: "resources[0].resources[0]" must be a string',
+        ),
     ],
 )
 def test_what_is_not_even_one(content: str, said: str) -> None:

@@ -91,6 +91,37 @@ async def test_a_node_beyond_its_pods(server: APIServer, account: Object) -> Non
     assert await came_through(server, [node()], attempts, 403) == []
 
 
+@pytest.mark.parametrize("upgrade", ["websocket", "SPDY/3.1", ""])
+async def test_who_may_only_look_opens_no_connection(
+    server: APIServer, client: Client, account: Object, upgrade: str
+) -> None:
+    """GET is how a WebSocket begins: it takes `create` as POST does, whatever `get` allows."""
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/mine"
+    streams = ["pods/exec", "pods/attach", "pods/portforward"]
+    rule = {"apiGroups": [""], "resources": ["pods", *streams], "verbs": ["get", "list", "watch"]}
+    role = await client.get(f"{rbac}/roles/app")
+    await client.put(f"{rbac}/roles/app", {**role, "rules": [rule]})
+    spec = {"serviceAccountName": "app", "containers": [{"name": "c", "image": "i"}]}
+    await client.create("/api/v1/namespaces/mine/pods", {"metadata": {"name": "web"}, "spec": spec})
+    base = "/api/v1/namespaces/mine/pods/web"
+    headers = {"connection": "Upgrade", "upgrade": upgrade} if upgrade else {}
+    visitor = good(server, account)
+    assert await visitor.call(server, "GET", base) == 200
+    attempts = [
+        Attempt(method, f"{base}/{target}", None)
+        for method in ("GET", "POST")
+        for target in (
+            "exec?command=id&stdout=true",
+            "exec?command=id&stdin=true&tty=true",
+            "attach?stdout=true",
+            "portforward?ports=80",
+            "portforward",
+        )
+    ]
+    opening = Visitor(visitor.name, {**visitor.headers, **headers})
+    assert await came_through(server, [opening], attempts, 403) == []
+
+
 async def test_nothing_was_changed_on_the_way(server: APIServer, client: Client, account: Object) -> None:
     """A refusal that comes after the deed would be none."""
     before = server.store.revision

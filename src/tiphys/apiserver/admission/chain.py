@@ -18,7 +18,7 @@ from tiphys.apiserver.admission.certificates import (
     CertificateSubjectRestriction,
     ClusterTrustBundleAttest,
 )
-from tiphys.apiserver.admission.configuration import FLAG, BadConfiguration, Configuration
+from tiphys.apiserver.admission.configuration import BadConfiguration, Configuration, refusal
 from tiphys.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from tiphys.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from tiphys.apiserver.admission.deny_service_external_ips import DenyServiceExternalIPs
@@ -50,7 +50,6 @@ from tiphys.apiserver.admission.storage_object_in_use_protection import (
 from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
-from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.metrics import Buckets
 
@@ -184,7 +183,7 @@ def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
     try:
         return row.make(configurations.get(row.name))
     except BadConfiguration as error:
-        raise ConfigurationError(f"{FLAG}: {row.name}: {error}") from None
+        raise refusal(row.name, configurations.get(row.name), str(error)) from None
 
 
 async def _run(kind: str, of_kind: _Steps, attributes: Attributes) -> None:

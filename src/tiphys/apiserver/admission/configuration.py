@@ -15,16 +15,30 @@ from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery import yaml
 from tiphys.machinery.fields import FieldError
 from tiphys.machinery.quoting import quote
+from tiphys.machinery.yaml_lines import placed
 
 Configuration = Mapping[str, Any]
 """What a plugin is told: the object of its configuration, which has an apiVersion and a kind of its own."""
+
+
+class Told(dict[str, Any]):
+    """A Configuration that knows where it stands: in a file, there below a field."""
+
+    def __init__(self, found: Mapping[str, Any], file: Path, text: bytes, below: str = "") -> None:
+        super().__init__(found)
+        self.file, self.text, self.below = file, text, below
+
+    def placed(self, problem: str) -> str:
+        return f"{self.file}: {placed(self.text, problem, below=self.below)}"
+
+
 FLAG = "--admission-control-config-file"
 _VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.k8s.io/v1alpha1")
 _LEGACY = {"imagePolicy": "ImagePolicyWebhook", "podNodeSelectorPluginConfig": "PodNodeSelector"}
 """Two plugins are older than the AdmissionConfiguration: their own file may stand in its place."""
 
 
-def read_configurations(path: str) -> dict[str, Configuration]:
+def read_configurations(path: str) -> Mapping[str, Configuration]:
     """What each plugin is told, by its name; nothing for an empty path. Raises ConfigurationError."""
     if not path:
         return {}
@@ -35,53 +49,64 @@ def read_configurations(path: str) -> dict[str, Configuration]:
         return legacy
     if whole.get("apiVersion") not in _VERSIONS or whole.get("kind") != "AdmissionConfiguration":
         found = f"{whole.get('kind')} of {whole.get('apiVersion')}"
-        raise _bad(file, f"it is {found}, not an AdmissionConfiguration of {_VERSIONS[0]}")
-    _only(file, whole, ("apiVersion", "kind", "plugins"), "")
+        raise _bad(whole, f"it is {found}, not an AdmissionConfiguration of {_VERSIONS[0]}")
+    _only(whole, whole, ("apiVersion", "kind", "plugins"), "")
     plugins = whole.get("plugins")
     if not isinstance(plugins, list | NoneType):
-        raise _bad(file, "plugins: it is no list")
+        raise _bad(whole, "plugins: it is no list")
     configurations: dict[str, Configuration] = {}
     for position, plugin in enumerate(plugins or ()):
-        name, found_configuration = _plugin(file, plugin, f"plugins[{position}]")
+        name, found_configuration = _plugin(whole, plugin, f"plugins[{position}]")
         if found_configuration is not None:
             configurations.setdefault(name, found_configuration)
     return configurations
 
 
-def _plugin(file: Path, plugin: Any, where: str) -> tuple[str, Configuration | None]:
+def _plugin(whole: Told, plugin: Any, where: str) -> tuple[str, Configuration | None]:
     if not isinstance(plugin, dict):
-        raise _bad(file, f"{where}: it is no object")
-    _only(file, plugin, ("name", "path", "configuration"), f"{where}.")
+        raise _bad(whole, f"{where}: it is no object")
+    _only(whole, plugin, ("name", "path", "configuration"), f"{where}.")
     name = plugin.get("name")
-    if not isinstance(name, str) or not name:
-        raise _bad(file, f"{where}.name: Required value")
+    if not isinstance(name, str | NoneType):
+        raise _bad(whole, f"{where}.name: it is no string")
+    if not name:
+        raise _bad(whole, f"{where}.name: Required value")
     if plugin.get("path"):
-        return name, _read(file.parent / str(plugin["path"]))
+        return name, _read(whole.file.parent / str(plugin["path"]))
     configuration = plugin.get("configuration")
-    if configuration is not None and not isinstance(configuration, dict):
-        raise _bad(file, f"{where}.configuration: it is no object")
-    return name, configuration
+    if configuration is None:
+        return name, None
+    if not isinstance(configuration, dict):
+        raise _bad(whole, f"{where}.configuration: it is no object")
+    return name, Told(configuration, whole.file, whole.text, f"{where}.configuration")
 
 
-def _only(file: Path, found: Configuration, known: Sequence[str], where: str) -> None:
+def _only(whole: Told, found: Configuration, known: Sequence[str], where: str) -> None:
     for name in sorted(set(found) - set(known)):
-        raise _bad(file, f"unknown field {quote(where + name)}")
+        raise _bad(whole, f"unknown field {quote(where + name)}")
 
 
-def _read(file: Path) -> Configuration:
+def _read(file: Path) -> Told:
     try:
-        loaded = yaml.load(file.read_bytes())
+        text = file.read_bytes()
+        loaded = yaml.load(text)
     except OSError as error:
-        raise _bad(file, str(error.strerror)) from None
-    except yaml.YAMLError as error:
-        raise _bad(file, " ".join(str(error).split())) from None
+        raise ConfigurationError(f"{FLAG}: {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{FLAG}: {file}: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
-        raise _bad(file, "it is no object")
-    return loaded
+        raise ConfigurationError(f"{FLAG}: {file}: it is no object")
+    return Told(loaded, file, text)
 
 
-def _bad(file: Path, problem: str) -> ConfigurationError:
-    return ConfigurationError(f"{FLAG}: {file}: {problem}")
+def _bad(whole: Told, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{FLAG}: {whole.placed(problem)}")
+
+
+def refusal(plugin: str, told: Configuration | None, problem: str) -> ConfigurationError:
+    """What to say of a plugin's part."""
+    where = f"{plugin}: {problem}"
+    return ConfigurationError(f"{FLAG}: {told.placed(where) if isinstance(told, Told) else where}")
 
 
 # What plugins make of their part.

@@ -8,27 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.apiserver.call import User
+from tiphys.apiserver.config_forms import misfits
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.settings import ConfigurationError
 from tiphys.machinery import yaml
 from tiphys.machinery.frozen import frozen
+from tiphys.machinery.yaml_lines import placed
 
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 _VERSIONS = ("audit.k8s.io/v1",)
-_RULE_FIELDS = frozenset(
-    {
-        "level",
-        "users",
-        "userGroups",
-        "verbs",
-        "resources",
-        "namespaces",
-        "nonResourceURLs",
-        "omitStages",
-        "omitManagedFields",
-    }
-)
-_POLICY_FIELDS = frozenset({"apiVersion", "kind", "metadata", "rules", "omitStages", "omitManagedFields"})
+_RULE = {
+    "level": str,
+    "users": [str],
+    "userGroups": [str],
+    "verbs": [str],
+    "resources": [{"group": str, "resources": [str], "resourceNames": [str]}],
+    "namespaces": [str],
+    "nonResourceURLs": [str],
+    "omitStages": [str],
+    "omitManagedFields": bool,
+}
+_FORM = {
+    "apiVersion": str,
+    "kind": str,
+    "metadata": dict,
+    "rules": [_RULE],
+    "omitStages": [str],
+    "omitManagedFields": bool,
+}
 
 
 class Level(IntEnum):
@@ -129,14 +136,15 @@ def _matches_resource(rule: Mapping[str, Any], info: RequestInfo) -> bool:
 def read_policy(path: Path) -> Policy:
     """Raises ConfigurationError with the place in the file's structure and the reason."""
     try:
-        loaded = yaml.load(path.read_bytes())
+        text = path.read_bytes()
+        loaded = yaml.load(text)
     except OSError as error:
         raise ConfigurationError(f"--audit-policy-file: {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--audit-policy-file: {path}: {_one_line(error)}") from None
     problem = next(_problems(loaded), None)
     if problem is not None:
-        raise ConfigurationError(f"--audit-policy-file: {path}: {problem}")
+        raise ConfigurationError(f"--audit-policy-file: {path}: {placed(text, problem)}")
     return Policy(
         tuple(loaded["rules"]),
         frozenset(loaded.get("omitStages") or ()),
@@ -154,8 +162,7 @@ def _problems(policy: Any) -> Iterator[str]:
         return
     if policy.get("apiVersion") not in _VERSIONS or policy.get("kind") != "Policy":
         yield f"it is {policy.get('kind')} of {policy.get('apiVersion')}, not a Policy of {_VERSIONS[0]}"
-    for name in sorted(set(policy) - _POLICY_FIELDS):
-        yield f'unknown field "{name}"'
+    yield from misfits(policy, _FORM)
     yield from _stage_problems(policy.get("omitStages"), "omitStages")
     rules = policy.get("rules")
     if not isinstance(rules, list) or not rules:
@@ -167,10 +174,8 @@ def _problems(policy: Any) -> Iterator[str]:
 
 def _rule_problems(rule: Any, where: str) -> Iterator[str]:
     if not isinstance(rule, dict):
-        yield f"{where}: it is no object"
+        yield f"{where}: Required value"
         return
-    for name in sorted(set(rule) - _RULE_FIELDS):
-        yield f'unknown field "{where}.{name}"'
     level = rule.get("level")
     if not level:
         yield f"{where}.level: Required value"

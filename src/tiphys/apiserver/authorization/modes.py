@@ -28,6 +28,7 @@ from tiphys.apiserver.service_dialer import ServiceDialer
 from tiphys.apiserver.settings import ConfigurationError, Settings
 from tiphys.apiserver.webhooks.kubeconfig import KubeconfigError, KubeconfigWebhook
 from tiphys.machinery import yaml
+from tiphys.machinery.yaml_lines import placed
 
 if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
@@ -114,13 +115,15 @@ def entries(settings: Settings) -> tuple[Entry, ...]:
 def read_file(path: Path) -> tuple[Entry, ...]:
     """Raises ConfigurationError."""
     try:
-        document = yaml.load(path.read_bytes())
+        text = path.read_bytes()
+        document = yaml.load(text)
     except OSError as error:
         raise ConfigurationError(f"--authorization-config: {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--authorization-config: {path}: {' '.join(str(error).split())}") from None
     found, problems = read(document)
     if problems:
+        problems = [placed(text, problem) for problem in problems]
         listed = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
         raise ConfigurationError(f"--authorization-config: {path}: {' '.join(listed.split())}")
     return found

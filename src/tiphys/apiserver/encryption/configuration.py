@@ -8,18 +8,27 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from tiphys.api.validation import Errors
+from tiphys.apiserver.config_forms import misfits
+from tiphys.machinery import yaml
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quoting import parse_duration
+from tiphys.machinery.yaml_lines import placed
 
 _VERSION, _KIND = "apiserver.config.k8s.io/v1", "EncryptionConfiguration"
 PROVIDERS = ("aesgcm", "aescbc", "secretbox", "identity", "kms")
 _KEY_SIZES = {"aesgcm": (16, 24, 32), "aescbc": (16, 24, 32), "secretbox": (32,)}
 _WITHOUT_PATHS = ("apiserveripinfo", "serviceipallocations", "servicenodeportallocations")
 _DEFAULT_TIMEOUT_SECONDS = 3.0
+_KEYS = {"keys": [{"name": str, "secret": str}]}
+_KMS = {"apiVersion": str, "name": str, "cachesize": int, "endpoint": str, "timeout": str}
+_PROVIDERS = {"aesgcm": _KEYS, "aescbc": _KEYS, "secretbox": _KEYS, "identity": {}, "kms": _KMS}
+_FORM = {
+    "apiVersion": str,
+    "kind": str,
+    "resources": [{"resources": [str], "providers": [_PROVIDERS]}],
+}
 ANY = ("*", "*")
 GroupResource = tuple[str, str]
 """("apps", "deployments"); either may be "*"."""
@@ -55,22 +64,19 @@ class Entry:
 def parse(text: str) -> list[Entry]:
     """The entries of a configuration. Raises BadConfiguration."""
     try:
-        read = yaml.safe_load(text)
+        read = yaml.load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise BadConfiguration(f"yaml: {place}{getattr(error, 'problem', error)}") from None
+        raise BadConfiguration(" ".join(str(error).split())) from None
     if not isinstance(read, dict):
         raise BadConfiguration("it is not an EncryptionConfiguration")
     if (read.get("apiVersion"), read.get("kind")) != (_VERSION, _KIND):
         found = f"{read.get('apiVersion')}, Kind={read.get('kind')}"
         raise BadConfiguration(f"got unexpected config type: {found}; expected {_VERSION}, Kind={_KIND}")
-    try:
-        problems = validate(read)
-    except (AttributeError, TypeError, KeyError):
-        raise BadConfiguration("a list or a mapping stands where something else is expected") from None
-    if problems:
-        shown = [str(problem) for problem in problems]
+    shown = list(misfits(read, _FORM))
+    if not shown:
+        shown = [str(problem) for problem in validate(read)]
+    if shown:
+        shown = [placed(text, problem) for problem in shown]
         raise BadConfiguration(shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]")
     return [
         Entry(

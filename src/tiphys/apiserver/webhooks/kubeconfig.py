@@ -15,6 +15,7 @@ from tiphys.apiserver.service_dialer import ServiceDialer
 from tiphys.apiserver.webhooks.client import WebhookError, read_answer, reason_of
 from tiphys.machinery import yaml
 from tiphys.machinery.quoting import quote
+from tiphys.machinery.yaml_lines import placed
 from tiphys.net.client import ClientResponse, HTTPClient, HTTPClientError
 from tiphys.net.tls import client_context
 
@@ -31,10 +32,8 @@ class KubeconfigWebhook:
 
     def __init__(self, path: Path, dialer: ServiceDialer) -> None:
         cluster, user = _current(path)
-        self._url = str(cluster.get("server") or "")
+        self._url = cluster["server"]
         parts = urlsplit(self._url)
-        if parts.scheme not in ("http", "https"):
-            raise KubeconfigError(f"{path}: its cluster has no server")
         self._path = parts.path or "/"
         self._token = str(user.get("token") or "")
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -71,32 +70,46 @@ class KubeconfigWebhook:
 
 def read_kubeconfig(path: Path) -> Object:
     """Raises KubeconfigError."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Object, bytes]:
     try:
-        config = yaml.load(path.read_bytes())
+        text = path.read_bytes()
+        config = yaml.load(text)
     except OSError as error:
         raise KubeconfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise KubeconfigError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
         raise KubeconfigError(f"{path}: it is not a kubeconfig")
-    return config
+    return config, text
 
 
 def _current(path: Path) -> tuple[Object, Object]:
     """Cluster and user of the current context."""
-    config = read_kubeconfig(path)
-    context = _named(config, "contexts", config.get("current-context"), "context", path)
-    cluster = _named(config, "clusters", context.get("cluster"), "cluster", path)
-    user = _named(config, "users", context["user"], "user", path) if context.get("user") else {}
+    config, text = _read(path)
+    try:
+        _, context = _named(config, "contexts", config.get("current-context"), "context")
+        where, cluster = _named(config, "clusters", context.get("cluster"), "cluster")
+        user = _named(config, "users", context["user"], "user")[1] if context.get("user") else {}
+        server = cluster.get("server")
+        if not isinstance(server, str) or urlsplit(server).scheme not in ("http", "https"):
+            raise KubeconfigError(f"{where}.server: its cluster has no server")
+    except KubeconfigError as error:
+        raise KubeconfigError(f"{path}: {placed(text, str(error))}") from None
     return cluster, user
 
 
-def _named(config: Object, section: str, name: Any, inner: str, path: Path) -> Object:
-    for entry in config.get(section) or ():
+def _named(config: Object, section: str, name: Any, inner: str) -> tuple[str, Object]:
+    """(where it stands, what stands there)."""
+    entries = config.get(section) or ()
+    if not isinstance(entries, list | tuple):
+        raise KubeconfigError(f"{section}: it is no list")
+    for position, entry in enumerate(entries):
         if isinstance(entry, dict) and entry.get("name") == name and isinstance(entry.get(inner), dict):
-            found: Object = entry[inner]
-            return found
-    raise KubeconfigError(f"{path}: there is no {inner} {quote(str(name or ''))}")
+            return f"{section}[{position}].{inner}", entry[inner]
+    raise KubeconfigError(f"{section}: there is no {inner} {quote(str(name or ''))}")
 
 
 def _context(path: Path, cluster: Object, user: Object) -> ssl.SSLContext:

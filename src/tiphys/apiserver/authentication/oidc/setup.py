@@ -10,6 +10,7 @@ from tiphys.apiserver.authentication.oidc.authenticator import IDTokens
 from tiphys.apiserver.authentication.oidc.configuration import Configuration, read
 from tiphys.apiserver.settings import ConfigurationError, Settings
 from tiphys.machinery import yaml
+from tiphys.machinery.yaml_lines import placed
 
 if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
@@ -54,6 +55,7 @@ def _read_file(path: Path, text: bytes, settings: Settings) -> Configuration:
             "--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file"
         )
     if problems:
+        problems = [placed(text, problem) for problem in problems]
         listed = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
         raise ConfigurationError(f"{_FLAG}: {path}: {' '.join(listed.split())}")
     return found
