@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tiphys.api.apps import columns, defaults, prepare, validation
+from tiphys.api.apps import advice, columns, defaults, prepare, validation
 from tiphys.api.core import selectable
+from tiphys.api.core.advice.pods import workload
 from tiphys.api.resource import Resource, ScalePaths, Subresource
 from tiphys.machinery import names
 from tiphys.machinery.gvk import GroupVersionKind
@@ -35,6 +36,7 @@ RESOURCES = (
         prepare=prepare.daemon_set,
         validate=validation.daemon_set,
         validate_status=validation.daemon_set_status,
+        advise=workload("spec", "template", names_pods=False),
         table=columns.DAEMON_SET,
     ),
     Resource(
@@ -55,6 +57,7 @@ RESOURCES = (
         prepare=prepare.deployment,
         validate=validation.deployment,
         validate_status=validation.deployment_status,
+        advise=workload("spec", "template", names_pods=True),
         table=columns.DEPLOYMENT,
     ),
     Resource(
@@ -75,6 +78,7 @@ RESOURCES = (
         validate=validation.replica_set,
         validate_status=validation.replica_set_status,
         selectable_fields=selectable.REPLICAS,
+        advise=workload("spec", "template", names_pods=True),
         table=columns.REPLICA_SET,
     ),
     Resource(
@@ -95,6 +99,7 @@ RESOURCES = (
         validate=validation.stateful_set,
         validate_status=validation.stateful_set_status,
         name_errors=names.dns1123_label,
+        advise=advice.stateful_set,
         table=columns.STATEFUL_SET,
     ),
 )

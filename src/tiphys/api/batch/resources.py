@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.batch import columns, defaults, prepare, selectable, validation
+from tiphys.api.batch import advice, columns, defaults, prepare, selectable, validation
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -18,6 +18,7 @@ RESOURCES = (
         type="batch/v1.CronJob",
         defaults=defaults.cron_job,
         validate=validation.cron_job,
+        advise=advice.cron_job,
         table=columns.CRON_JOB,
     ),
     Resource(
@@ -34,6 +35,7 @@ RESOURCES = (
         validate=validation.job,
         validate_status=validation.job_status,
         selectable_fields=selectable.JOB,
+        advise=advice.job,
         table=columns.JOB,
     ),
 )

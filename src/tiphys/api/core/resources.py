@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tiphys.api.core import deletion, prepare, selectable, service_fields
+from tiphys.api.core.advice import objects as object_advice
+from tiphys.api.core.advice import pods as pod_advice
 from tiphys.api.core.columns import nodes as node_columns
 from tiphys.api.core.columns import objects as object_columns
 from tiphys.api.core.columns import pods as pod_columns
@@ -149,6 +151,7 @@ RESOURCES = (
         validate=node_rules.node,
         validate_status=node_rules.node_status,
         selectable_fields=selectable.NODE,
+        advise=object_advice.node,
         table=node_columns.NODE,
         status_on_create=True,
         generation_on=(),
@@ -166,6 +169,7 @@ RESOURCES = (
         prepare=prepare.persistent_volume_claim,
         validate=persistent_volumes.persistent_volume_claim,
         validate_status=persistent_volumes.claim_status,
+        advise=object_advice.persistent_volume_claim,
         table=volume_columns.PERSISTENT_VOLUME_CLAIM,
         returns_deleted=True,
         generation_on=(),
@@ -182,6 +186,7 @@ RESOURCES = (
         defaults=volumes.persistent_volume,
         prepare=prepare.persistent_volume,
         validate=persistent_volumes.persistent_volume,
+        advise=object_advice.persistent_volume,
         table=volume_columns.PERSISTENT_VOLUME,
         returns_deleted=True,
         generation_on=(),
@@ -232,6 +237,7 @@ RESOURCES = (
         prepare_status=prepare.pod_status,
         validate_status=pod_rules.pod_status,
         selectable_fields=selectable.POD,
+        advise=pod_advice.pod,
         table=pod_columns.POD,
         graceful_deletion_seconds=deletion.pod_grace_seconds,
         returns_deleted=True,
@@ -245,6 +251,7 @@ RESOURCES = (
         type="core/v1.PodTemplate",
         defaults=pods.pod_template_object,
         validate=pod_rules.pod_template_object,
+        advise=pod_advice.workload("template", names_pods=False),
         table=pod_columns.POD_TEMPLATE,
         returns_deleted=True,
         generation_on=("template",),
@@ -267,6 +274,7 @@ RESOURCES = (
         validate=object_rules.replication_controller,
         validate_status=object_rules.replication_controller_status,
         selectable_fields=selectable.REPLICAS,
+        advise=pod_advice.workload("spec", "template", names_pods=True),
         table=object_columns.REPLICATION_CONTROLLER,
     ),
     Resource(
@@ -314,6 +322,7 @@ RESOURCES = (
         ),
         type="core/v1.ServiceAccount",
         prepare=prepare.service_account,
+        advise=object_advice.service_account,
         table=object_columns.SERVICE_ACCOUNT,
         returns_deleted=True,
         generation_on=(),
@@ -341,6 +350,7 @@ RESOURCES = (
         validate_status=service_rules.service_status,
         name_errors=names.dns1035_label,
         selectable_fields=selectable.SERVICE,
+        advise=object_advice.service,
         table=service_columns.SERVICE,
         create_on_update=True,
         returns_deleted=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.networking import columns, defaults, ingress_validation, validation
+from tiphys.api.networking import advice, columns, defaults, ingress_validation, validation
 from tiphys.api.resource import Resource, Subresource
 from tiphys.machinery.gvk import GroupVersionKind
 
@@ -30,6 +30,7 @@ RESOURCES = (
         defaults=defaults.ingress,
         validate=ingress_validation.ingress,
         validate_status=ingress_validation.ingress_status,
+        advise=advice.ingress,
         table=columns.INGRESS,
     ),
     Resource(

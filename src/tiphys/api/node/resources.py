@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.core.advice.objects import runtime_class
 from tiphys.api.node import columns, validation
 from tiphys.api.resource import Resource
 
@@ -14,6 +15,7 @@ RESOURCES = (
         namespaced=False,
         type="node/v1.RuntimeClass",
         validate=validation.runtime_class,
+        advise=runtime_class,
         table=columns.RUNTIME_CLASS,
         unconditional_update=False,
         generation_on=(),

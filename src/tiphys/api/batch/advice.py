@@ -1,0 +1,39 @@
+"""What jobs may say but better would not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api.core.advice.pods import Advise, workload
+from tiphys.api.resource import Object
+
+_COMPLETIONS, _PARALLELISM = 100_000, 10_000
+_TOO_MANY = (
+    "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be "
+    "able to track completedIndexes when a big number of indexes fail"
+)
+
+
+def _of_spec(*where: str) -> Advise:
+    """Of a kind with a job's spec there."""
+    template = workload(*where, "template", names_pods=True)
+
+    def advise(new: Object, old: Object | None) -> list[str]:
+        found = template(new, old)
+        spec: Any = new
+        for field in where:
+            spec = spec.get(field) or {}
+        if (
+            spec.get("completionMode") == "Indexed"
+            and (spec.get("completions") or 0) > _COMPLETIONS
+            and (spec.get("parallelism") or 0) > _PARALLELISM
+            and (old is None or old.get("spec") != new.get("spec"))
+        ):
+            found.append(f"{'.'.join(where)}: {_TOO_MANY}")
+        return found
+
+    return advise
+
+
+job = _of_spec("spec")
+cron_job = _of_spec("spec", "jobTemplate", "spec")

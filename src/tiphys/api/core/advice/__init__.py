@@ -1,0 +1,1 @@
+"""Warnings: what is allowed, but better were otherwise. One module a family of kinds."""
