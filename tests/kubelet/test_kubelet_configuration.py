@@ -129,6 +129,11 @@ def test_soft_thresholds_have_their_grace_and_all_their_reclaim() -> None:
             {"cpuManagerPolicyOptions": {"full-pcpus-only": "true"}},
             "new none policy error: None policy: received unsupported options=map[full-pcpus-only:true]",
         ),
+        ({"memoryManagerPolicy": "static"}, 'unknown policy: "static"'),
+        (
+            {"reservedMemory": [{"node": 0}]},
+            'reservedMemory must be a list of NUMA nodes and limits, not [{"node":0}]',
+        ),
         (
             {"reservedSystemCPUs": "0,x"},
             'unable to parse reserved-cpus list: strconv.Atoi: parsing "x": invalid syntax',
@@ -203,7 +208,15 @@ def test_what_the_managers_go_by_is_shown_with_its_defaults_and_nothing_where_no
     shown = parsed().document()
     assert (shown["cpuManagerPolicy"], shown["cpuManagerReconcilePeriod"]) == ("none", "10s")
     assert (shown["topologyManagerPolicy"], shown["topologyManagerScope"]) == ("none", "container")
-    for name in ("cpuManagerPolicyOptions", "topologyManagerPolicyOptions", "reservedSystemCPUs"):
+    assert shown["memoryManagerPolicy"] == "None"
+    given = [{"numaNode": 0, "limits": {"memory": "1Gi"}}]
+    assert parsed(reservedMemory=given).document()["reservedMemory"] == given
+    for name in (
+        "reservedMemory",
+        "cpuManagerPolicyOptions",
+        "topologyManagerPolicyOptions",
+        "reservedSystemCPUs",
+    ):
         assert name not in shown
 
 

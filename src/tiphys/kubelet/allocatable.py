@@ -49,6 +49,16 @@ def allocatable(capacity: Mapping[str, Quantity], configuration: KubeletConfigur
     return {name: max(amount, Quantity(0, amount.family)) for name, amount in found.items()}
 
 
+def reserved(capacity: Mapping[str, Quantity], configuration: KubeletConfiguration) -> dict[str, Quantity]:
+    """What the node keeps of it for itself, and what must stay free."""
+    found: dict[str, Quantity] = {}
+    kept = eviction_reserves(capacity, configuration)
+    for reserve in (configuration.kube_reserved, configuration.system_reserved, kept):
+        for name, amount in reserve.items():
+            found[name] = found[name] + amount if name in found else amount
+    return found
+
+
 def eviction_reserves(
     capacity: Mapping[str, Quantity], configuration: KubeletConfiguration
 ) -> dict[str, Quantity]:

@@ -69,7 +69,7 @@ class ResizeMetrics:
 
 
 class ManagerMetrics:
-    """Of the CPU manager and the topology manager; there are none on most nodes, and all stays 0."""
+    """Of the managers of CPUs, of memory and of topology; there are none on most nodes, and all stays 0."""
 
     def __init__(self, registry: Registry) -> None:
         counter, gauge = registry.counter, registry.gauge
@@ -85,6 +85,14 @@ class ManagerMetrics:
         )
         self._exclusive = gauge(
             "kubelet_cpu_manager_exclusive_cpu_allocation_count", "CPUs that belong to one container alone."
+        )
+        self._memory_pinnings = counter(
+            "kubelet_memory_manager_pinning_requests_total",
+            "Containers that were to have memory of certain NUMA nodes.",
+        )
+        self._memory_failures = counter(
+            "kubelet_memory_manager_pinning_errors_total",
+            "Containers that could not have memory of certain NUMA nodes.",
         )
         self._admissions = counter(
             "kubelet_topology_manager_admission_requests_total",
@@ -104,6 +112,11 @@ class ManagerMetrics:
         self._pinnings.inc()
         if failed:
             self._failures.inc()
+
+    def memory_pinned(self, *, failed: bool) -> None:
+        self._memory_pinnings.inc()
+        if failed:
+            self._memory_failures.inc()
 
     def pools(self, shared: int, exclusive: int) -> None:
         """How many CPUs."""

@@ -157,7 +157,7 @@ def _provisions(
         volumes=volumes,
         devices=itself.keeper,
         providers=providers,
-        pinning=itself.pinning,
+        managers=itself.managers,
     )
 
 

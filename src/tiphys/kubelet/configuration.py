@@ -20,6 +20,7 @@ from tiphys.kubelet.configuration_values import (
     AUTHENTICATION,
     AUTHORIZATION,
     CRASH_LOOP_BACK_OFF,
+    MemoryReservation,
     Wrong,
     authentication_settings,
     authorization_settings,
@@ -30,6 +31,7 @@ from tiphys.kubelet.configuration_values import (
     mapping,
     merged,
     quantities,
+    reservations,
     seconds,
     setting,
     size,
@@ -82,6 +84,10 @@ class KubeletConfiguration:
     topology_manager_scope: str = setting("topologyManagerScope", "container", word, zero_is_unset=True)
     topology_manager_policy_options: Mapping[str, str] = mapping(
         "topologyManagerPolicyOptions", texts, is_shown_empty=False
+    )
+    memory_manager_policy: str = setting("memoryManagerPolicy", "None", word, zero_is_unset=True)
+    reserved_memory: tuple[MemoryReservation, ...] = setting(
+        "reservedMemory", (), reservations, is_shown_empty=False
     )
     # What a pod gets
     pod_pids_limit: int = setting("podPidsLimit", -1, integer)
@@ -169,13 +175,14 @@ class KubeletConfiguration:
     @property
     def fixed_resources(self) -> set[str]:
         """Of which Guaranteed pods are given a part of the machine that stays theirs as it is."""
-        return {"cpu"} if self.cpu_manager_policy == "static" else set()
+        found = {"cpu"} if self.cpu_manager_policy == "static" else set()
+        return found | ({"memory"} if self.memory_manager_policy == "Static" else set())
 
     @property
     def has_managers(self) -> bool:
         """Whether something is given to one container alone, beside devices, or kept from all."""
-        policies = (self.cpu_manager_policy, self.topology_manager_policy)
-        return policies != ("none", "none") or bool(self.reserved_system_cpus)
+        policies = (self.cpu_manager_policy, self.topology_manager_policy, self.memory_manager_policy)
+        return policies != ("none", "none", "None") or bool(self.reserved_system_cpus)
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
@@ -318,7 +325,6 @@ _FIXED: Mapping[str, Any] = {
     "kubeAPIBurst": 100,
     "kubeAPIQPS": 50,
     "maxOpenFiles": 1_000_000,
-    "memoryManagerPolicy": "None",
     "memorySwap": {},
     "nodeLeaseDurationSeconds": 40,
     "nodeStatusReportFrequency": "5m0s",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, field
 from typing import Any
 
+from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import BINARY_SI, Quantity, from_value
 from tiphys.machinery.quantity import parse as parse_quantity
 from tiphys.machinery.quoting import format_duration, format_value, parse_duration, quote
@@ -65,6 +66,25 @@ def quantities(value: Any) -> Mapping[str, Quantity]:
         raise
     except ValueError:
         raise Wrong("a map of quantities") from None
+
+
+@frozen
+class MemoryReservation:
+    """What the system keeps of one NUMA node."""
+
+    node: int
+    limits: Mapping[str, Quantity]
+
+
+def reservations(value: Any) -> tuple[MemoryReservation, ...]:
+    if not isinstance(value, list) or not all(
+        isinstance(each, dict) and set(each) <= {"numaNode", "limits"} for each in value
+    ):
+        raise Wrong("a list of NUMA nodes and limits")
+    return tuple(
+        MemoryReservation(integer(each.get("numaNode", 0)), quantities(each.get("limits") or {}))
+        for each in value
+    )
 
 
 def size(value: Any) -> int:
@@ -163,6 +183,11 @@ def written(value: Any, row: Field[Any]) -> Any:
         return str(from_value(value, BINARY_SI))
     if row.metadata["read"] is quantities:
         return {name: str(amount) for name, amount in value.items()}
+    if row.metadata["read"] is reservations:
+        return [
+            {"numaNode": each.node, "limits": {name: str(amount) for name, amount in each.limits.items()}}
+            for each in value
+        ]
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tiphys.client.client import Client
 from tiphys.kubelet.account import Account
 from tiphys.kubelet.admission import Abilities
-from tiphys.kubelet.allocatable import allocatable, capacity
+from tiphys.kubelet.allocatable import allocatable, capacity, reserved
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.credentials.settings import ProviderSettings
@@ -148,8 +148,8 @@ class Itself:
         return meta.labels(node) if node else None
 
     def pod_groups(self) -> PodCgroups:
-        pinning = self.pinning
-        has_own = pinning.has_own if pinning else lambda uid: False
+        managers = self.managers
+        has_own = managers.has_own_cpus if managers else lambda uid: False
         return PodCgroups(
             self.cgroups,
             self.parts.cgroup,
@@ -184,11 +184,14 @@ def _managers(itself: Itself, metrics: KubeletMetrics) -> ResourceManagers | Non
     """None, and nothing of theirs loaded, where no policy asks for them. Raises CannotStart."""
     directory = itself.parts.files.directory
     if not itself.settings.has_managers:
-        checkpoint.read(directory / checkpoint.CPU_STATE, "none")
+        checkpoint.read_none(directory)
         return None
     from tiphys.kubelet.managers.setup import ResourceManagers
 
     def holders() -> set[str] | None:
         return itself.kubelet().holders
 
-    return ResourceManagers(itself.settings, directory, itself.keeper, holders, metrics.managers)
+    kept = reserved(capacity(itself.machine, itself.settings), itself.settings)
+    return ResourceManagers(
+        itself.settings, directory, kept, itself.keeper, holders, metrics=metrics.managers
+    )

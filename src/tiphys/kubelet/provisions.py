@@ -44,7 +44,7 @@ from tiphys.machinery.frozen import frozen
 from tiphys.machinery.quantity import Quantity
 
 if TYPE_CHECKING:
-    from tiphys.kubelet.managers.pinning import Pinning
+    from tiphys.kubelet.managers.setup import ResourceManagers
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class NodeProvisions:
         volumes: NodeVolumes,
         devices: DeviceKeeper,
         providers: Providers | None = None,
-        pinning: Pinning | None = None,
+        managers: ResourceManagers | None = None,
     ) -> None:
         """`providers`: of credentials, beside what pods and the node itself have."""
         self._details = details
@@ -97,7 +97,7 @@ class NodeProvisions:
         self._volumes = volumes
         self._devices = devices
         self._providers = providers
-        self._pinning = pinning
+        self._managers = managers
 
     # Sandboxes
 
@@ -130,7 +130,7 @@ class NodeProvisions:
         return self._pinned(pod, container, container_resources(pod, container, self._details.enforced))
 
     def _pinned(self, pod: Object, container: Object, resources: Resources) -> Resources:
-        return resources if self._pinning is None else self._pinning.applied(pod, container, resources)
+        return resources if self._managers is None else self._managers.applied(pod, container, resources)
 
     async def resize_pod(self, pod: Object, before: Object | None = None) -> None:
         try:

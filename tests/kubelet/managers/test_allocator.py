@@ -23,6 +23,7 @@ from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import SeenContainer
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.metrics import Registry
+from tiphys.machinery.quantity import parse
 from tiphys.testing.clock import FakeClock
 
 Object = dict[str, Any]
@@ -76,10 +77,11 @@ class Node:
         self.managers = ResourceManagers(
             KubeletConfiguration.parse(document),
             directory,
+            {"memory": parse("2Gi")},
             self.cards,
             lambda: self.holders,
-            ManagerMetrics(self.registry),
-            system,
+            metrics=ManagerMetrics(self.registry),
+            system=system,
         )
         assert self.managers.cpus is not None
         self.cpus = self.managers.cpus.static
@@ -112,6 +114,25 @@ async def test_all_that_a_container_has_comes_from_one_node_if_that_is_the_polic
     assert await node.admit(one("wide", "4")) == "TopologyAffinityError"
     assert await node.admit(one("narrow", "2")) == "1,5"
     assert await node.admit(one("shares", "500m")) == "0,3-4,7"
+
+
+async def test_memory_comes_from_where_the_cpus_are(tmp_path: Path) -> None:
+    node = Node(
+        tmp_path,
+        topologyManagerPolicy="restricted",
+        memoryManagerPolicy="Static",
+        reservedMemory=[{"numaNode": n, "limits": {"memory": "1Gi"}} for n in (0, 1)],
+    )
+    first = pod("first", container("c", "1", "5Gi"))
+    assert await node.admit(first) == "4"
+    assert await node.admit(pod("second", container("c", "2", "5Gi"))) == "2,6"
+    # Where there are CPUs there is no memory, nor the other way round.
+    assert await node.admit(pod("third", container("c", "1", "3Gi"))) == "TopologyAffinityError"
+    found = node.managers.applied(first, first["spec"]["containers"][0], Resources())
+    assert (found.cpuset_cpus, found.cpuset_mems) == ("4", "0")
+    shares = one("shares", "500m")
+    assert await node.admit(shares) == "0-1,3,5,7"
+    assert node.managers.applied(shares, shares["spec"]["containers"][0], Resources()).cpuset_mems == "0"
 
 
 async def test_what_is_given_away_is_counted(tmp_path: Path) -> None:
@@ -192,7 +213,7 @@ def test_what_the_machine_has_not_cannot_be_reserved(tmp_path: Path, settings: O
 
 
 def test_the_policy_of_a_node_does_not_change_while_it_has_pods(tmp_path: Path) -> None:
-    checkpoint.read(tmp_path / checkpoint.CPU_STATE, "none")
+    checkpoint.read_cpus(tmp_path / checkpoint.CPU_STATE, "none")
     with pytest.raises(CannotStart, match='"static" differs from state checkpoint policy "none"'):
         Node(tmp_path)
 
@@ -259,14 +280,14 @@ async def test_a_container_is_made_where_it_may_run_and_its_own_cpus_need_no_quo
     own, shares = one("own", "2"), one("shares", "500m")
     await node.admit(own)
     assert node.managers.cpus is not None
-    pinning = Pinning(node.managers.cpus, SimulatedRuntime(FakeClock()), FakeClock(), 10.0)
+    managers = node.managers
     quota = Resources(cpu_quota_microseconds=5000, cpu_period_microseconds=100_000, cpu_shares=2)
-    found = pinning.applied(own, own["spec"]["containers"][0], quota)
+    found = managers.applied(own, own["spec"]["containers"][0], quota)
     assert (found.cpuset_cpus, found.cpu_quota_microseconds, found.cpu_shares) == ("1,5", 0, 2)
-    found = pinning.applied(shares, shares["spec"]["containers"][0], quota)
+    found = managers.applied(shares, shares["spec"]["containers"][0], quota)
     assert (found.cpuset_cpus, found.cpu_quota_microseconds) == ("0,2-4,6-7", 5000)
-    assert pinning.has_own("own")
-    assert not pinning.has_own("shares")
+    assert managers.has_own_cpus("own")
+    assert not managers.has_own_cpus("shares")
 
 
 async def running(runtime: SimulatedRuntime, uid: str, name: str) -> Resident:

@@ -139,14 +139,14 @@ def test_hints_say_where_a_containers_cpus_could_come_from() -> None:
 
 def test_what_was_given_is_on_disk_as_upstream_writes_it(tmp_path: Path) -> None:
     path = tmp_path / checkpoint.CPU_STATE
-    checkpoint.write(path, "none", "4-6", {})
+    checkpoint.write_cpus(path, "none", "4-6", {})
     assert json.loads(path.read_text())["checksum"] == 354655845
-    checkpoint.write(path, "none", "1-3", {"pod": {"container2": "1-3", "container1": "4-6"}})
+    checkpoint.write_cpus(path, "none", "1-3", {"pod": {"container2": "1-3", "container1": "4-6"}})
     assert path.read_text() == (
         '{"policyName":"none","defaultCpuSet":"1-3",'
         '"entries":{"pod":{"container1":"4-6","container2":"1-3"}},"checksum":3610638499}'
     )
-    assert checkpoint.read(path, "none") == ("1-3", {"pod": {"container1": "4-6", "container2": "1-3"}})
+    assert checkpoint.read_cpus(path, "none") == ("1-3", {"pod": {"container1": "4-6", "container2": "1-3"}})
 
 
 async def test_a_kubelet_that_comes_back_knows_who_has_what(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_a_kubelet_that_comes_back_knows_who_has_what(tmp_path: Path) -> N
 
 def test_another_policy_than_that_of_the_pods_that_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / checkpoint.CPU_STATE
-    assert checkpoint.read(path, "none") == ("", {})
+    assert checkpoint.read_cpus(path, "none") == ("", {})
     with pytest.raises(CannotStart) as refused:
         CPUManager(static(), path)
     assert str(refused.value) == (
@@ -175,7 +175,7 @@ def test_another_policy_than_that_of_the_pods_that_run_is_refused(tmp_path: Path
 
 def test_a_file_that_somebody_has_touched_is_refused(tmp_path: Path) -> None:
     path = tmp_path / checkpoint.CPU_STATE
-    checkpoint.write(path, "static", "0-7", {})
+    checkpoint.write_cpus(path, "static", "0-7", {})
     path.write_text(path.read_text().replace("0-7", "0-6"))
     with pytest.raises(CannotStart, match="checkpoint is corrupted"):
         CPUManager(static(), path)
@@ -204,7 +204,7 @@ def test_what_does_not_fit_the_machine_is_refused(
     tmp_path: Path, shared: str, entries: Object, options: Object, problem: str
 ) -> None:
     path = tmp_path / checkpoint.CPU_STATE
-    checkpoint.write(path, "static", shared, entries)
+    checkpoint.write_cpus(path, "static", shared, entries)
     with pytest.raises(CannotStart) as refused:
         CPUManager(static(**options), path)
     assert str(refused.value) == f"start cpu manager error: {problem}"

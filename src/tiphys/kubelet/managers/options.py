@@ -15,7 +15,7 @@ from tiphys.machinery.quoting import quote
 if TYPE_CHECKING:
     from tiphys.kubelet.configuration import KubeletConfiguration
 
-CPU_POLICIES = ("none", "static")
+CPU_POLICIES, MEMORY_POLICIES = ("none", "static"), ("None", "Static")
 SCOPES = ("container", "pod")
 FULL_CORES, SPREAD_NUMA, STRICT, BY_CACHE = (
     "full-pcpus-only",
@@ -39,10 +39,13 @@ def most_nodes(options: Mapping[str, str]) -> int:
 
 
 def problems(found: KubeletConfiguration) -> list[str]:
-    """Of the managers of CPUs and of topology."""
+    """Of the managers of CPUs, of topology and of memory."""
     if problem := _reserved_cpus_problem(found.reserved_system_cpus):
         return [problem]
-    return [*_cpu_problems(found), *_topology_problems(found)]
+    problems = [*_cpu_problems(found), *_topology_problems(found)]
+    if found.memory_manager_policy not in MEMORY_POLICIES:
+        problems.append(f"unknown policy: {quote(found.memory_manager_policy)}")
+    return problems
 
 
 def _cpu_problems(found: KubeletConfiguration) -> list[str]:

@@ -1,11 +1,10 @@
-"""Keeps containers on the CPUs that are theirs: at their creation, and while they run, for the shared ones become fewer and more. A chore of the kubelet."""
+"""Keeps running containers on the CPUs that are theirs, for the shared ones become fewer and more. A chore of the kubelet."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,6 @@ from tiphys.kubelet.managers.hints import Hints, Nodes
 from tiphys.kubelet.runtimes.interface import Resources, Runtime, RuntimeFailure
 from tiphys.kubelet.seen import SeenContainer
 from tiphys.kubelet.spec import Object
-from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.metrics import Registry
 
@@ -32,7 +30,7 @@ class CPUManager:
         self._path = path
         self.on_change: Callable[[], None] = lambda: None
         self._metrics = metrics or ManagerMetrics(Registry())
-        shared, entries = checkpoint.read(path, "static")
+        shared, entries = checkpoint.read_cpus(path, "static")
         try:
             assigned = {
                 uid: {name: cpusets.parse(cpus) for name, cpus in containers.items()}
@@ -40,14 +38,14 @@ class CPUManager:
             }
             static.restore(cpusets.parse(shared), assigned)
         except ValueError as error:
-            raise checkpoint.refusal(path, f"could not parse: {error}") from None
+            raise checkpoint.refusal(path, checkpoint.CPU, f"could not parse: {error}") from None
         except checkpoint.BadState as error:
             raise checkpoint.CannotStart(f"start cpu manager error: {error}") from None
         self._write()
 
     def _write(self) -> None:
         static = self.static
-        checkpoint.write(self._path, "static", cpusets.text(static.shared), texts(static.assigned))
+        checkpoint.write_cpus(self._path, "static", cpusets.text(static.shared), texts(static.assigned))
         own = frozenset().union(*(cpus for of in static.assigned.values() for cpus in of.values()))
         self._metrics.pools(len(static.shared), len(own))
 
@@ -94,18 +92,6 @@ class Pinning:
         """By container id: where it may run, as the runtime was told."""
         self._changed = asyncio.Event()
         cpus.on_change = self._changed.set
-
-    def applied(self, pod: Object, container: Object, resources: Resources) -> Resources:
-        """With the CPUs that a container of an admitted pod may use. Its own ones need no quota."""
-        static = self._cpus.static
-        own = static.exclusive(meta.uid(pod), container["name"])
-        if own:
-            return replace(resources, cpuset_cpus=cpusets.text(own), cpu_quota_microseconds=0)
-        return replace(resources, cpuset_cpus=cpusets.text(static.shared))
-
-    def has_own(self, uid: str) -> bool:
-        """Whether some of its containers have CPUs to themselves."""
-        return uid in self._cpus.static.assigned
 
     async def run(
         self, residents: Callable[[], Iterable[Resident]], holders: Callable[[], Collection[str] | None]
