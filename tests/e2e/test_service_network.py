@@ -16,7 +16,7 @@ from tiphys.cluster.namespaces import find_node
 pytestmark = pytest.mark.real
 
 SERVE = "mkdir /w; hostname > /w/index.html; touch /w/ready; exec httpd -f -p 8080 -h /w"
-ASK = "for i in $(seq {times}); do timeout 5 wget -qO- {url} 2>&1; done; true"
+ASK = "for i in $(seq {times}); do timeout 20 wget -qO- {url} 2>&1; done; true"
 
 
 def service(name: str, app: str = "web", **spec: Any) -> Object:
@@ -132,7 +132,8 @@ def test_a_node_port_from_the_node(world: PodWorld) -> None:
 
 def test_a_pod_reaches_the_api_server_by_its_service(world: PodWorld) -> None:
     script = "timeout 20 nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null && echo reached"
-    assert world.kubectl("exec", "client", "--", "sh", "-c", script).stdout == "reached\n"
+    command = ("exec", "client", "--", "sh", "-c", script)
+    wait_for(lambda: world.kubectl(*command, check=False).stdout == "reached\n", "it is reached")
 
 
 def test_a_client_stays_with_the_pod_that_it_had(world: PodWorld) -> None:
