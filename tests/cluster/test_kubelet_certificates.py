@@ -8,7 +8,7 @@ import ssl
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -34,6 +34,7 @@ from tiphys.cluster.layout import ClusterConfig
 from tiphys.cluster.pki import LEAF_DAYS, Authority
 from tiphys.controllers.catalog import Options
 from tiphys.controllers.certificates.serving_approval import is_of_own_node
+from tiphys.kubelet.certificate_metrics import CertificateMetrics
 from tiphys.kubelet.certificates import (
     CLIENT_SIGNER,
     PATIENCE_SECONDS,
@@ -45,6 +46,7 @@ from tiphys.kubelet.certificates import (
     renewal_time,
     signing_request,
 )
+from tiphys.machinery.metrics import Registry
 from tiphys.net.http import Request, Response
 from tiphys.net.server import Server
 from tiphys.net.tls import server_context, subject_of, validity_of
@@ -65,12 +67,15 @@ class Place:
     clock: FakeClock
     settings: KubeletSettings
     authority: Authority
+    counted: Registry = field(default_factory=Registry)
 
     @property
     def managers(self) -> list[CertificateManager]:
         user, groups = f"system:node:{NODE}", ("system:nodes", "system:authenticated")
         client = Client(InProcessTransport(LocalAPI(self.server), user, groups))
-        return certificate_managers(self.settings, client, self.clock)
+        pairs = {"client": client_pair(self.settings), "server": serving_pair(self.settings)}
+        counted = CertificateMetrics(self.counted, self.clock, **pairs)
+        return certificate_managers(self.settings, client, self.clock, counted)
 
     @contextmanager
     def renewing(self) -> Iterator[None]:
@@ -229,6 +234,9 @@ async def test_a_request_that_nobody_decides_about_is_given_up_and_not_repeated_
 ) -> None:
     with place.renewing():
         await place.clock.advance(4 * PATIENCE_SECONDS)
+    page = place.counted.render().decode()
+    for name in ("certificate_manager_client_expiration", "server_expiration"):
+        assert int(page.partition(f"\nkubelet_{name}_renew_errors ")[2].split("\n")[0]) >= 2
     assert 4 <= len(await place.requests()) <= 10, "two managers, each with a request at a time"
 
 
@@ -238,7 +246,8 @@ def test_a_control_plane_leaves_the_nodes_certificates_to_them(tmp_path: Path) -
     Authority(tmp_path, now).ensure(blueprint.leaves(config))
     late = now + timedelta(days=LEAF_DAYS - 10)
     made = Authority(tmp_path, late).renew(spare="system:nodes")
-    assert made == ["admin", "apiserver-kubelet-client", "apiserver"]
+    # The node's services have no certificate of the node.
+    assert sorted(made) == ["admin", "apiserver", "apiserver-kubelet-client", "cluster-dns", "kube-proxy"]
     assert Authority(tmp_path, late).renew() == ["kubelet-node-1-serving", "kubelet-node-1"]
     serving = certificate(str(tmp_path / "kubelet-node-1-serving.crt"))
     usage = serving.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

@@ -82,6 +82,19 @@ def test_usage(cluster: Cluster, namespace: str) -> None:
     own = cluster.kubectl("get", "--raw", f"{pages}/metrics").stdout
     assert f'kubelet_node_name{{node="{name}"}} 1' in own
     assert 'kubelet_runtime_operations_total{operation_type="run_podsandbox"}' in own
+    made = 'migrated="false",operation_name="volume_mount",status="success",volume_plugin="kubernetes.io/empty-dir"'
+    there = 'plugin_name="kubernetes.io/empty-dir",state="actual_state_of_world"'
+    for sample in (
+        f"storage_operation_duration_seconds_count{{{made}}}",
+        f"volume_manager_total_volumes{{{there}}}",
+        'kubelet_cgroup_manager_duration_seconds_count{operation_type="create"}',
+        "kubelet_pod_start_sli_duration_seconds_count",
+        "kubelet_pod_status_sync_duration_seconds_count",
+        'kubelet_run_podsandbox_duration_seconds_count{runtime_handler=""}',
+        f'kubelet_container_log_filesystem_used_bytes{{container="main",namespace="{namespace}",pod="busy"',
+        "kubelet_cgroup_version",
+    ):
+        assert f"\n{sample}" in own, sample
 
 
 def test_simulated_nodes_have_a_usage_each(hollow: Cluster) -> None:

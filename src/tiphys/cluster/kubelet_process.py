@@ -70,7 +70,7 @@ class KubeletProcess:
         self._metrics = KubeletMetrics()
         ProcessMetrics(self._metrics.registry, Path("/proc/self"))
         pairs = {"client": client_pair(settings), "server": serving_pair(settings)}
-        CertificateMetrics(self._metrics.registry, self._clock, **pairs)
+        self._certificates = CertificateMetrics(self._metrics.registry, self._clock, **pairs)
         self._port = settings.port
         self._watched: list[WatchedFiles] = []
 
@@ -167,7 +167,7 @@ class KubeletProcess:
             services = NodeServices(self._settings, client, self._clock, self._metrics)
             work.append(group.create_task(services.run(served.wait), name="node services"))
             work.append(group.create_task(self._use_server(client, pods, served), name="pods"))
-            for manager in certificate_managers(self._settings, client, self._clock):
+            for manager in certificate_managers(self._settings, client, self._clock, self._certificates):
                 work.append(group.create_task(_renew(manager, served), name="certificate"))
             self._launch([await services.kubelet(pods)], group, work)
         gc.collect()
@@ -235,7 +235,9 @@ def _pair(settings: KubeletSettings, name: str, renewed: str) -> Pair:
     return Pair(f"{settings.pki}/{name}.crt", f"{settings.pki}/{name}.key", own)
 
 
-def certificate_managers(settings: KubeletSettings, client: Client, clock: Clock) -> list[CertificateManager]:
+def certificate_managers(
+    settings: KubeletSettings, client: Client, clock: Clock, metrics: CertificateMetrics
+) -> list[CertificateManager]:
     """What renews the certificates of a node with containers, as its configuration has it."""
     configuration = KubeletConfiguration.parse(settings.configuration)
     wanted = []
@@ -245,7 +247,11 @@ def certificate_managers(settings: KubeletSettings, client: Client, clock: Clock
         names = (settings.node, settings.address)
         wanted.append((Template(SERVING_SIGNER, settings.node, names), serving_pair(settings)))
     random = Random()
-    return [CertificateManager(template, pair, client, clock, random=random) for template, pair in wanted]
+    failures = {CLIENT_SIGNER: metrics.client_failures, SERVING_SIGNER: metrics.server_failures}
+    return [
+        CertificateManager(template, pair, client, clock, random=random, failures=failures[template.signer])
+        for template, pair in wanted
+    ]
 
 
 def access(settings: KubeletSettings) -> Access:

@@ -20,6 +20,7 @@ from tiphys.kubelet.host import Host
 from tiphys.kubelet.housekeeping import Housekeeping
 from tiphys.kubelet.images.pull_records import PullRecords
 from tiphys.kubelet.kubelet import Chore, Kubelet
+from tiphys.kubelet.life_metrics import timed
 from tiphys.kubelet.machine import Machine, read_machine
 from tiphys.kubelet.metrics import KubeletMetrics, ProbeMetrics, PullMetrics
 from tiphys.kubelet.node_agent import NodeAgent
@@ -82,10 +83,7 @@ def assemble(
     pod_groups = itself.pod_groups()
     references = References(client, clock, lambda uids: kubelets[0].retry(uids))
     volumes = _volumes(itself, references, mounter or SystemMounter(), in_thread)
-    providers = _providers(itself, volumes, metrics)
-    provisions = _provisions(
-        itself, pod_groups, references, volumes=volumes, services=services, providers=providers
-    )
+    provisions = _provisions(itself, pod_groups, references, volumes, services)
     host = Host(
         node=parts.name,
         ips=parts.addresses,
@@ -124,28 +122,23 @@ def _volumes(itself: Itself, references: References, mounter: Mounter, in_thread
         clock=itself.clock,
         in_thread=in_thread,
         node_labels=itself.labels,
+        timed=timed(itself.clock, itself.metrics.making.volume_made),
     )
 
 
-def _providers(itself: Itself, volumes: NodeVolumes, metrics: KubeletMetrics) -> Providers | None:
+def _providers(itself: Itself, volumes: NodeVolumes) -> Providers | None:
     settings = itself.parts.credential_providers
     if settings is None:
         return None
     from tiphys.kubelet.credentials.providers import CredentialProviders
 
     return CredentialProviders(
-        settings, itself.client, volumes.tokens, itself.clock, metrics.providers
+        settings, itself.client, volumes.tokens, itself.clock, itself.metrics.providers
     ).credentials
 
 
 def _provisions(
-    itself: Itself,
-    groups: PodCgroups,
-    references: References,
-    *,
-    volumes: NodeVolumes,
-    services: Cache,
-    providers: Providers | None,
+    itself: Itself, groups: PodCgroups, references: References, volumes: NodeVolumes, services: Cache
 ) -> NodeProvisions:
     return NodeProvisions(
         itself.details,
@@ -156,7 +149,7 @@ def _provisions(
         cgroups=groups,
         volumes=volumes,
         devices=itself.keeper,
-        providers=providers,
+        providers=_providers(itself, volumes),
         managers=itself.managers,
     )
 

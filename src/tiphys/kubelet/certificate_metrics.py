@@ -26,6 +26,13 @@ class CertificateMetrics:
             )
             for name, pair in (("client", client), ("server", server))
         ]
+        errors = "Renewals of the kubelet's {} certificate that failed."
+        self.client_failures = registry.counter(
+            "kubelet_certificate_manager_client_expiration_renew_errors", errors.format("client")
+        )
+        self.server_failures = registry.counter(
+            "kubelet_server_expiration_renew_errors", errors.format("server")
+        )
         registry.before_scrape(self._collect)
 
     def _collect(self) -> None:

@@ -26,6 +26,7 @@ from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.frozen import frozen
+from tiphys.machinery.metrics import Counter
 from tiphys.machinery.retry.backoff import Backoff, Jitter
 from tiphys.net.tls import validity_of
 from tiphys.net.tls_files import Pair
@@ -73,13 +74,21 @@ class CertificateManager:
     """Of one certificate. `run` until cancelled; `pair.renewed` is the file that it writes."""
 
     def __init__(
-        self, template: Template, pair: Pair, client: Client, clock: Clock, *, random: Jitter
+        self,
+        template: Template,
+        pair: Pair,
+        client: Client,
+        clock: Clock,
+        *,
+        random: Jitter,
+        failures: Counter | None = None,
     ) -> None:
         self._template = template
         self._pair = pair
         self._client = client
         self._clock = clock
         self._random = random
+        self._failures = failures
         self._planned: tuple[datetime, datetime] | None = None
         """The end of the certificate that was last looked at, and when it shall be renewed."""
 
@@ -95,6 +104,8 @@ class CertificateManager:
                 failures = 0
             except (*FAILURES, Refused) as error:
                 failures += 1
+                if self._failures is not None:
+                    self._failures.inc()
                 log.warning("the certificate of %s is not renewed yet: %s", self._template.signer, error)
                 await self._clock.sleep(RETRY.delay_seconds(failures, self._random))
 

@@ -59,6 +59,9 @@ class Provisions(Protocol):
     async def prepare_volumes(self, pod: Object) -> float | None:
         """Makes them, or brings them up to date; in how many seconds they must be looked at again."""
 
+    def volume_plugins(self, pod: Object) -> tuple[Sequence[str], Sequence[str]]:
+        """The plugins of the volumes that it has, and of those that it shall have."""
+
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus
     ) -> ContainerConfig: ...

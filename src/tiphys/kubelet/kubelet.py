@@ -300,6 +300,7 @@ class Kubelet:
         )
         if remains is None or not (self._knows_all or was_static):
             return None
+        self._host.metrics.delays.orphan_found()
         orphan = _orphan(uid, remains)
         if was_static and self._static is not None:
             self._static.note_remains(orphan)

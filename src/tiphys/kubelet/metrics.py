@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.kubelet.allocation_metrics import ManagerMetrics, ResizeMetrics
+from tiphys.kubelet.life_metrics import DelayMetrics, MakingMetrics, PresentMetrics
 from tiphys.machinery.metrics import ALPHA, BETA, Registry, exponential
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -102,10 +103,16 @@ class KubeletMetrics:
         self._request_seconds = histogram(
             "kubelet_http_requests_duration_seconds", "How long answers took to begin.", SECONDS, request
         )
+        self._declare_parts(registry)
+        self._declare_needs(registry)
+
+    def _declare_parts(self, registry: Registry) -> None:
         self.volumes = VolumeMetrics(registry)
         self.pulls = PullMetrics(registry)
         self.providers = ProviderMetrics(registry)
-        self._declare_needs(registry)
+        self.delays = DelayMetrics(registry)
+        self.making = MakingMetrics(registry)
+        self.present = PresentMetrics(registry)
 
     def _declare_needs(self, registry: Registry) -> None:
         self.resizes = ResizeMetrics(registry)

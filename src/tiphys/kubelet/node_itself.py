@@ -19,6 +19,7 @@ from tiphys.kubelet.gate import Gate
 from tiphys.kubelet.housekeeping import Needs
 from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Kubelet
+from tiphys.kubelet.life_metrics import timed
 from tiphys.kubelet.machine import Machine
 from tiphys.kubelet.managers import checkpoint
 from tiphys.kubelet.metrics import KubeletMetrics
@@ -91,6 +92,8 @@ class Itself:
         self.offered: dict[str, Quantity] = allocatable(capacity(machine, settings), settings)
         self.account = Account(self.offered, fixed=settings.fixed_resources)
         self.kubelet = kubelet
+        self.metrics = metrics
+        metrics.present.cgroup_version.set(2 if cgroups.is_unified else 1)
         self.managers = _managers(self, metrics)
         self.pinning = self._pinning()
         self._health = RuntimeHealth(runtime, clock)
@@ -156,6 +159,7 @@ class Itself:
             self.enforcement,
             lambda: self.kubelet().pods,
             has_own_cpus=has_own,
+            timed=timed(self.clock, self.metrics.making.group_changed),
         )
 
     @property

@@ -13,13 +13,14 @@ from tiphys.kubelet.downward import Surroundings
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.host import Unprovided
 from tiphys.kubelet.image_volumes import ImageVolumes
+from tiphys.kubelet.life_metrics import Timed, untimed
 from tiphys.kubelet.references import References
 from tiphys.kubelet.runtimes.interface import Runtime
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.claims import claim_of
 from tiphys.kubelet.volumes.lookups import PodLookups
 from tiphys.kubelet.volumes.mounting import Mounter
-from tiphys.kubelet.volumes.pod_volumes import Volume, prepare_volumes, remove_volumes
+from tiphys.kubelet.volumes.pod_volumes import Volume, own_plugin, prepare_volumes, remove_volumes
 from tiphys.kubelet.volumes.request import Services
 from tiphys.kubelet.volumes.tokens import Tokens
 from tiphys.machinery import meta
@@ -47,7 +48,9 @@ class NodeVolumes:
         clock: Clock,
         in_thread: InThread = asyncio.to_thread,
         node_labels: Callable[[], Mapping[str, str] | None] = lambda: None,
+        timed: Timed = untimed,
     ) -> None:
+        """`timed`: the making of a volume, by its plugin."""
         self.maker = MountMaker(files, mounter)
         self._files = files
         self._references = references
@@ -57,6 +60,7 @@ class NodeVolumes:
         self._clock = clock
         self._in_thread = in_thread
         self._node_labels = node_labels
+        self._timed = timed
         self._prepared: dict[str, dict[str, Volume]] = {}
 
     async def prepare(self, pod: Object, around: Surroundings) -> float | None:
@@ -69,6 +73,7 @@ class NodeVolumes:
             self._clock.now(),
             lambda name: self._is_used(name, meta.uid(pod)),
             self._node_labels(),
+            self._timed,
         )
         known = self._prepared.setdefault(meta.uid(pod), {})
         outcome = await prepare_volumes(pod, self._files, services, known)
@@ -86,6 +91,13 @@ class NodeVolumes:
     def of(self, pod: Object) -> Mapping[str, Volume]:
         """Those that are there, by name; without images."""
         return self._prepared.get(meta.uid(pod), {})
+
+    def plugins(self, pod: Object) -> tuple[list[str], list[str]]:
+        """Of the volumes that are there, and of those that shall be, as far as it is known what they are."""
+        there = self.of(pod)
+        wanted = [volume for volume in pod["spec"].get("volumes") or () if not volume.get("image")]
+        names = [there[each["name"]].plugin if each["name"] in there else own_plugin(each) for each in wanted]
+        return [volume.plugin for volume in there.values()], list(filter(None, names))
 
     def claimed(self, pod: Object) -> dict[str, Path]:
         """Where those lie that it has by claim, and that we mounted."""

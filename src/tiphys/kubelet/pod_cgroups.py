@@ -15,6 +15,7 @@ from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.life_metrics import Timed, untimed
 from tiphys.kubelet.resources import Enforcement, cgroup_path, cpu_shares, pod_resources, widest
 from tiphys.kubelet.runtimes.interface import Resources
 from tiphys.kubelet.spec import Object
@@ -37,12 +38,15 @@ class PodCgroups:
         pods: Callable[[], Iterable[Object]],
         *,
         has_own_cpus: Callable[[str], bool] = lambda uid: False,
+        timed: Timed = untimed,
     ) -> None:
+        """`timed`: what is done to the group of a pod: create, update or destroy."""
         self._cgroups = cgroups
         self._root = root
         self._enforced = enforced
         self._pods = pods
         self._has_own_cpus = has_own_cpus
+        self._timed = timed
         self._burstable_shares = 0
 
     def enforce_allocatable(
@@ -87,7 +91,8 @@ class PodCgroups:
         wanted = pod_resources(pod, enforced)
         if before is not None:
             wanted = widest(pod_resources(before, enforced), wanted)
-        self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
+        with self._timed("create" if before is None else "update"):
+            self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
         return path
 
     def _weigh_classes(self, pods: Iterable[Object]) -> None:
@@ -100,12 +105,16 @@ class PodCgroups:
 
     def remove(self, uid: str) -> bool:
         """False when something had still run there: then it takes another call."""
-        removed = [self._cgroups.remove(path) for path in self._cgroups.pods(self._root).get(uid, ())]
+        removed = [self._remove(path) for path in self._cgroups.pods(self._root).get(uid, ())]
         if removed:
             # Others weigh what they did; where they cannot be told the next pod does it.
             with contextlib.suppress(OSError):
                 self._weigh_classes(pod for pod in self._pods() if meta.uid(pod) != uid)
         return all(removed)
+
+    def _remove(self, path: str) -> bool:
+        with self._timed("destroy"):
+            return self._cgroups.remove(path)
 
     def uids(self) -> set[str]:
         """Of all pods that have a group."""

@@ -11,6 +11,7 @@ from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.images.keyring import Credentials
+from tiphys.kubelet.pod_metrics import PodMetrics
 from tiphys.kubelet.pulling import IMAGE_PULL_BACK_OFF, PULL_FAILURES, PullFailure, Record, Wanted
 from tiphys.kubelet.runtimes.interface import RuntimeFailure
 from tiphys.kubelet.seen import ImageState, Problem
@@ -33,10 +34,11 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 class PodImages:
     """`states`, by container: what is known of the images of those that are about to start."""
 
-    def __init__(self, host: Host, spawn: Spawn) -> None:
+    def __init__(self, host: Host, spawn: Spawn, metrics: PodMetrics) -> None:
         self.states: dict[str, ImageState] = {}
         self._host = host
         self._spawn = spawn
+        self._metrics = metrics
         self._backoff: ItemBackoff[str] = ItemBackoff(PULL_BACKOFF)
 
     def pull(self, pod: Object, name: str) -> None:
@@ -75,9 +77,22 @@ class PodImages:
         if credentials.missing:
             self._host.record(pod, WARNING, "FailedToRetrieveImagePullSecret", missing(credentials))
         wanted = Wanted(image, policy or "IfNotPresent", credentials)
-        return await self._host.images.ensure(
-            wanted, record, lambda: self._host.provisions.provided_credentials(pod, image)
-        )
+        is_pulling = False
+
+        def note(type: str, reason: str, message: str) -> None:
+            nonlocal is_pulling
+            if reason == "Pulling":
+                is_pulling = True
+                self._metrics.pull_began()
+            record(type, reason, message)
+
+        try:
+            return await self._host.images.ensure(
+                wanted, note, lambda: self._host.provisions.provided_credentials(pod, image)
+            )
+        finally:
+            if is_pulling:
+                self._metrics.pull_ended()
 
     async def _ensure_volume(self, pod: Object, source: Object) -> None:
         """The image of a volume; it is the pod's, not the container's."""

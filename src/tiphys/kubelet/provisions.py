@@ -143,6 +143,9 @@ class NodeProvisions:
     async def prepare_volumes(self, pod: Object) -> float | None:
         return await self._volumes.prepare(pod, self._around(pod, ()))
 
+    def volume_plugins(self, pod: Object) -> tuple[Sequence[str], Sequence[str]]:
+        return self._volumes.plugins(pod)
+
     async def _find(self, pod: Object, kind: env.Kind, name: str) -> Object | None:
         return await self._references.get(meta.uid(pod), _RESOURCES[kind], meta.namespace(pod), name)
 

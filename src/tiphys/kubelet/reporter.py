@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from tiphys.client.client import Client
 from tiphys.client.resources import PODS
@@ -30,10 +31,14 @@ REFUSED_SECONDS = 10.0
 class Reporter:
     """`report` returns at once. The pod that the API showed last tells what it knows already."""
 
-    def __init__(self, client: Client, pod: Object, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, pod: Object, clock: Clock, sent: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`sent` is told how many seconds a status waited until the API had it."""
         self._client = client
         self._clock = clock
         self._pod = pod
+        self._sent = sent
         self._wanted: Status | None = None
         self._asked: Status | None = None
         """The newest patch that was sent; the API may have refused it."""
@@ -72,7 +77,7 @@ class Reporter:
             self._task.cancel()
 
     async def _send(self) -> None:
-        delay = RETRY_SECONDS
+        delay, began = RETRY_SECONDS, self._clock.monotonic()
         sent: Status | None = None
         told: tuple[Status, str] | None = None
         try:
@@ -86,6 +91,8 @@ class Reporter:
                 try:
                     self.saw(await self._patch(patch))
                     sent = patch
+                    self._sent(self._clock.monotonic() - began)
+                    began = self._clock.monotonic()
                 except (StatusError, OSError, TimeoutError) as error:
                     if is_not_found(error) or is_conflict(error):
                         return  # gone, or another pod by now

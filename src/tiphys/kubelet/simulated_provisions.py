@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from tiphys.kubelet import labels, spec
@@ -47,6 +48,9 @@ class SimulatedProvisions:
     async def prepare_volumes(self, pod: Object) -> float | None:
         await self._references.check_volumes(pod)
         return None
+
+    def volume_plugins(self, pod: Object) -> tuple[Sequence[str], Sequence[str]]:
+        return (), ()
 
     async def container_config(
         self, pod: Object, container: Object, attempt: int, image: str, sandbox: SandboxStatus

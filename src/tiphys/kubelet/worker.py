@@ -85,12 +85,12 @@ class PodWorker:
         self._memory = _Memory()
         self._metrics = PodMetrics(host.metrics, host.clock, pod)
         self._backoff: ItemBackoff[str] = ItemBackoff(PROVISION_BACKOFF)
-        self._images = PodImages(host, self._spawn)
+        self._images = PodImages(host, self._spawn, self._metrics)
         self._volumes = VolumeCare(host, self.wake)
         self._lives = ContainerLives(host, self.view, self._images, self._spawn)
         self._resizing = Resizing(host.account, host.record, host.metrics.resizes)
         self._resizing.begin(pod)
-        self._reporter = Reporter(host.client, pod, host.clock)
+        self._reporter = Reporter(host.client, pod, host.clock, host.metrics.delays.status_sent)
         self._told: dict[str, Waiting] = {}
         self._status: Status = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,6 +154,19 @@ class PodWorker:
     @property
     def running(self) -> list[SeenContainer]:
         return [life for life in self.view.containers if life.status.state == "Running"]
+
+    @property
+    def is_running(self) -> bool:
+        """It has not come to its end, as far as the API knows."""
+        return (self.pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+
+    @property
+    def stage(self) -> str:
+        """How far it is: sync, terminating, terminated."""
+        if self.is_over:
+            return "terminated"
+        ends = self._memory.is_gone or self._memory.sentence is not None or meta.is_deleting(self.pod)
+        return "terminating" if ends or not self.is_running else "sync"
 
     async def remove_container(self, id: str) -> None:
         """One that is dead. Raises RuntimeFailure."""
@@ -374,6 +387,7 @@ class PodWorker:
     async def _run_sandbox(self, pod: Object, attempt: int) -> None:
         memory = self._memory
         memory.is_clean = memory.are_files_gone = False
+        began, handler = self._host.clock.monotonic(), ""
         try:
             config = await self._host.provisions.sandbox_config(pod, attempt)
             handler = await runtime_handler(self._host.client, pod)
@@ -383,9 +397,9 @@ class PodWorker:
             message = f"Failed to create pod sandbox: {told}"
             self._host.record(pod, WARNING, "FailedCreatePodSandBox", message)
             memory.sandbox_problem = self._problem("sandbox", "FailedCreatePodSandBox", message)
-            self._metrics.sandbox_started(failed=True)
+            self._metrics.sandbox_started(handler, began, failed=True)
             return
-        self._metrics.sandbox_started()
+        self._metrics.sandbox_started(handler, began)
         for reason, message in self._host.provisions.warnings(pod):
             self._host.record(pod, WARNING, reason, message)
         memory.sandbox_problem = None

@@ -6,21 +6,27 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from node_world import NODE, NodeWorld
 
 from tiphys.api.core.kubelet_requests import NODE_HEADER
+from tiphys.client.resources import PODS
 from tiphys.kubelet.access import KubeletAccess, Question, Reviews, User
 from tiphys.kubelet.hollow import HollowNode, hollow_kubelet
 from tiphys.kubelet.kubelet import Dispatcher
 from tiphys.kubelet.machine import simulated_machine
+from tiphys.kubelet.metrics import KubeletMetrics
+from tiphys.kubelet.pod_metrics import PodMetrics
 from tiphys.kubelet.server import KubeletServer
 from tiphys.kubelet.stats.endpoints import StatsEndpoints
 from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.stats.simulated_meter import SimulatedMeter
 from tiphys.kubelet.stats.usage import PodUsage
+from tiphys.machinery import meta
+from tiphys.machinery.metrics import Registry
 from tiphys.net.http import Connection, Request, Response
 
 ADMINISTRATOR = User("kube-apiserver-kubelet-client", ("system:masters",))
@@ -174,8 +180,63 @@ async def test_what_the_kubelet_counts(server: KubeletServer) -> None:
     assert found["kubelet_started_pods_total"] == "1"
     assert found['kubelet_started_containers_total{container_type="container"'] == "1"
     assert found["kubelet_pod_start_duration_seconds_count"] == "1"
+    for name in (
+        "pod_start_sli_duration_seconds",
+        "pod_worker_start_duration_seconds",
+        "containers_per_pod_count",
+    ):
+        assert found[f"kubelet_{name}_count"] == "1"
+    assert found['kubelet_run_podsandbox_duration_seconds_count{runtime_handler=""'] == "1"
+    assert int(found["kubelet_pod_status_sync_duration_seconds_count"]) >= 1
+    assert (found['kubelet_desired_pods{static=""'], found['kubelet_desired_pods{static="true"']) == (
+        "1",
+        "0",
+    )
+    assert found["kubelet_mirror_pods"] == "0"
+    assert found['kubelet_working_pods{config="desired",lifecycle="sync",static=""'] == "1"
     request = 'long_running="false",method="GET",path="pods",server_type="readwrite"'
     assert found[f"kubelet_http_requests_total{{{request}"] == "1"
+
+
+async def test_pods_that_end_are_at_another_stage(server: KubeletServer, world: NodeWorld) -> None:
+    hooks = {"preStop": {"sleep": {"seconds": 10}}}
+    slow = {"name": "main", "image": "busybox", "lifecycle": hooks}
+    world.create(
+        {"containers": [slow], "ephemeralContainers": [{"name": "debugger", "image": "busybox"}]}, name="slow"
+    )
+    await world.settle(5)
+    found = await series(server, "/metrics")
+    assert found["kubelet_managed_ephemeral_containers"] == "1"
+    await world.client.delete(PODS, "slow", "default")
+    await world.settle(5)
+    labels = 'kubelet_working_pods{{config="desired",lifecycle="{}",static=""'
+    found = await series(server, "/metrics")
+    assert (found[labels.format("sync")], found[labels.format("terminating")]) == ("1", "1")
+    await world.settle(60)
+    found = await series(server, "/metrics")
+    assert found[labels.format("sync")] == "1"
+    assert labels.format("terminating") not in found
+
+
+async def test_what_nobody_can_hasten_is_not_counted(world: NodeWorld) -> None:
+    clock, registry = world.clock, Registry()
+    created = meta.format_time(clock.now())
+    pod = {"metadata": {"creationTimestamp": created}, "spec": {"containers": []}}
+    counted = PodMetrics(KubeletMetrics(registry), clock, pod)
+    for pause in (2, 4):
+        await clock.advance(pause)
+        counted.pull_began()
+        await clock.advance(3)
+        counted.pull_ended()
+    ended = {"startedAt": created, "finishedAt": meta.format_time(clock.now() - timedelta(seconds=7))}
+    await clock.advance(8)
+    status = {"phase": "Running", "initContainerStatuses": [{"state": {"terminated": ended}}]}
+    counted.reported(pod, status)
+    page = registry.render().decode()
+    # Of 20 seconds, pulls took ten, from the beginning of the first to the end of the last, and the init container five.
+    for name, seconds in (("total", 20), ("sli", 5)):
+        found = page.partition(f"\nkubelet_pod_start_{name}_duration_seconds_sum ")[2].split("\n")[0]
+        assert float(found) == pytest.approx(seconds, abs=0.1)
 
 
 async def test_one_address_of_many_nodes(

@@ -15,6 +15,7 @@ from tiphys.api.core.kubelet_requests import NODE_HEADER
 from tiphys.kubelet.access import Refusal
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.metrics import KubeletMetrics
+from tiphys.kubelet.stats import present
 from tiphys.kubelet.stats.cadvisor_metrics import cadvisor_metrics
 from tiphys.kubelet.stats.rates import FIRST_SECONDS
 from tiphys.kubelet.stats.resource_metrics import resource_metrics
@@ -122,32 +123,11 @@ class StatsEndpoints:
 
     async def _collect(self) -> None:
         """Counts what is cheaper to count now than to keep."""
-        metrics = self._metrics
-        states: dict[str, int] = {}
-        pods = active = running = in_progress = 0
-        pending: list[str] = []
-        for gauge in metrics.volumes.gauges.values():
+        present.count(self._kubelets, self._metrics)
+        for gauge in self._metrics.volumes.gauges.values():
             gauge.clear()
         for kubelet in self._kubelets:
-            metrics.node_name.set(1, kubelet.host.node)
-            pods += len(kubelet.pods)
-            for worker in kubelet.workers:
-                if worker.resizing.pending is not None:
-                    pending.append(worker.resizing.pending.reason)
-                in_progress += worker.resizing.is_in_progress
-                running += worker.measured() is not None
-                active += (worker.pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-                for life in worker.view.containers:
-                    state = life.status.state.lower()
-                    states[state] = states.get(state, 0) + 1
             await self._collect_volumes(kubelet)
-        metrics.resizes.seen(pending, in_progress)
-        metrics.running_pods.set(running)
-        metrics.desired_pods.set(pods, "")
-        metrics.active_pods.set(active, "")
-        metrics.running_containers.clear()
-        for state, count in states.items():
-            metrics.running_containers.set(count, state)
 
     async def _collect_volumes(self, kubelet: Kubelet) -> None:
         with_claims = [pod for pod in kubelet.measured() if _claims(pod.pod)]

@@ -62,6 +62,19 @@ DEVICES: Mapping[str, Prepare] = {
     "csi": drivers.refuse_csi,
 }
 
+PLUGINS: Mapping[str, str] = {
+    "emptyDir": "kubernetes.io/empty-dir",
+    "hostPath": "kubernetes.io/host-path",
+    "configMap": "kubernetes.io/configmap",
+    "secret": "kubernetes.io/secret",
+    "downwardAPI": "kubernetes.io/downward-api",
+    "projected": "kubernetes.io/projected",
+    "nfs": "kubernetes.io/nfs",
+    "gitRepo": "kubernetes.io/git-repo",
+    "local": "kubernetes.io/local-volume",
+}
+"""All others are CSI drivers' by now."""
+
 
 @frozen
 class Volume:
@@ -75,6 +88,8 @@ class Volume:
     """The name of the PersistentVolume, if it is one."""
     group: int | None = None
     """A group that whoever uses it must be in (an annotation of the PersistentVolume)."""
+    plugin: str = ""
+    """By which of upstream's names metrics tell of it."""
 
 
 @frozen
@@ -143,6 +158,10 @@ class _Source:
     nodes: Object | None = None
     """A selector of the nodes that it can be mounted on."""
 
+    @property
+    def plugin(self) -> str:
+        return PLUGINS.get(self.kind, "kubernetes.io/csi")
+
 
 @frozen
 class _Work:
@@ -178,7 +197,8 @@ class _Work:
                     "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
                 )
             self._check_node(source, is_device=name in self.devices)
-            prepared = await source.prepare(request)
+            with self.services.timed(source.plugin):
+                prepared = await source.prepare(request)
         except (VolumeFailure, OSError) as error:
             stage, reason = _stage(error)
             return MountProblem(name, reason, f'{stage} for volume "{source.name}" : {error}')
@@ -189,6 +209,7 @@ class _Work:
             prepared.refresh_after_seconds,
             source.name if source.is_persistent else "",
             source.group,
+            source.plugin,
         )
 
     def _check_node(self, source: _Source, *, is_device: bool) -> None:
@@ -224,6 +245,11 @@ class _Work:
             nodes=(content.get("nodeAffinity") or {}).get("required"),
             group=_number(meta.annotations(found).get(GROUP_ANNOTATION, "")),
         )
+
+
+def own_plugin(volume: Object) -> str:
+    """ "" for one by claim."""
+    return next((plugin for kind, plugin in PLUGINS.items() if volume.get(kind) is not None), "")
 
 
 def _own_source(volume: Object) -> _Source:

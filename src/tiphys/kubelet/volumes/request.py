@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tiphys.kubelet.downward import Surroundings
+from tiphys.kubelet.life_metrics import Timed, untimed
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes.mounting import Mounter
 from tiphys.kubelet.volumes.ownership import Ownership
@@ -60,7 +61,8 @@ class Lookups(Protocol):
 
 @frozen
 class Services:
-    """`run`: a program of the node; its exit code, and all that it said. `is_used`: a PersistentVolume, by another pod here."""
+    """`run`: a program of the node; its exit code, and all that it said. `is_used`: a PersistentVolume, by another pod here.
+    `timed`: the making of a volume, by its plugin."""
 
     lookups: Lookups
     around: Surroundings
@@ -70,6 +72,7 @@ class Services:
     is_used: Callable[[str], bool] = lambda name: False
     node_labels: Mapping[str, str] | None = None
     """None: not known yet, and no volume is refused for them."""
+    timed: Timed = untimed
 
 
 @frozen
