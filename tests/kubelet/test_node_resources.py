@@ -12,7 +12,7 @@ import pytest
 
 from tiphys.kubelet.cgroups import Cgroups, weight
 from tiphys.kubelet.configuration import KubeletConfiguration
-from tiphys.kubelet.pod_cgroups import PodCgroups, burstable_shares
+from tiphys.kubelet.pod_cgroups import BurstableCPU, PodCgroups
 from tiphys.kubelet.resources import (
     Enforcement,
     cgroup_path,
@@ -175,8 +175,19 @@ def test_the_tree_of_groups_follows_what_is_requested(tmp_path: Path) -> None:
 
 
 def test_pods_that_have_finished_weigh_nothing() -> None:
-    assert burstable_shares([pod(BURSTABLE), pod(GUARANTEED), pod(container())]) == 102
-    assert burstable_shares([{**pod(BURSTABLE), "status": {"phase": "Failed"}}]) == 2
+    burstable = BurstableCPU()
+    assert burstable.milli([pod(BURSTABLE), pod(GUARANTEED), pod(container())]) == 100
+    assert burstable.milli([{**pod(BURSTABLE), "status": {"phase": "Failed"}}]) == 0
+
+
+def test_what_a_version_of_a_pod_weighs_is_remembered_and_a_later_one_looked_at() -> None:
+    burstable = BurstableCPU()
+    first = {**pod(BURSTABLE), "metadata": {"uid": "u1", "resourceVersion": "1"}}
+    assert burstable.milli([first]) == 100
+    assert burstable.milli([{**pod(container()), "metadata": first["metadata"]}]) == 100
+    over = {**first, "status": {"phase": "Failed"}, "metadata": {"uid": "u1", "resourceVersion": "2"}}
+    assert burstable.milli([over]) == 0
+    assert burstable.milli([]) == 0
 
 
 @pytest.mark.parametrize(

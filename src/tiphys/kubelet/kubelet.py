@@ -18,6 +18,7 @@ from tiphys.client.transport import DELETED
 from tiphys.kubelet import labels, spec
 from tiphys.kubelet.host import Host
 from tiphys.kubelet.node_agent import NodeAgent
+from tiphys.kubelet.runtime_view import Heard
 from tiphys.kubelet.runtimes.interface import Container, ContainerStatus, RuntimeFailure, Sandbox
 from tiphys.kubelet.seen import Sentence
 from tiphys.kubelet.spec import Object
@@ -329,8 +330,10 @@ class Kubelet:
                     await self._host.clock.sleep(QUIET_RETRY_SECONDS)
                 continue
             for worker in self._workers.values():
-                if worker.view.mark(event.container_id):
+                heard = worker.view.hear(event)
+                if heard is Heard.NEWS:
                     worker.wake()
+                if heard is not Heard.OF_NOBODY:
                     break
 
 

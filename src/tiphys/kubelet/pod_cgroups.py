@@ -48,6 +48,7 @@ class PodCgroups:
         self._has_own_cpus = has_own_cpus
         self._timed = timed
         self._burstable_shares = 0
+        self._burstable = BurstableCPU()
 
     def enforce_allocatable(
         self, capacity: Mapping[str, Quantity], configuration: KubeletConfiguration, tell: Tell
@@ -83,7 +84,8 @@ class PodCgroups:
 
     def make(self, pod: Object, before: Object | None = None) -> str:
         """Where the pod's group is; `before`, what the pod was granted until now, makes it wide enough for both. Raises OSError."""
-        self._weigh_classes({meta.uid(each): each for each in (*self._pods(), pod)}.values())
+        # As it is granted, which is not always what the API has.
+        self._weigh_classes(besides=meta.uid(pod), and_milli=burstable_milli(pod))
         path = cgroup_path(self._root, pod, meta.uid(pod))
         enforced = self._enforced
         if self._has_own_cpus(meta.uid(pod)):
@@ -95,8 +97,9 @@ class PodCgroups:
             self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
         return path
 
-    def _weigh_classes(self, pods: Iterable[Object]) -> None:
-        shares = burstable_shares(pods)
+    def _weigh_classes(self, *, besides: str, and_milli: int = 0) -> None:
+        others = (pod for pod in self._pods() if meta.uid(pod) != besides)
+        shares = cpu_shares(self._burstable.milli(others) + and_milli)
         if shares == self._burstable_shares:
             return
         self._cgroups.make(f"{self._root}/kubepods/burstable", Resources(cpu_shares=shares))
@@ -109,7 +112,7 @@ class PodCgroups:
         if removed:
             # Others weigh what they did; where they cannot be told the next pod does it.
             with contextlib.suppress(OSError):
-                self._weigh_classes(pod for pod in self._pods() if meta.uid(pod) != uid)
+                self._weigh_classes(besides=uid)
         return all(removed)
 
     def _remove(self, path: str) -> bool:
@@ -121,10 +124,28 @@ class PodCgroups:
         return set(self._cgroups.pods(self._root))
 
 
-def burstable_shares(pods: Iterable[Object]) -> int:
-    """What the pods of this class request together."""
-    milli = 0
-    for pod in pods:
-        if not spec.is_finished(pod) and qos_class(pod["spec"]) == "Burstable":
-            milli += pod_requests(pod["spec"]).get("cpu", ZERO).milli
-    return cpu_shares(milli)
+class BurstableCPU:
+    """What the pods of this class request together. What a version of a pod requests is remembered: all are asked for with each one."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], int] = {}
+
+    def milli(self, pods: Iterable[Object]) -> int:
+        found: dict[tuple[str, str], int] = {}
+        total = 0
+        for pod in pods:
+            key = (meta.uid(pod), meta.resource_version(pod))
+            milli = self._known.get(key)
+            if milli is None:
+                milli = burstable_milli(pod)
+            if key[1]:  # one from a file has no versions
+                found[key] = milli
+            total += milli
+        self._known = found
+        return total
+
+
+def burstable_milli(pod: Object) -> int:
+    if spec.is_finished(pod) or qos_class(pod["spec"]) != "Burstable":
+        return 0
+    return pod_requests(pod["spec"]).get("cpu", ZERO).milli

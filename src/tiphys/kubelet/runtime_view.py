@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from enum import Enum
 
 from tiphys.kubelet.runtimes.interface import (
     Container,
+    ContainerEvent,
     ContainerStatus,
     NotFound,
     Runtime,
@@ -19,6 +21,16 @@ from tiphys.kubelet.runtimes.interface import (
     SandboxStatus,
 )
 from tiphys.kubelet.seen import SeenContainer
+
+
+class Heard(Enum):
+    """What an event is to a pod."""
+
+    OF_NOBODY = 0
+    """It is about another one's containers."""
+    NOTHING_NEW = 1
+    NEWS = 2
+
 
 LastWords = Callable[[ContainerStatus], str]
 """The message that an exited container left behind; empty for none."""
@@ -70,6 +82,21 @@ class RuntimeView:
         else:
             return False
         return True
+
+    def hear(self, event: ContainerEvent) -> Heard:
+        """Marks what an event is about, unless it tells what was seen already: of our own acts there are events, too."""
+        id, is_start = event.container_id, event.kind == "started"
+        if id in self._containers:
+            seen = self._containers[id]
+            sandbox_id, is_known = seen.sandbox_id, is_start and seen.status.state == "Running"
+        elif id in self._sandboxes:
+            sandbox_id, is_known = id, is_start and self._sandboxes[id].state == "Ready"
+        else:
+            return Heard.OF_NOBODY
+        if is_known:
+            return Heard.NOTHING_NEW
+        self._stale.add(sandbox_id)
+        return Heard.NEWS
 
     def compare(self, sandboxes: Iterable[Sandbox], containers: Iterable[Container]) -> bool:
         """Marks what a listing of this pod shows otherwise than we know it; True when there is something."""

@@ -28,6 +28,8 @@ _FLAGS = {
     "bind": _MS_BIND,
     "rbind": _MS_BIND | _MS_REC,
 }
+_OF_THEIR_OWN = ("tmpfs", "hugetlbfs")
+"""File systems that show by their device number, and that no server is needed for to be looked at."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -57,7 +59,7 @@ class SystemMounter:
     """The kernel's; for root."""
 
     def mount(self, kind: str, source: str, directory: Path, options: Sequence[str] = ()) -> bool:
-        if mounts_below(directory, only_itself=True):
+        if _is_mounted(directory, kind):
             return False
         flags, data = 0, []
         for option in options:
@@ -108,6 +110,13 @@ class NoMounter:
         pass
 
 
+def _is_mounted(directory: Path, kind: str) -> bool:
+    if kind in _OF_THEIR_OWN:
+        # The table of a full node's mounts is long, and it is asked for each volume of each pod.
+        return os.path.ismount(directory)
+    return bool(mounts_below(directory, only_itself=True))
+
+
 def can_be_deeply_read_only() -> bool:
     """Whether the kernel can make a mount and all below it read-only."""
     version = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
@@ -122,7 +131,9 @@ def mounts_below(directory: Path, *, only_itself: bool = False) -> list[Path]:
     top = os.path.join(os.path.realpath(directory.parent), directory.name)
     found = []
     for line in _MOUNTS.read_text(errors="surrogateescape").splitlines():
-        path = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), line.split(" ", 5)[4])
+        path = line.split(" ", 5)[4]
+        if "\\" in path:
+            path = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), path)
         if path == top or (not only_itself and path.startswith(f"{top}/")):
             found.append(Path(path))
     return sorted(found, key=lambda path: len(path.parts))

@@ -28,16 +28,18 @@ class _PipeEnd:
 
     def __init__(self, path: str | None, flags: int, readiness: Literal["reader", "writer"]) -> None:
         self._readiness = readiness
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._carried_bytes = 0
         self._descriptor = None if path is None else os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
     async def _ready(self, descriptor: int) -> None:
-        if self._waiter is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            getattr(self._waiter.get_loop(), f"add_{self._readiness}")(descriptor, self._wake, descriptor)
-        # Not awaited itself: the cancellation of one task must not reach the others.
-        await asyncio.wait([self._waiter])
+        loop = asyncio.get_running_loop()
+        # Each task has its own: the cancellation of one must not reach the others.
+        waiter: asyncio.Future[None] = loop.create_future()
+        if not self._waiters:
+            getattr(loop, f"add_{self._readiness}")(descriptor, self._wake, descriptor)
+        self._waiters.append(waiter)
+        await waiter
 
     def _carried(self, descriptor: int, size: int) -> None:
         before, self._carried_bytes = self._carried_bytes, self._carried_bytes + size
@@ -46,10 +48,12 @@ class _PipeEnd:
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
 
     def _wake(self, descriptor: int) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            getattr(waiter.get_loop(), f"remove_{self._readiness}")(descriptor)
-            waiter.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        if waiters:
+            getattr(waiters[0].get_loop(), f"remove_{self._readiness}")(descriptor)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def close(self) -> None:
         """Wakes whoever waits. Harmless when repeated."""
