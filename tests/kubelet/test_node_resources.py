@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from dataclasses import replace
@@ -172,6 +173,16 @@ def test_the_tree_of_groups_follows_what_is_requested(tmp_path: Path) -> None:
     assert (tmp_path / "cpu/t/kubepods/besteffort/cpu.shares").read_text() == "2"
     assert (tmp_path / "pids/t/kubepods/burstable/podu1/pids.max").read_text() == "64"
     assert groups.uids() == {"u1"}
+
+    shares = tmp_path / "cpu/t/kubepods/burstable/podu1/cpu.shares"
+    shares.write_text("of somebody else")
+    groups.make(pod(BURSTABLE))
+    assert shares.read_text() == "of somebody else", "it is as it was made: nothing is written"
+    shutil.rmtree(shares.parent)
+    groups.make(pod(BURSTABLE))
+    assert shares.read_text() == "102", "it was gone"
+    groups.make(pod(container(requests={"cpu": "200m"})))
+    assert shares.read_text() == "204", "it is to be another one"
 
 
 def test_pods_that_have_finished_weigh_nothing() -> None:

@@ -41,6 +41,11 @@ class Cgroups:
                 for name, value in _v1_settings(controller, resources, pids_limit).items():
                     _write(directory / name, value)
 
+    def exists(self, path: str) -> bool:
+        """Where its limits are set."""
+        tops = [self._top] if self.is_unified else [self._top / controller for controller in V1_CONTROLLERS]
+        return all((top / path.strip("/")).is_dir() for top in tops if top.is_dir())
+
     def _make_unified(self, directory: Path, resources: Resources, pids_limit: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         for parent in reversed(directory.relative_to(self._top).parents):

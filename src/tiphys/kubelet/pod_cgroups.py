@@ -49,6 +49,7 @@ class PodCgroups:
         self._timed = timed
         self._burstable_shares = 0
         self._burstable = BurstableCPU()
+        self._made: dict[str, Resources] = {}
 
     def enforce_allocatable(
         self, capacity: Mapping[str, Quantity], configuration: KubeletConfiguration, tell: Tell
@@ -93,8 +94,11 @@ class PodCgroups:
         wanted = pod_resources(pod, enforced)
         if before is not None:
             wanted = widest(pod_resources(before, enforced), wanted)
-        with self._timed("create" if before is None else "update"):
-            self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
+        # Asked for with each container that starts; it is seldom another than the last time.
+        if self._made.get(path) != wanted or not self._cgroups.exists(path):
+            with self._timed("create" if before is None else "update"):
+                self._cgroups.make(path, wanted, pids_limit=self._enforced.pids_limit)
+            self._made[path] = wanted
         return path
 
     def _weigh_classes(self, *, besides: str, and_milli: int = 0) -> None:
@@ -116,6 +120,7 @@ class PodCgroups:
         return all(removed)
 
     def _remove(self, path: str) -> bool:
+        self._made.pop(path, None)
         with self._timed("destroy"):
             return self._cgroups.remove(path)
 
