@@ -102,6 +102,19 @@ def test_frames_survive_the_wire_in_any_pieces(sent: list[Frame], masked: bool, 
     assert got == sent
 
 
+def test_a_frame_that_comes_byte_by_byte_is_kept_in_few_pieces() -> None:
+    payload = bytes(range(256)) * 100
+    decoder = FrameDecoder(masked=False, payload_limit_bytes=len(payload))
+    for value in encode_frame(Frame(Opcode.BINARY, payload))[:-1]:
+        decoder.feed(bytes((value,)))
+        assert decoder.next_frame() is None
+    assert len(decoder._pieces) < 10
+    decoder.feed(payload[-1:])
+    found = decoder.next_frame()
+    assert found is not None
+    assert found.payload == payload
+
+
 @given(
     st.one_of(st.binary(max_size=2000), st.integers(16380, 16390).map(bytes)),
     st.binary(min_size=4, max_size=4),

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
+READ_BYTES = 256 * 1024  # what transports read at once: less would have to be cut off it, with a copy
 FRAGMENT_LIMIT = 4096  # of one message, so that empty fragments cost no memory either
 KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 
@@ -245,7 +246,7 @@ class WebSocket:
     async def _next_frame(self) -> Frame | None:
         while (frame := self._decoder.next_frame()) is None:
             try:
-                data = await self._stream.read()
+                data = await self._stream.read(READ_BYTES)
             except ConnectionError:
                 return None
             if not data:

@@ -1,6 +1,8 @@
 """WebSocket frames (RFC 6455, section 5) without I/O: bytes to frames and frames to bytes."""
 
+from collections import deque
 from enum import IntEnum
+from itertools import islice
 
 from tiphys.machinery.frozen import frozen
 from tiphys.net.masking import apply_mask
@@ -8,6 +10,8 @@ from tiphys.net.masking import apply_mask
 __all__ = ["CloseCode", "Frame", "FrameDecoder", "Opcode", "WebSocketError", "encode_frame"]
 
 CONTROL_PAYLOAD_LIMIT_BYTES = 125
+HEAD_LIMIT_BYTES = 14
+SMALL_PIECE_BYTES = 4096
 
 
 class Opcode(IntEnum):
@@ -75,7 +79,6 @@ class Head:
     final: bool
     size_bytes: int
     mask: bytes | None
-    payload_at: int  # where the payload begins, from the beginning of the frame
 
 
 class FrameDecoder:
@@ -84,16 +87,24 @@ class FrameDecoder:
     `masked`: what the peer's role demands: clients mask each frame, servers none (section 5.1).
     """
 
-    __slots__ = ("_buffer", "_head", "_masked", "_payload_limit_bytes")
+    __slots__ = ("_at", "_head", "_masked", "_payload_limit_bytes", "_pieces", "_size")
 
     def __init__(self, *, masked: bool, payload_limit_bytes: int) -> None:
-        self._buffer = bytearray()
+        # As they came: to put them together would be a copy of all that comes.
+        self._pieces: deque[bytes] = deque()
+        self._at = 0  # in the first of them, what was not taken yet
+        self._size = 0
         self._head: Head | None = None
         self._masked = masked
         self._payload_limit_bytes = payload_limit_bytes
 
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        pieces = self._pieces
+        if pieces and len(pieces[-1]) + len(data) <= SMALL_PIECE_BYTES:
+            pieces[-1] += data  # a peer that sends byte by byte must not cost an object for each
+        elif data:
+            pieces.append(data)
+        self._size += len(data)
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None when more bytes are needed."""
@@ -102,34 +113,62 @@ class FrameDecoder:
             if self._head is None:
                 return None
         head = self._head
-        end = head.payload_at + head.size_bytes
-        if len(self._buffer) < end:
+        if self._size < head.size_bytes:
             return None
-        with memoryview(self._buffer) as view, view[head.payload_at : end] as part:
-            payload = bytes(part) if head.mask is None else apply_mask(part, head.mask)
-        del self._buffer[:end]
+        part = self._take(head.size_bytes)
         self._head = None
-        return Frame(head.opcode, payload, head.final)
+        return Frame(
+            head.opcode, bytes(part) if head.mask is None else apply_mask(part, head.mask), head.final
+        )
+
+    def _take(self, size: int) -> bytes | memoryview:
+        """So much of what is here, without a copy when it came in one piece."""
+        self._size -= size
+        first, at = self._pieces[0] if self._pieces else b"", self._at
+        if len(first) - at > size:
+            self._at = at + size
+            return memoryview(first)[at : self._at]
+        parts: list[bytes | memoryview] = []
+        while size and size >= len(first) - at:
+            parts.append(memoryview(first)[at:] if at else first)
+            size -= len(first) - at
+            self._pieces.popleft()
+            first, at = self._pieces[0] if self._pieces else b"", 0
+        if size:
+            parts.append(memoryview(first)[:size])
+        self._at = size
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _peek(self, size: int) -> bytes:
+        """At most so much of what is here; it stays."""
+        found = self._pieces[0][self._at : self._at + size] if self._pieces else b""
+        for piece in islice(self._pieces, 1, None):
+            if len(found) >= size:
+                break
+            found += piece[: size - len(found)]
+        return found
 
     def _read_head(self) -> Head | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
+        """Takes it from what is here, once it is whole."""
+        start = self._peek(HEAD_LIMIT_BYTES)
+        if len(start) < 2:
             return None
-        opcode = self._checked_opcode(buffer[0], buffer[1])
-        size, at = buffer[1] & 0x7F, 2
+        opcode = self._checked_opcode(start[0], start[1])
+        size, at = start[1] & 0x7F, 2
         extra = {126: 2, 127: 8}.get(size, 0)
         needed = at + extra + (4 if self._masked else 0)
-        if len(buffer) < needed:
+        if len(start) < needed:
             return None
         if extra:
-            size = int.from_bytes(buffer[at : at + extra], "big")
+            size = int.from_bytes(start[at : at + extra], "big")
             at += extra
         if size > self._payload_limit_bytes:
             raise WebSocketError(
                 CloseCode.TOO_BIG, f"a frame of {size} bytes exceeds {self._payload_limit_bytes}"
             )
-        mask = bytes(buffer[at:needed]) if self._masked else None
-        return Head(opcode, bool(buffer[0] & 0x80), size, mask, needed)
+        mask = start[at:needed] if self._masked else None
+        self._take(needed)
+        return Head(opcode, bool(start[0] & 0x80), size, mask)
 
     def _checked_opcode(self, first: int, second: int) -> Opcode:
         if first & 0x70:
