@@ -149,7 +149,12 @@ async def test_nobody_comes_in_unseen(audited: tuple[Client, Path]) -> None:
         "GET", "/api/v1/namespaces/default/secrets", authorization="Bearer nonsense"
     )
     (event,) = lines(log)
-    assert event["responseStatus"]["code"] == 401
+    assert event["stage"] == "ResponseStarted"
+    assert event["responseStatus"] == {
+        "metadata": {},
+        "message": "Authentication failed, attempted: bearer",
+        "code": 401,
+    }
 
 
 async def test_a_watch_begins_and_ends(audited: tuple[Client, Path]) -> None:

@@ -13,7 +13,7 @@ import orjson
 from tiphys.apiserver.audit.backends import Backend, log_backend, webhook_backend
 from tiphys.apiserver.audit.metrics import AuditMetrics
 from tiphys.apiserver.audit.policy import Level, Policy, read_policy
-from tiphys.apiserver.audit.record import Record, event
+from tiphys.apiserver.audit.record import Record, attempted, event
 from tiphys.apiserver.responses import plain_internal_error
 from tiphys.apiserver.settings import ConfigurationError, Settings
 from tiphys.net.http import Response, Sink
@@ -65,17 +65,25 @@ class Auditor:
         if call.audit is None:
             if response.status != 401:
                 return
-            # Whoever is turned away at the door has not come past `begin`.
-            self.begin(call)
-            if call.audit is None:
-                return
-        if response.start is None and response.upgrade is None:
+            stored = self._turned_away(call, response)
+        elif response.start is None and response.upgrade is None:
             stored = self._write(call, COMPLETE, response)
         else:
             stored = self._write(call, STARTED, response)
             self._follow(call, response)
-        if not isinstance(stored, bool):
+        if call.audit is not None and not isinstance(stored, bool):
             call.audit.stored = stored
+
+    def _turned_away(self, call: Call, response: Response) -> Awaitable[bool] | bool:
+        """Who is not let in at the door has not come past `begin`: one event tells what he showed."""
+        verdict = self._policy.judge(call.user, call.info)
+        self._levels.inc(verdict.level.word)
+        if verdict.level is Level.NONE:
+            return True
+        identifier = call.request.headers.get("audit-id") or call.server.new_audit_id()
+        call.audit = Record(identifier, verdict, self._now(), dict(call.notes))
+        call.audit.attempted = attempted(call.request)
+        return self._write(call, STARTED, response)
 
     def _follow(self, call: Call, response: Response) -> None:
         start, upgrade = response.start, response.upgrade

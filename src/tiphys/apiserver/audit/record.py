@@ -11,7 +11,7 @@ import orjson
 
 from tiphys.apiserver.audit.policy import Level, Verdict
 from tiphys.machinery.meta import format_micro_time
-from tiphys.net.http import Response
+from tiphys.net.http import Request, Response
 
 if TYPE_CHECKING:
     from tiphys.apiserver.call import Call
@@ -32,6 +32,8 @@ class Record:
     request_object: Any = None
     is_over: bool = False
     """The request was refused for want of a place to write it down: nothing more is written of it."""
+    attempted: str = ""
+    """Of who was not let in: what he showed."""
     stored: Awaitable[bool] | None = None
     """What the answer waits for before it is sent: its event is on its way to somebody."""
     named: dict[str, str] = field(default_factory=dict)
@@ -74,6 +76,8 @@ def event(call: Call, record: Record, stage: str, now: datetime, response: Respo
         made["objectRef"] = _reference(call, record)
     if response is not None:
         made["responseStatus"] = _status(response)
+        if record.attempted:
+            made["responseStatus"] = {"metadata": {}, "message": record.attempted, "code": response.status}
     if record.wants_request and record.request_object is not None:
         made["requestObject"] = _shown(record.request_object, verdict)
     if response is not None and record.wants_response and response.start is None:
@@ -85,6 +89,19 @@ def event(call: Call, record: Record, stage: str, now: datetime, response: Respo
     if record.annotations and stage != "RequestReceived":
         made["annotations"] = record.annotations
     return made
+
+
+def attempted(request: Request) -> str:
+    """What a request shows to say whose it is."""
+    scheme, _, shown = request.headers.get("authorization", "").strip().partition(" ")
+    methods: list[str] = [each for each in ("basic", "bearer") if shown and scheme.lower() == each]
+    if request.query.get("access_token", ("",))[0].strip():
+        methods.append("access_token")
+    if request.connection.peer_certificate is not None:
+        methods.append("x509")
+    if not methods:
+        return "Authentication failed, no credentials provided"
+    return f"Authentication failed, attempted: {', '.join(methods)}"
 
 
 def _shortened(agent: str) -> str:
