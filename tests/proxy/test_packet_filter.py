@@ -193,6 +193,14 @@ class Net:
             while not is_so(await self.ask(where, host, port)):
                 await asyncio.sleep(0.02)
 
+    async def until_applied(self) -> None:
+        """Until what was just written is in the packet filter. Call it without waiting for anything else in between."""
+        before = len(self.filter.applied)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.filter.applied) == before:
+                self.filter.done.clear()
+                await self.filter.done.wait()
+
     async def servers_seen(self, where: str, host: str, port: int, count: int) -> set[str]:
         """Asks until so many servers have answered."""
         seen: set[str] = set()
@@ -287,15 +295,26 @@ async def test_a_client_comes_back_to_where_it_was(net: Net) -> None:
     assert again == {first}
     # Another one comes, and he stays; his own goes, and he moves.
     net.endpoints("web", "10.91.0.2", "10.91.0.3", "10.90.0.11")
-    applied = len(net.filter.applied)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(net.filter.applied) == applied:
-            net.filter.done.clear()
-            await net.filter.done.wait()
+    await net.until_applied()
     again = {(await net.ask("outside", "10.90.0.11", 30080)).partition(" ")[0] for _ in range(20)}
     assert again == {first}
     net.endpoints("web", {"a": "10.91.0.3", "b": "10.91.0.2"}[first])
     await net.until("outside", "10.90.0.11", 30080, lambda said: not said.startswith(first))
+
+
+async def test_affinity_comes_and_goes(net: Net) -> None:
+    net.service("web", "10.96.0.7")
+    net.endpoints("web", "10.91.0.2", "10.91.0.3")
+    await net.start()
+    await net.until("node", "10.96.0.7", 80, is_answer)
+    for _ in range(2):
+        net.service("web", "10.96.0.7", sessionAffinity="ClientIP")
+        await net.until_applied()
+        assert len({(await net.ask("node", "10.96.0.7", 80)).partition(" ")[0] for _ in range(20)}) == 1
+        net.service("web", "10.96.0.7", sessionAffinity="None")
+        await net.until_applied()
+        assert await net.servers_seen("node", "10.96.0.7", 80, 2) == {"a", "b"}
+    assert "clients/" not in net.wires.run("node", "nft list table ip tiphys-proxy")
 
 
 async def test_a_proxy_that_was_killed_leaves_nothing_stale(net: Net) -> None:
