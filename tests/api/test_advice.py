@@ -286,6 +286,15 @@ def test_volumes_nodes_and_accounts() -> None:
     assert advice("ServiceAccount", account, account) == []
     scheduling = {"scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}
     assert advice("RuntimeClass", scheduling, group="node.k8s.io") == [f"scheduling.nodeSelector: {USE}"]
+    topologies = {"allowedTopologies": [{"matchLabelExpressions": [OLD_LABEL]}]}
+    assert advice("StorageClass", topologies, group="storage.k8s.io") == [
+        f"allowedTopologies[0].matchLabelExpressions[0].key: {USE}"
+    ]
+    capacity = {"nodeTopology": {**TERM, "matchLabels": {"beta.kubernetes.io/os": "linux"}}}
+    assert advice("CSIStorageCapacity", capacity, group="storage.k8s.io") == [
+        f"nodeTopology.matchExpressions[0].key: beta.kubernetes.io/os is {USE}",
+        f"nodeTopology.matchLabels.beta.kubernetes.io/os: {USE}",
+    ]
     ingress = {"metadata": {"name": "x", "annotations": {"kubernetes.io/ingress.class": "nginx"}}, "spec": {}}
     assert advice("Ingress", ingress, group="networking.k8s.io") == [
         "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.resource import STATUS_ONLY, Resource
-from tiphys.api.storage import columns, defaults, validation
+from tiphys.api.storage import advice, columns, defaults, validation
 from tiphys.machinery.gvk import GroupVersionKind
 
 RESOURCES = (
@@ -42,6 +42,7 @@ RESOURCES = (
         namespaced=True,
         type="storage/v1.CSIStorageCapacity",
         validate=validation.csi_storage_capacity,
+        advise=advice.csi_storage_capacity,
         table=columns.CSI_STORAGE_CAPACITY,
         unconditional_update=False,
         generation_on=(),
@@ -56,6 +57,7 @@ RESOURCES = (
         type="storage/v1.StorageClass",
         defaults=defaults.storage_class,
         validate=validation.storage_class,
+        advise=advice.storage_class,
         table=columns.STORAGE_CLASS,
         returns_deleted=True,
         generation_on=(),
