@@ -12,6 +12,7 @@ from tiphys.apiserver.admission.chain import Chain
 from tiphys.apiserver.admission.configuration import read_configurations
 from tiphys.apiserver.audit.policy import read_policy
 from tiphys.apiserver.authentication.oidc.setup import configuration as identity_providers
+from tiphys.apiserver.authentication.setup import request_headers, signer
 from tiphys.apiserver.authentication.static_tokens import BadTokenFile, read_token_file
 from tiphys.apiserver.authorization.modes import read_file as read_authorizers
 from tiphys.apiserver.config_reloads import ConfigReloads
@@ -93,6 +94,11 @@ def _encryption(path: Path) -> None:
     settings = Settings(b"", encryption_provider_config=str(path))
     reloads = ConfigReloads(Registry(), "encryption", "", ALPHA)
     assert encryption(settings, MemoryStore(), SystemClock(), reloads) is not None
+
+
+def _credentials(settings: Settings) -> None:
+    signer(settings)
+    request_headers(settings)
 
 
 def _admission(path: Path) -> None:
@@ -241,6 +247,44 @@ def test_a_file_of_tokens(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(BadTokenFile) as raised:
         read_token_file(path)
     assert f"{path}{problem}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "field", "several", "reason"),
+    [
+        (
+            "service-account-signing-key-file",
+            "service_account_signing_key_file",
+            False,
+            "data does not contain a valid RSA or ECDSA private key",
+        ),
+        (
+            "service-account-key-file",
+            "service_account_key_files",
+            True,
+            "data does not contain any valid RSA or ECDSA public keys",
+        ),
+        (
+            "requestheader-client-ca-file",
+            "requestheader_client_ca_file",
+            False,
+            "data does not contain any valid certificates",
+        ),
+    ],
+)
+def test_files_of_keys(tmp_path: Path, flag: str, field: str, several: bool, reason: str) -> None:
+    path = tmp_path / "key"
+    value: object = (str(path),) if several else str(path)
+    settings = Settings(b"", **{field: value})  # type: ignore[arg-type]
+
+    def refused() -> str:
+        with pytest.raises(ConfigurationError) as raised:
+            _credentials(settings)
+        return str(raised.value)
+
+    assert refused() == f"--{flag}: {path}: No such file or directory"
+    path.write_text("-----BEGIN RUBBISH-----")
+    assert refused() == f"--{flag}: {path}: {reason}"
 
 
 @pytest.mark.parametrize(

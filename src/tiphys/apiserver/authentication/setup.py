@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiphys.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from tiphys.apiserver.authentication.chain import TokenReaders
-from tiphys.apiserver.authentication.jose import BadKey
+from tiphys.apiserver.authentication.jose import BadKey, SigningKey, public_keys
 from tiphys.apiserver.authentication.oidc.configuration import Configuration
 from tiphys.apiserver.authentication.request_header import RequestHeaders
 from tiphys.apiserver.authentication.service_account_tokens import LAST_USED, ServiceAccountTokens
@@ -29,26 +29,25 @@ Object = dict[str, Any]
 
 def signer(settings: Settings) -> Signer:
     """Raises ConfigurationError for a key file that is no such thing."""
-    key = settings.signing_key_pem
+    key = settings.signing_key_pem  # our own was made well, and need not be read yet
     if settings.service_account_signing_key_file:
-        key = _read("service-account-signing-key-file", settings.service_account_signing_key_file)
-    publics = [_read("service-account-key-file", path) for path in settings.service_account_key_files]
-    made = Signer(key, settings.issuers, settings.api_audiences, public_key_pems=publics)
-    if (
-        settings.service_account_signing_key_file or publics
-    ):  # our own key was made well, and need not be read yet
-        try:
-            made.jwks(), made.key
-        except BadKey as error:
-            raise ConfigurationError(f"--service-account-key-file: {error}") from None
-    return made
+        path = settings.service_account_signing_key_file
+        key = _read("service-account-signing-key-file", path, SigningKey)
+    publics = [
+        _read("service-account-key-file", path, public_keys) for path in settings.service_account_key_files
+    ]
+    return Signer(key, settings.issuers, settings.api_audiences, public_key_pems=publics)
 
 
-def _read(flag: str, path: str) -> bytes:
+def _read(flag: str, path: str, check: Callable[[bytes], object]) -> bytes:
     try:
-        return Path(path).read_bytes()
+        pem = Path(path).read_bytes()
+        check(pem)
     except OSError as error:
         raise ConfigurationError(f"--{flag}: {path}: {error.strerror}") from None
+    except BadKey as error:
+        raise ConfigurationError(f"--{flag}: {path}: {error}") from None
+    return pem
 
 
 def token_readers(server: APIServer, settings: Settings) -> TokenReaders:
@@ -140,8 +139,12 @@ def _signed_by(path: Path) -> Callable[[bytes], bool]:
 
     try:
         authorities = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"--requestheader-client-ca-file: {path}: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"--requestheader-client-ca-file: {path}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"--requestheader-client-ca-file: {path}: data does not contain any valid certificates"
+        ) from None
     known: dict[bytes, bool] = {}
 
     def signed(certificate: bytes) -> bool:

@@ -73,7 +73,9 @@ def _of_flags(settings: Settings) -> Configuration:
     if settings.oidc_ca_file:
         try:
             issuer["certificateAuthority"] = Path(settings.oidc_ca_file).read_text()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise ConfigurationError(f"--oidc-ca-file: {settings.oidc_ca_file}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
             raise ConfigurationError(f"--oidc-ca-file: {settings.oidc_ca_file}: {error}") from None
     rules = [{"claim": name, "requiredValue": value} for name, value in settings.oidc_required_claims]
     entry = {"issuer": issuer, "claimMappings": mappings, "claimValidationRules": rules}
