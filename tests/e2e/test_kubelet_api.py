@@ -23,7 +23,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: kubelet-api-scraper}
 rules:
-- {apiGroups: [""], resources: [nodes/pods, nodes/metrics], verbs: [get]}
+- {apiGroups: [""], resources: [nodes/pods, nodes/metrics, nodes/statusz], verbs: [get]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -188,3 +188,16 @@ def test_the_api_server_may_do_no_more_than_its_role_says(node: Node) -> None:
 def test_nothing_but_logs_is_below_logs(node: Node) -> None:
     for path in ("logs/pods/../../../etc/passwd", "logs/pods/%2e%2e/%2e%2e/etc/passwd", "logs//etc/passwd"):
         assert "the server could not find the requested resource" in node.proxied(path, check=False), path
+
+
+def test_what_its_process_tells_of_itself(node: Node) -> None:
+    flags = node.proxied("flagz").splitlines()
+    assert f"hostname-override={node.name}" in flags
+    assert "max-pods=110" in flags
+    code, text = node.as_scraper("/statusz")
+    assert (code, text.splitlines()[1]) == (200, "kubelet statusz")
+    user = f"system:serviceaccount:{NAMESPACE}:scraper"
+    refused = f"Forbidden (user={user}, verb=get, resource=nodes, subresource(s)=[configz])"
+    assert node.as_scraper("/flagz") == (403, refused)
+    # The role that upstream gives its API server for kubelets leaves this one out.
+    assert "subresource(s)=[statusz]" in node.proxied("statusz", check=False)

@@ -37,6 +37,7 @@ from tiphys.kubelet.certificates import (
     Template,
 )
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.debugging import DebuggingPages
 from tiphys.kubelet.kubelet import Dispatcher, Kubelet
 from tiphys.kubelet.limited_transport import LimitedTransport
 from tiphys.kubelet.managers.checkpoint import CannotStart
@@ -121,13 +122,14 @@ class KubeletProcess:
         configuration = KubeletConfiguration.parse(self._settings.configuration)
         guard = KubeletAccess(ServerReviews(client), self._clock, configuration.access)
         logs = {"pods": Path(self._settings.directory, "kubelet", "logs")}
+        debugging = DebuggingPages(configuration, self._clock, own_flags(self._settings))
         stats = StatsEndpoints(self._kubelets, self._clock, self._metrics)
         handler = KubeletServer(
             self._kubelets,
             self._clock,
             guard,
             configuration=configuration,
-            pages=stats.pages,
+            pages={**stats.pages, **debugging.pages},
             logs=logs,
             answered=stats.answered,
         )
@@ -219,6 +221,17 @@ class KubeletProcess:
 async def _renew(manager: CertificateManager, served: asyncio.Event) -> None:
     await served.wait()
     await manager.run()
+
+
+def own_flags(settings: KubeletSettings) -> dict[str, str]:
+    """What would be flags of upstream's kubelet, and is no setting of a KubeletConfiguration."""
+    return {
+        "hostname-override": settings.node,
+        "image-credential-provider-bin-dir": settings.credential_provider_bin_dir,
+        "image-credential-provider-config": settings.credential_provider_config,
+        "node-ip": settings.address,
+        "root-dir": "/var/lib/kubelet",
+    }
 
 
 def client_pair(settings: KubeletSettings) -> Pair:

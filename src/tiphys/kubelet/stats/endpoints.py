@@ -32,7 +32,7 @@ _METHODS = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT
 _LONG_RUNNING = ("exec", "attach", "portForward")
 _PATHS = (
     "healthz", "pods", "stats", "metrics", "metrics/cadvisor", "metrics/probes", "metrics/resource", "run", "containerLogs",
-    "runningpods", "configz", "logs", *_LONG_RUNNING,
+    "runningpods", "configz", "logs", "statusz", "flagz", "debug", *_LONG_RUNNING,
 )  # fmt: skip
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 
