@@ -54,6 +54,10 @@ class Cgroups:
         for name, value in _v2_settings(resources, pids_limit).items():
             _write(directory / name, value)
 
+    def memory(self, path: str) -> Path | None:
+        """Where the kernel tells of the memory of a group; None: it tells in other ways (version 2)."""
+        return None if self.is_unified else self._top / "memory" / path.strip("/")
+
     def remove(self, path: str) -> bool:
         """With what is left below. Processes in it are killed: nobody else looks after them; False then, and it takes another call."""
         if not path.strip("/"):

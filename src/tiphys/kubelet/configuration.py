@@ -105,6 +105,7 @@ class KubeletConfiguration:
         "evictionPressureTransitionPeriod", 300.0, seconds, zero_is_unset=True
     )
     eviction_max_pod_grace_period_seconds: int = setting("evictionMaxPodGracePeriod", 0, integer)
+    kernel_memcg_notification: bool = setting("kernelMemcgNotification", False, boolean)
     merge_default_eviction_settings: bool = setting("mergeDefaultEvictionSettings", False, boolean)
     # Logs
     container_log_max_size_bytes: int = setting("containerLogMaxSize", 10 << 20, size)

@@ -9,6 +9,7 @@ from tiphys.kubelet.collection.containers import remove_dead
 from tiphys.kubelet.collection.images import ImageCollector
 from tiphys.kubelet.configuration import KubeletConfiguration
 from tiphys.kubelet.eviction.evictor import Evictor
+from tiphys.kubelet.eviction.memory_alarm import MemoryAlarm
 from tiphys.kubelet.images.registry_cache import RegistryCache
 from tiphys.kubelet.kubelet import Chore, Kubelet
 from tiphys.kubelet.log_rotation import LogRotation
@@ -68,6 +69,7 @@ class Housekeeping:
             on_change=self._change,
             count=host.metrics.evicted,
             monitoring_seconds=monitoring_seconds,
+            alarm=MemoryAlarm(groups.memory()) if self._configuration.kernel_memcg_notification else None,
         )
 
         async def enforce() -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from tiphys.api.core.pod_resources import pod_requests, qos_class
 from tiphys.client.events import NORMAL, WARNING
 from tiphys.kubelet import spec
 from tiphys.kubelet.cgroups import Cgroups
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.eviction.thresholds import ALLOCATABLE_MEMORY_AVAILABLE, MEMORY_AVAILABLE
 from tiphys.kubelet.life_metrics import Timed, untimed
 from tiphys.kubelet.resources import Enforcement, cgroup_path, cpu_shares, pod_resources, widest
 from tiphys.kubelet.runtimes.interface import Resources
@@ -82,6 +84,14 @@ class PodCgroups:
             ),
             pids_limit=left["pid"].value if "pid" in left else 0,
         )
+
+    def memory(self) -> dict[str, Path]:
+        """Where the kernel tells of memory that eviction signals are about."""
+        found = {
+            MEMORY_AVAILABLE: self._cgroups.memory("/"),
+            ALLOCATABLE_MEMORY_AVAILABLE: self._cgroups.memory(f"{self._root}/kubepods"),
+        }
+        return {signal: path for signal, path in found.items() if path is not None}
 
     def make(self, pod: Object, before: Object | None = None) -> str:
         """Where the pod's group is; `before`, what the pod was granted until now, makes it wide enough for both. Raises OSError."""

@@ -35,10 +35,34 @@ def pod(name: str, **spec: Any) -> Object:
     return {"metadata": metadata, "spec": {"containers": [{"name": "main"}], **spec}}
 
 
+class Bell:
+    """An alarm that a test rings."""
+
+    def __init__(self) -> None:
+        self.left: Mapping[str, int] = {}
+        self.looks = 0
+        self.is_closed = False
+        self._rung = asyncio.Event()
+
+    def set(self, left: Mapping[str, int]) -> None:
+        self.left = left
+        self.looks += 1
+        self._rung.clear()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self) -> None:
+        await self._rung.wait()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 class World:
     """Node, pods and meter in one. Whoever is thrown out gives back a gibibyte."""
 
-    def __init__(self, *pods: Object, **settings: Any) -> None:
+    def __init__(self, *pods: Object, alarm: Bell | None = None, **settings: Any) -> None:
         self.clock = FakeClock()
         self.pods_here = {meta.name(each): each for each in pods}
         self.memory = self.disk = 2 * GIB
@@ -57,6 +81,7 @@ class World:
             reclaim=self.reclaim,
             record=lambda *event: self.told.append(event),
             on_change=self.conditions.append,
+            alarm=alarm,
         )
 
     async def look(self, seconds: float = 10.0) -> list[str]:
@@ -172,3 +197,27 @@ async def test_a_volume_over_its_limit_ends_its_pod_alone() -> None:
     isolated = World(pod("full", volumes=volumes), localStorageCapacityIsolation=False)
     isolated.volumes = {"full": 11 << 20}
     assert await isolated.look(60) == []
+
+
+async def test_the_kernel_may_tell_of_memory_between_two_looks() -> None:
+    bell = Bell()
+    world = World(pod("web"), alarm=bell, evictionHard={"memory.available": "1Gi"})
+    task = asyncio.create_task(world.manager.run())
+    await world.clock.advance(2)
+    assert (bell.looks, bell.left) == (1, {"memory.available": GIB})
+    world.memory = GIB // 2
+    bell.ring()
+    await world.clock.advance(0)
+    assert [name for name, _ in world.thrown_out] == ["web"]
+    # Nothing rings: it looks as often as it does without.
+    looks = bell.looks
+    await world.clock.advance(30)
+    assert bell.looks == looks + 3
+    # What rings without end does not keep it busy.
+    for _ in range(20):
+        bell.ring()
+        await world.clock.advance(0.1)
+    assert bell.looks - looks <= 3 + 5
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert bell.is_closed

@@ -7,6 +7,7 @@ nothing is short: a few files of the kernel, and the disks of pods that have lim
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -20,6 +21,7 @@ from tiphys.kubelet.eviction.pressure import (
     Pressure,
     is_relieved,
     look,
+    memory_left,
     observations,
     with_allocatable,
 )
@@ -38,11 +40,13 @@ from tiphys.kubelet.stats.measured import MeasuredPod
 from tiphys.kubelet.stats.meter import Meter
 from tiphys.kubelet.stats.usage import NodeDisks, NodeUsage
 from tiphys.machinery import meta
-from tiphys.machinery.clock import Clock
+from tiphys.machinery.clock import Clock, within
 
 log = logging.getLogger(__name__)
 
 MONITORING_SECONDS = 10.0
+BREATH_SECONDS = 0.5
+"""Between two looks, whatever rings."""
 DISK_LOOKS = 6
 """What pods have on disks may be so many looks old: measuring it takes a walk through all of it."""
 _NODE_DISK = (NODEFS_AVAILABLE, NODEFS_INODES_FREE)
@@ -68,8 +72,19 @@ class Inhabitants(Protocol):
     ) -> None: ...
 
 
+class Alarm(Protocol):
+    """Tells that memory is short, between two looks."""
+
+    def set(self, left: Mapping[str, int]) -> None:
+        """Rings when so many bytes more are used, by signal; not for what was set before."""
+
+    async def wait(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Evictor:
-    """`record(type, reason, message)`: an event about the node. `count(signal)`: of evictions. `node`: what the node uses, if not what the meter says at once. `on_change`: MemoryPressure and its like, as far as they are true now."""
+    """`record(type, reason, message)`: an event about the node. `count(signal)`: of evictions. `node`: what the node uses, if not what the meter says at once. `alarm`: tells that memory is short, between two looks. `on_change`: MemoryPressure and its like, as far as they are true now."""
 
     def __init__(
         self,
@@ -84,6 +99,7 @@ class Evictor:
         count: Callable[[str], None] = lambda signal: None,
         node: Callable[[], NodeUsage] | None = None,
         monitoring_seconds: float = MONITORING_SECONDS,
+        alarm: Alarm | None = None,
     ) -> None:
         self._inhabitants = inhabitants
         self._meter = meter
@@ -98,10 +114,18 @@ class Evictor:
         self._count = count
         self._node = node or meter.node
         self._monitoring_seconds = monitoring_seconds
+        self._alarm = alarm
         self._pressure = Pressure()
 
     async def run(self) -> None:
         """Until cancelled."""
+        try:
+            await self._run()
+        finally:
+            if self._alarm is not None:
+                self._alarm.close()
+
+    async def _run(self) -> None:
         while True:
             try:
                 has_evicted = await self._synchronize()
@@ -109,7 +133,18 @@ class Evictor:
                 log.warning("cannot observe what the node has left: %s", error)
                 has_evicted = False
             if not has_evicted:
-                await self._clock.sleep(self._monitoring_seconds)
+                await self._wait()
+
+    async def _wait(self) -> None:
+        if self._alarm is None:
+            await self._clock.sleep(self._monitoring_seconds)
+            return
+        # A use of memory that swings about the threshold must not keep us looking.
+        await self._clock.sleep(min(BREATH_SECONDS, self._monitoring_seconds))
+        rest = self._monitoring_seconds - BREATH_SECONDS
+        if rest > 0:
+            with contextlib.suppress(TimeoutError):
+                await within(self._clock, rest, self._alarm.wait())
 
     async def _synchronize(self) -> bool:
         """Whether a pod had to go."""
@@ -119,6 +154,8 @@ class Evictor:
         disks = await self._meter.node_disks()
         seen = observations(self._node(), disks)
         self._look(seen)
+        if self._alarm is not None:
+            self._alarm.set(memory_left(self._thresholds, seen))
         has_image_disk = _has_image_disk(disks)
         if isolates and await self._evict_over_limits(has_image_disk=has_image_disk):
             return True

@@ -52,6 +52,18 @@ def observations(node: NodeUsage, disks: NodeDisks | None) -> dict[str, Observat
     return {signal: observation for signal, observation in found.items() if observation is not None}
 
 
+def memory_left(thresholds: Iterable[Threshold], seen: Observations) -> dict[str, int]:
+    """By signal, how much more memory may be used until the next of its thresholds is met."""
+    found: dict[str, int] = {}
+    for threshold in thresholds:
+        observed = seen.get(threshold.signal)
+        if threshold.signal in _MEMORY and observed is not None:
+            left = observed.available - threshold.amount.of(observed.capacity)
+            if left > 0:
+                found[threshold.signal] = min(left, found.get(threshold.signal, left))
+    return found
+
+
 def _memory(usage: MemoryUsage | None) -> Observation | None:
     if usage is None or usage.available_bytes is None:
         return None
