@@ -198,8 +198,7 @@ def _plugin_chores(itself: Itself, kubelet: Kubelet) -> list[Chore]:
     if itself.parts.plugins is None:
         return []
     socket = itself.parts.plugins / POD_RESOURCES / SOCKET
-    cpus = itself.managers.cpus.static if itself.managers and itself.managers.cpus else None
-    agents = PodResources(socket, itself.keeper, lambda: kubelet.active_pods, cpus)
+    agents = PodResources(socket, itself.keeper, lambda: kubelet.active_pods, itself.managers)
     return [itself.keeper.run, agents.run]
 
 

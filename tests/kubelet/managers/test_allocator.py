@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,22 @@ from machines import container, machine, pod, write_system
 from tiphys.kubelet.admission import Refused
 from tiphys.kubelet.allocation_metrics import ManagerMetrics
 from tiphys.kubelet.configuration import KubeletConfiguration
+from tiphys.kubelet.devices.keeper import DeviceKeeper
+from tiphys.kubelet.devices.plugin import MESSAGES
+from tiphys.kubelet.devices.pod_resources import PodResources
 from tiphys.kubelet.managers import checkpoint, cpusets
 from tiphys.kubelet.managers.checkpoint import CannotStart
 from tiphys.kubelet.managers.hints import Hint, Hints, Nodes
 from tiphys.kubelet.managers.pinning import Pinning
 from tiphys.kubelet.managers.setup import ResourceManagers
+from tiphys.kubelet.runtimes.cri import wire
 from tiphys.kubelet.runtimes.interface import ContainerConfig, Resources, RuntimeFailure, SandboxConfig
 from tiphys.kubelet.runtimes.simulated import SimulatedRuntime
 from tiphys.kubelet.seen import SeenContainer
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.metrics import Registry
 from tiphys.machinery.quantity import parse
+from tiphys.net.grpc_messages import pool_of
 from tiphys.testing.clock import FakeClock
 
 Object = dict[str, Any]
@@ -297,3 +303,46 @@ async def running(runtime: SimulatedRuntime, uid: str, name: str) -> Resident:
     id = await runtime.create_container(sandbox, ContainerConfig(name, "busybox"), config)
     await runtime.start_container(id)
     return Resident(uid, SeenContainer(sandbox, await runtime.container_status(id)))
+
+
+# Agents that watch
+
+
+async def test_agents_are_told_whose_cpus_and_memory_are_where() -> None:
+    # A socket's path has room for a hundred letters.
+    with tempfile.TemporaryDirectory(prefix="tiphys-") as directory:
+        node = Node(
+            Path(directory),
+            memoryManagerPolicy="Static",
+            reservedMemory=[{"numaNode": n, "limits": {"memory": "1Gi"}} for n in (0, 1)],
+        )
+        own = pod("own", container("c", "2", "5Gi"))
+        assert await node.admit(own) == "1,5"
+        clock = FakeClock()
+        keeper = DeviceKeeper(Path(directory), clock, holders=lambda: None, on_change=lambda: None)
+        socket = Path(directory, "agents", "kubelet.sock")
+        task = asyncio.create_task(PodResources(socket, keeper, lambda: [own], node.managers).run())
+        async with asyncio.timeout(30):
+            while not socket.exists():
+                await asyncio.sleep(0.01)
+        channel = wire.open_channel(str(socket))
+        service = wire.Service(channel, "v1.PodResourcesLister", pool=pool_of(MESSAGES))
+        [[listed]] = [each.containers for each in (await service.call("List")).pod_resources]
+        assert list(listed.cpu_ids) == [1, 5]
+        assert [(each.memory_type, each.size, nodes_of(each)) for each in listed.memory] == [
+            ("memory", 5 << 30, [0])
+        ]
+        allocatable = await service.call("GetAllocatableResources")
+        assert list(allocatable.cpu_ids) == [1, 2, 3, 4, 5, 6, 7]
+        assert [(each.memory_type, each.size >> 20, nodes_of(each)) for each in allocatable.memory] == [
+            (kind, size, [number])
+            for number in (0, 1)
+            for kind, size in (("hugepages-2Mi", 8), ("memory", 7 << 10))
+        ]
+        await channel.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def nodes_of(memory: Any) -> list[int]:
+    return [node.ID for node in memory.topology.nodes]
