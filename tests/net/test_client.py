@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tiphys.net.client import ConnectError, HTTPClient, RequestTimeout, ResponseError
+from tiphys.net.dial import dial
 from tiphys.net.http import ByteStream, Request, Response
 from tiphys.net.server import Server
 
@@ -387,6 +388,30 @@ async def test_a_dial_that_never_ends_is_given_up() -> None:
 
     with pytest.raises(ConnectError, match="timed out"):
         await HTTPClient("http://x", dial=dial, connect_timeout_seconds=0.02).request("GET", "/")
+
+
+async def test_whoever_gives_up_while_it_connects_disturbs_no_other(tmp_path: Path) -> None:
+    """The loop owns a socket from when it was given it: closed by another, its number would be somebody else's at once."""
+    certificate_path, key_path = certificate(tmp_path)
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_context.load_cert_chain(certificate_path, key_path)
+    server = Server(handle, ssl_context=server_context)
+    port = (await server.listen(host="127.0.0.1", port=0)).port
+    trusting = ssl.create_default_context(cafile=str(certificate_path))
+    client = HTTPClient("https://node-a", ssl_context=trusting, dial=lambda: dial("127.0.0.1", port))
+    for turns in range(25):
+        given_up = asyncio.ensure_future(client.request("GET", "/echo"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        (await dial("127.0.0.1", port)).close()
+    assert (await client.request("GET", "/echo")).status == 200
+    async with asyncio.timeout(60):
+        while server.connection_count > 1:
+            await asyncio.sleep(0.01)
+    await client.close()
+    await server.shutdown(grace_seconds=0)
 
 
 async def test_a_cancelled_request_gives_its_connection_up(client: HTTPClient) -> None:

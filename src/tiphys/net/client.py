@@ -286,20 +286,19 @@ class HTTPClient:
         return connection
 
     async def _open_connection(self) -> ClientConnection:
-        loop = asyncio.get_running_loop()
+        loop, connection = asyncio.get_running_loop(), ClientConnection()
         tls = (self._ssl_context or True) if self._tls else None
-        if self._dial is None:
-            _, connection = await loop.create_connection(ClientConnection, self._host, self._port, ssl=tls)
-            return connection
-        sock = await self._dial()
-        sock.setblocking(False)
+        sock = await self._dial() if self._dial is not None else None
         try:
-            name = self._host if self._tls else None
-            _, connection = await loop.create_connection(
-                ClientConnection, sock=sock, ssl=tls, server_hostname=name
-            )
+            if sock is None:
+                await loop.create_connection(lambda: connection, self._host, self._port, ssl=tls)
+            else:
+                sock.setblocking(False)
+                name = self._host if self._tls else None
+                await loop.create_connection(lambda: connection, sock=sock, ssl=tls, server_hostname=name)
         except BaseException:
-            sock.close()
+            # Not the socket: the loop may still have a transport for it, when this was cancelled before that had begun.
+            connection.give_up()
             raise
         return connection
 

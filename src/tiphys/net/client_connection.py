@@ -188,6 +188,7 @@ class ClientConnection(asyncio.Protocol):
         self._response: IncomingResponse | None = None
         self._paused = False
         self._writing_paused = False
+        self._given_up = False
 
     @property
     def usable(self) -> bool:
@@ -242,6 +243,11 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def give_up(self) -> None:
+        """Nobody waits for it any more: it ends, now or as soon as it is there."""
+        self._given_up = True
+        self.abort()
+
     def pause_reading(self) -> None:
         if not self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = True
@@ -256,6 +262,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._given_up:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._response is None:
