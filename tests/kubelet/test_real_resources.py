@@ -54,7 +54,8 @@ def configuration() -> KubeletConfiguration:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def world(real_node: RealNode) -> AsyncIterator[RealWorld]:
-    directory = real_node.directory / "kubelet"
+    # A node keeps the policy of its CPUs: this one is another than that of the tests beside.
+    directory = real_node.directory / "kubelet-of-resources"
     directory.mkdir(exist_ok=True)
     runtime = real_node.containerd.runtime()
     world = RealWorld(runtime, Files(directory), real_node.cgroup, configuration(), LOOK_SECONDS)
