@@ -78,8 +78,13 @@ async def lives(client: Client, path: str, body: Object) -> None:
     assert updated.keys() >= body.keys()
     await client.delete(f"{path}/first?gracePeriodSeconds=0")
     await is_gone(client, f"{path}/first")
+    # Another one of the same name is another one.
+    again = await client.create(path, named("first", body))
+    assert again["metadata"]["uid"] != updated["metadata"]["uid"]
+    again["metadata"]["labels"]["updated"] = "again"
+    assert (await client.put(f"{path}/first", again))["metadata"]["labels"]["updated"] == "again"
     await client.delete(f"{chosen}&gracePeriodSeconds=0")
-    await is_gone(client, f"{path}/second")
+    await is_gone(client, f"{path}/first", f"{path}/second")
     assert (await client.get(chosen))["items"] == []
 
 

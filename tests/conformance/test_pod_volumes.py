@@ -685,7 +685,7 @@ def test_what_a_container_finds(world: World, allocatable: Object, case: Case) -
     "Secrets should be able to mount in a volume regardless of a different secret existing with same name in different namespace [NodeConformance]"
 )
 def test_a_secret_is_that_of_the_pods_namespace(world: World) -> None:
-    assert world.output("secret-plain").startswith("value-1 ")
+    assert world.output("secret-plain").startswith("0 value-1 ")
 
 
 @pytest.mark.conformance("EmptyDir volumes pod should support shared volumes between containers")

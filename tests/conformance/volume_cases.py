@@ -122,8 +122,10 @@ class Case:
 def reads(
     name: str, volume: Object, path: str, expected: str, spec: Object | None = None, own: Object | None = None
 ) -> Case:
-    """One file: what is in it, its mode, its owner and group. Nobody may write it, whoever mounts it how."""
+    """One file: what is in it, its mode, its owner and group. Nobody may write it, whoever mounts it how, and as whomever he runs."""
     script = f"cat /v0/{path}; echo; stat -L -c '%a %u:%g' /v0/{path}; if touch /v0/new 2>/dev/null; then echo new; fi"
+    user = ((spec or {}).get("securityContext") or {}).get("runAsUser", 0)
+    script, expected = f"id -u; {script}", f"{user} {expected}"
     return Case(name, [volume], script, expected, spec or {}, own or {})
 
 

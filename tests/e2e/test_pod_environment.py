@@ -182,14 +182,16 @@ def test_all_of_a_secret(world: PodWorld) -> None:
 
 @pytest.mark.conformance("ConfigMap should be consumable as environment variable names with various prefixes")
 def test_prefixes_of_a_config_map(world: PodWorld) -> None:
-    assert {f"{prefix}data1" for prefix in PREFIXES} <= variables(world, "map-prefixes").keys()
+    expected = {f"{prefix}data{n}": f"value-{n}" for prefix in PREFIXES for n in (1, 2)}
+    assert expected.items() <= variables(world, "map-prefixes").items()
 
 
 @pytest.mark.conformance(
     "Secrets should be consumable as environment variable names variable names with various prefixes"
 )
 def test_prefixes_of_a_secret(world: PodWorld) -> None:
-    assert {f"{prefix}data1" for prefix in PREFIXES} <= variables(world, "secret-prefixes").keys()
+    expected = {f"{prefix}data{n}": f"value-{n}" for prefix in PREFIXES for n in (1, 2)}
+    assert expected.items() <= variables(world, "secret-prefixes").items()
 
 
 def test_a_file_that_an_init_container_left(world: PodWorld) -> None:

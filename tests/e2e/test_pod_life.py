@@ -61,7 +61,7 @@ PODS = [
     dying("last-file", "echo -n OK > /dev/termination-log"),
     dying(
         "last-own-file",
-        "echo -n DONE > /dev/termination-custom-log",
+        "test $(id -u) = 1000 && echo -n DONE > /dev/termination-custom-log",
         terminationMessagePath="/dev/termination-custom-log",
         securityContext={"runAsUser": 1000},
     ),
@@ -248,6 +248,7 @@ def test_init_containers_that_fail(world: PodWorld) -> None:
     assert entry(once, "initContainerStatuses", 1)["state"]["terminated"]["exitCode"] == 1
     for made in (again, once):
         assert entry(made)["state"] == {"waiting": {"reason": "PodInitializing"}}
+        assert not entry(made).get("containerID"), "the app container was never there"
         [initialized] = [each for each in made["status"]["conditions"] if each["type"] == "Initialized"]
         assert (initialized["status"], initialized["reason"]) == ("False", "ContainersNotInitialized")
 
@@ -278,7 +279,14 @@ def test_hooks(world: PodWorld) -> None:
         hook = {"exec": {"command": command}} if name.endswith("exec") else {"httpGet": get}
         hooks[name] = {"postStart" if name.startswith("post") else "preStop": hook}
     grace = {"terminationGracePeriodSeconds": 30}
-    world.create(*(pod(name, FOREVER, own={"lifecycle": hook}, **grace) for name, hook in hooks.items()))
+    told = "wget -q -O /dev/null http://{}:8080/ended-{}"
+    ending = "trap '{}; exit 0' TERM; while true; do sleep 1000 & wait $!; done"
+    world.create(
+        *(
+            pod(name, ending.format(told.format(server, name)), own={"lifecycle": hook}, **grace)
+            for name, hook in hooks.items()
+        )
+    )
     for name in names:
         world.until(name, is_ready)
     log = world.until_log("server", "main", "/poststart-exec")
@@ -286,7 +294,8 @@ def test_hooks(world: PodWorld) -> None:
     world.until_log("server", "main", "/poststart-http")
     world.kubectl("delete", "pod", "--wait=false", *names)
     for name in ("prestop-exec", "prestop-http"):
-        world.until_log("server", "main", f"/{name}")
+        log = world.until_log("server", "main", f"/ended-{name}")
+        assert 0 <= log.find(f"/{name}") < log.find(f"/ended-{name}"), "the hook comes first"
     world.kubectl("wait", "--for=delete", "--timeout=300s", *(f"pod/{name}" for name in names))
 
 
