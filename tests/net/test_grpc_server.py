@@ -117,9 +117,12 @@ async def test_the_end_of_the_server(channel: grpc.aio.Channel, served: Served) 
         await served.cancelled.wait()
 
 
-async def test_who_speaks_something_else_is_let_go(served: Served, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"x" * 100]
+)
+async def test_who_speaks_something_else_is_let_go(served: Served, tmp_path: Path, said: bytes) -> None:
     reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
-    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    writer.write(said)
     async with asyncio.timeout(PATIENCE_SECONDS):
         await reader.read()
     writer.close()

@@ -134,6 +134,8 @@ class _Connection(asyncio.Protocol):
                 not self._paused and self._transport is not None and (data := self._engine.take(WRITE_BYTES))
             ):
                 self._transport.write(data)
+            if self._transport is not None and self._engine.finished:
+                self._transport.close()  # the peer was told why
         except EngineError:
             self.abort()
 
