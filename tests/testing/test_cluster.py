@@ -353,7 +353,7 @@ class TestLife:
             directory, port = cluster.directory, cluster.server
             cluster.create(pod("p"), namespace="kube-system")
             ask(cluster, "/version")
-        assert set(threading.enumerate()) == threads
+        assert set(threading.enumerate()) <= threads  # some of other tests may only now have ended
         assert (
             len(set(Path("/proc/self/fd").iterdir())) <= len(files) + 2
         )  # the event loop's own, once a process
