@@ -1,6 +1,8 @@
 # What a developer types. `make check` is quick; `make test` is everything, on real containers, as root.
 
-PYTHON ?= python3
+# The system's own first, as in ./tiphys.
+PYTHON ?= $(or $(shell for python in /usr/bin/python3 python3; do \
+  $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-lock
