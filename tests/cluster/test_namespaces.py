@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from tiphys.cluster.namespaces import (
     find_segment,
     node_link_commands,
     node_script,
+    plug_in,
     port_name,
     set_routes,
 )
@@ -207,6 +208,24 @@ def test_a_node_comes_back_after_a_power_cut(directory: Path, segment: Segment) 
     again = create_node(spec_of(directory), segment)
     assert again.pid != node.pid
     assert inside(again, "hostname") == "node-1"
+
+
+@pytest.mark.parametrize("refused", [["link add"], ["link add", "link del"]], ids=["left", "going"])
+def test_a_cable_that_a_dead_node_left_is_in_nobodys_way(refused: list[str]) -> None:
+    """It is there when the new one is plugged in, and may be gone by itself when it is to be deleted."""
+    ran: list[str] = []
+
+    def ip(commands: Sequence[str]) -> None:
+        for command in commands:
+            for start in refused:
+                if command.startswith(start):
+                    refused.remove(start)
+                    raise NamespaceError(command)
+            ran.append(command.partition(" node0-11")[0])
+
+    plug_in("node0-11", 1, ip)
+    assert ran[-2:] == ["link add", "link set"]
+    assert refused == []
 
 
 @pytest.mark.real

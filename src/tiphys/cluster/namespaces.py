@@ -17,8 +17,10 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, field
+from functools import partial
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -249,17 +251,23 @@ def _is_below(path: Path, directory: Path) -> bool:
 
 def _wire(spec: NodeSpec, segment: Segment, pid: int) -> None:
     """The cable from the node to the segment, and the node's routes."""
-    port = port_name(spec.address)
+    plug_in(port_name(spec.address), pid, partial(_ip_batch, segment.pid))
+    _ip_batch(pid, node_link_commands(spec))
+
+
+def plug_in(port: str, pid: int, ip: Callable[[Sequence[str]], None]) -> None:
+    """Leads a cable from the segment, where `ip` runs commands, to a process's namespace. Raises NamespaceError."""
     plug = [
         f"link add {port} type veth peer name {INTERFACE} netns {pid}",
         f"link set {port} master {BRIDGE} up",
     ]
     try:
-        _ip_batch(segment.pid, plug)
+        ip(plug)
     except NamespaceError:
-        # The cable of a node that was just ended goes only when the kernel gets to it.
-        _ip_batch(segment.pid, [f"link del {port}", *plug])
-    _ip_batch(pid, node_link_commands(spec))
+        # The cable of a node that was just ended goes only when the kernel gets to it, which may be this very moment.
+        with suppress(NamespaceError):
+            ip([f"link del {port}"])
+        ip(plug)
 
 
 def _is_wired(spec: NodeSpec, segment: Segment) -> bool:
