@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from tiphys.api.core.volumes import MIGRATED
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.authorization.interface import Decision
@@ -19,16 +20,6 @@ from tiphys.machinery.quoting import quote
 
 VERB = "request-serviceaccounts-token-audience"
 """The verb by which a node is given audiences that none of its pods names; the resource is the audience."""
-_MIGRATED = {
-    "awsElasticBlockStore": "ebs.csi.aws.com",
-    "azureDisk": "disk.csi.azure.com",
-    "azureFile": "file.csi.azure.com",
-    "cinder": "cinder.csi.openstack.org",
-    "gcePersistentDisk": "pd.csi.storage.gke.io",
-    "portworxVolume": "pxd.portworx.com",
-    "vsphereVolume": "csi.vsphere.vmware.com",
-}
-"""Kinds of volumes whose work is a CSI driver's today."""
 
 
 def check(attributes: Attributes, pod: Object) -> Awaitable[None] | None:
@@ -93,7 +84,7 @@ def _driver(attributes: Attributes, pod: Object, volume: Object) -> str:
 
 def _driver_of(source: Object) -> str:
     own: str = (source.get("csi") or {}).get("driver") or ""
-    return own or next((driver for kind, driver in _MIGRATED.items() if source.get(kind)), "")
+    return own or next((driver for kind, driver in MIGRATED.items() if source.get(kind)), "")
 
 
 def _audiences_of(attributes: Attributes, driver: str) -> list[str]:

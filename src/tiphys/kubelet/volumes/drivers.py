@@ -6,17 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from tiphys.kubelet.volumes.request import Prepared, VolumeFailure, VolumeRequest
 
-MIGRATED = {
-    "awsElasticBlockStore": "ebs.csi.aws.com",
-    "azureDisk": "disk.csi.azure.com",
-    "azureFile": "file.csi.azure.com",
-    "cinder": "cinder.csi.openstack.org",
-    "gcePersistentDisk": "pd.csi.storage.gke.io",
-    "portworxVolume": "pxd.portworx.com",
-    "vsphereVolume": "csi.vsphere.vmware.com",
-}
-"""In-tree kinds that are CSI drivers by now."""
-
 
 async def refuse_inline_csi(request: VolumeRequest) -> Prepared:
     driver = str(request.source.get("driver", ""))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tiphys.api.core.volumes import MIGRATED
 from tiphys.kubelet.files import Files
 from tiphys.kubelet.spec import Object
 from tiphys.kubelet.volumes import (
@@ -227,7 +228,7 @@ class _Work:
         table = DEVICES if is_block else OF_CLAIMS
         known = {
             **table,
-            **{kind: drivers.refuse_migrated(driver) for kind, driver in drivers.MIGRATED.items()},
+            **{kind: drivers.refuse_migrated(driver) for kind, driver in MIGRATED.items()},
         }
         content = found["spec"]
         kind = next((field for field in known if content.get(field)), None)
@@ -255,8 +256,8 @@ def own_plugin(volume: Object) -> str:
 def _own_source(volume: Object) -> _Source:
     name = volume["name"]
     kind = next((field for field in volume if field != "name" and volume[field] is not None), "emptyDir")
-    if kind in drivers.MIGRATED:
-        return _Source(name, kind, volume[kind], drivers.refuse_migrated(drivers.MIGRATED[kind]))
+    if kind in MIGRATED:
+        return _Source(name, kind, volume[kind], drivers.refuse_migrated(MIGRATED[kind]))
     if kind not in OF_PODS:
         raise _no_plugin(name)
     return _Source(name, kind, volume.get(kind) or {}, OF_PODS[kind])
