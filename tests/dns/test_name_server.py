@@ -152,6 +152,29 @@ async def test_when_nobody_else_can_be_asked() -> None:
         await server.close()
 
 
+@pytest.mark.parametrize("name", ["web.shop", "web.shop.svc", "none.shop.svc", "WEB.Shop"])
+async def test_a_shortened_name_is_no_name_at_all(name: str) -> None:
+    """busybox's nslookup does not complete what has a dot. Whoever knows the root says so; without him, we do."""
+    server = Server(resolver(["127.0.0.99"]))
+    names = Names(await server.listen(HOST, 0), OtherResolver())
+    assert message.code_of(await names.ask(name)) == message.NXDOMAIN
+    for other in ("web", "shop", "none.shop", "www.example.com"):
+        assert message.code_of(await names.ask(other)) == message.SERVFAIL
+    await server.close()
+
+
+async def test_extensions(names: Names) -> None:
+    def asked(version: int, flags: int) -> bytes:
+        plain = message.write_query(5, "web.shop.svc.cluster.local", A)
+        return plain[:11] + b"\1" + plain[12:] + bytes([0, 0, 41, 8, 0, 0, version, flags, 0, 0, 0])
+
+    signed = await names.ask("", query=asked(0, 0x80))
+    assert found(signed) == ["10.96.0.7"]
+    assert signed[-11:] == bytes([0, 0, 41, 16, 0, 0, 0, 0x80, 0, 0, 0]), "the flag is said back"
+    unknown = await names.ask("", query=asked(1, 0))
+    assert (found(unknown), message.code_of(unknown), unknown[-6]) == ([], 0, 1), "BADVERS"
+
+
 async def test_what_is_no_question(names: Names) -> None:
     query = message.write_query(5, "web.shop", A)
     assert message.code_of(await names.ask("", query=query[:-1])) == message.FORMERR

@@ -174,6 +174,9 @@ def test_other_names(world: PodWorld) -> None:
     port = look_up(world, "-type=srv", f"_http._tcp.web.{zone}.")
     assert f"service = 0 100 80 web.{zone}" in port
     assert "NXDOMAIN" in look_up(world, f"nonsense.{zone}.")
+    # No name of this cluster, whose names are longer, and of no other.
+    assert "NXDOMAIN" in look_up(world, "kubernetes.default")
+    assert "SERVFAIL" not in look_up(world, "web")
     # The node of this test has no way to the world, and so to no other name server.
     assert "SERVFAIL" in look_up(world, "www.example.com.")
 

@@ -15,7 +15,7 @@ from tiphys.machinery.frozen import frozen
 
 A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 12, 16, 28, 33, 41, 255
 IN = 1
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 PLAIN_SIZE_BYTES = 512
 """Of an answer over UDP to whoever does not say how much he takes."""
 OWN_SIZE_BYTES = 4096
@@ -24,6 +24,7 @@ _NUMBERS = struct.Struct("!HH")
 _RECORD = struct.Struct("!HHIH")
 _POINTER, _FARTHEST = 0xC0, 0x3FFF
 _QR, _AA, _TC, _RD, _RA = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
+_DO = 0x8000
 _LABEL_LIMIT, _JUMPS_LIMIT = 63, 64
 
 Data: TypeAlias = str | bytes | tuple[int, int, int, str] | tuple[str, str, int, int, int, int, int]
@@ -49,6 +50,8 @@ class Query:
     opcode: int = 0
     wants_recursion: bool = True
     has_edns: bool = False
+    edns_version: int = 0
+    wants_dnssec: bool = False
     size_bytes: int = PLAIN_SIZE_BYTES
 
 
@@ -98,10 +101,16 @@ def read_query(message: bytes) -> Query:
             wants_recursion=bool(flags & _RD),
         )
         for _ in range(answers + authorities + more):
-            _, type, size, _, position = _read_record(message, position)
+            _, type, size, more_flags, position = _read_record(message, position)
             if type == OPT:
-                # The class of an OPT record is how much its sender takes.
-                query = replace(query, has_edns=True, size_bytes=max(size, PLAIN_SIZE_BYTES))
+                # The class of an OPT record is how much its sender takes; in place of a TTL there are a version and flags.
+                query = replace(
+                    query,
+                    has_edns=True,
+                    edns_version=more_flags >> 16 & 0xFF,
+                    wants_dnssec=bool(more_flags & _DO),
+                    size_bytes=max(size, PLAIN_SIZE_BYTES),
+                )
     except (struct.error, IndexError) as error:
         raise BadMessage("it ends too early", id) from error
     except BadMessage as error:
@@ -186,12 +195,13 @@ def write_answer(query: Query, answer: Answer, *, limit_bytes: int) -> bytes:
     writer = _Writer(query, limit_bytes - (11 if query.has_edns else 0))
     counts = [writer.add(section) for section in (answer.answers, answer.authority, answer.additional)]
     is_cut = counts[0] < len(answer.answers) or counts[1] < len(answer.authority)
-    flags = _QR | _RA | query.opcode << 11 | answer.code
+    flags = _QR | _RA | query.opcode << 11 | answer.code & 0xF
     flags |= (_AA if answer.is_authoritative else 0) | (_TC if is_cut else 0)
     flags |= _RD if query.wants_recursion else 0
     message = writer.message
     if query.has_edns:
-        message += b"\0" + _RECORD.pack(OPT, OWN_SIZE_BYTES, 0, 0)
+        more_flags = answer.code >> 4 << 24 | (_DO if query.wants_dnssec else 0)
+        message += b"\0" + _RECORD.pack(OPT, OWN_SIZE_BYTES, more_flags, 0)
         counts[2] += 1
     message[: _HEADER.size] = _HEADER.pack(query.id, flags, 1 if query.question else 0, *counts)
     return bytes(message)

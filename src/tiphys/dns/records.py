@@ -89,6 +89,18 @@ def resolve(name: str, type: int, view: View, zone: Zone) -> Found | None:
     return found
 
 
+def is_shortened(name: str, view: View, zone: Zone) -> bool:
+    """Whether it is a Service's name without its end, as pods write it: `web.shop`, `web.shop.svc`.
+
+    Pods' search domains make the whole name of it before anybody outside would be asked, and no name outside ends with `svc`.
+    """
+    first, dot, rest = name.rpartition(".")
+    if dot and rest == "svc":
+        return True
+    found = _find(f"{name}.svc.{zone.domain}", A, view, zone) if first.count(".") < 2 and dot else None
+    return found is not None and found.answer.code != NXDOMAIN
+
+
 def _find(name: str, type: int, view: View, zone: Zone) -> Found | None:
     if name == zone.domain or name.endswith(f".{zone.domain}"):
         labels = name.removesuffix(zone.domain).rstrip(".")

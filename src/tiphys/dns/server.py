@@ -47,6 +47,8 @@ class Resolver:
         except BadMessage as error:
             return None if error.id is None else message.write_error(error.id, message.FORMERR)
         limit = _TCP_LIMIT_BYTES if over_tcp else message.limit_of(query)
+        if query.edns_version:
+            return self._written(query, Answer(message.BADVERS, is_authoritative=False), limit)
         if query.opcode != 0:
             return self._written(query, Answer(message.NOTIMP, is_authoritative=False), limit)
         if query.class_ != message.IN:
@@ -70,12 +72,19 @@ class Resolver:
     async def _ask(self, query: Query, data: bytes, *, over_tcp: bool) -> bytes:
         self._waiting += 1
         try:
-            return await self._forwarder.ask(data, over_tcp=over_tcp)
+            answer = await self._forwarder.ask(data, over_tcp=over_tcp)
+            if message.code_of(answer) != message.SERVFAIL:
+                return answer
         except NoAnswer:
-            limit = message.PLAIN_SIZE_BYTES
-            return self._written(query, Answer(message.SERVFAIL, is_authoritative=False), limit)
+            pass
         finally:
             self._waiting -= 1
+        return self._written(query, self._without_others(query), message.PLAIN_SIZE_BYTES)
+
+    def _without_others(self, query: Query) -> Answer:
+        """busybox's nslookup asks for `kubernetes.default` as it stands: whoever knows the root says that there is no such name."""
+        is_ours = records.is_shortened(query.name, self._view, self._zone)
+        return Answer(message.NXDOMAIN if is_ours else message.SERVFAIL, is_authoritative=False)
 
     async def _follow(self, query: Query, found: records.Found, limit_bytes: int) -> bytes:
         """An alias of ours, and what others know of the name that it leads to; the alias alone, when they know nothing."""
