@@ -126,6 +126,21 @@ async def test_a_table_is_of_now(client: Client, clock: FakeClock) -> None:
     assert row["cells"][2] == "Running"
 
 
+@pytest.mark.parametrize("owners", [OWNERS, []], ids=["owned", "unowned"])
+def test_what_was_just_written_keeps_its_row_as_what_was_read_does(owners: list[Object]) -> None:
+    obj = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        **POD,
+        "metadata": {"name": "p", "labels": {"a": "b"}, "managedFields": owners},
+    }
+    record = record_of(obj)
+    record.take(obj)
+    (row,) = TablePrinter(PODS_ROW).rows([record], CREATED)
+    assert record.printed is not None
+    assert orjson.loads(row) == made_anew(TablePrinter(PODS_ROW), record_of(obj), CREATED)
+
+
 def test_who_prints_keeps_the_row_and_no_decoded_object() -> None:
     record = record_of({"kind": "Pod", "apiVersion": "v1", **POD})
     TablePrinter(PODS_ROW).rows([record], CREATED)

@@ -158,8 +158,8 @@ class Record:
     def take(self, obj: dict[str, Any]) -> None:
         """What the bytes say, from whoever has just written them; nobody changes it any more."""
         metadata = {name: value for name, value in obj["metadata"].items() if name not in _APART}
-        metadata["resourceVersion"] = str(self.revision)
-        self._object = {**obj, "metadata": metadata}
+        # In the order of the bytes: what is encoded of it is found there again.
+        self._object = {**obj, "metadata": {"resourceVersion": str(self.revision), **metadata}}
 
     def copy(self) -> dict[str, Any]:
         """The same, to be changed."""
