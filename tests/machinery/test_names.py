@@ -169,5 +169,13 @@ def test_generated_suffixes_spell_no_words(base: str, random: Random) -> None:
     assert set(name[-5:]) <= set(names.SAFE_ALPHABET)
 
 
+def test_suffixes_drawn_together_are_as_many_different_ones() -> None:
+    suffixes = names.Suffixes(Random(1))
+    drawn = [suffixes.take() for _ in range(3 * names.SUFFIXES_AT_ONCE + 1)]
+    assert len(set(drawn)) > len(drawn) - 3
+    assert {len(each) for each in drawn} == {5}
+    assert set("".join(drawn)) == set(names.SAFE_ALPHABET)
+
+
 def test_safe_encode_maps_every_character() -> None:
     assert names.safe_encode("0123456789") == "456789bcdf"

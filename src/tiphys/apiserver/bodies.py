@@ -128,6 +128,8 @@ def expect_kind(obj: Any, kind: GroupVersionKind) -> Object:
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
         )
     given_kind, given_version = obj.get("kind"), obj.get("apiVersion")
+    if (given_version == kind.api_version and given_kind == kind.kind) or given_version is given_kind is None:
+        return obj
     for field, given in (("apiVersion", given_version), ("kind", given_kind)):
         if given is not None and not isinstance(given, str):
             raise errors.bad_request(

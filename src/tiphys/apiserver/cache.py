@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from tiphys.apiserver.records import Record, with_version
@@ -329,6 +330,7 @@ def prefix_of(key: str) -> str:
     return key[: third + 1]
 
 
+@lru_cache(maxsize=4096)
 def resource_prefix(group: str, plural: str) -> str:
     """Where the objects of a resource are kept in the store."""
     return f"/registry/{group or 'core'}/{plural}/"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _METADATA = b'"metadata":{'
 _ENCRYPTED = b"k8s:enc:"
 _VERSION = b'"resourceVersion":"'
-_APART = frozenset({"resourceVersion", "managedFields"})
 _LEVELS, _ROOM = 254, 50
 """orjson writes at most so many levels. This many are left for what stands around an object (lists, tables, events), and for
 readers in Python, which need several stack frames a level."""
@@ -47,13 +46,11 @@ def encode_stored(obj: dict[str, Any]) -> bytes:
 
     Raises 400 for one that is nested too deeply.
     """
-    metadata = obj["metadata"]
-    owners = metadata.get("managedFields")
-    metadata = {name: value for name, value in metadata.items() if name not in _APART}
-    ordered = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": metadata}
-    for name, value in obj.items():
-        if name not in ordered:
-            ordered[name] = value
+    metadata = {**obj["metadata"]}
+    owners = metadata.pop("managedFields", None)
+    metadata.pop("resourceVersion", None)
+    ordered = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": metadata, **obj}
+    ordered["metadata"] = metadata
     try:
         stored = orjson.dumps(ordered)
         if stored.count(b"{") + stored.count(b"[") > _LEVELS - _ROOM:
@@ -79,8 +76,9 @@ def _encode_entry(entry: dict[str, Any]) -> bytes:
     """An entry with its fields at the end, where they are found again."""
     if isinstance(entry, StoredEntry):
         return entry.source
-    rest = orjson.dumps({name: value for name, value in entry.items() if name != "fieldsV1"})
-    return b"%b,%b%b}" % (rest[:-1], _FIELDS, orjson.dumps(entry.get("fieldsV1") or {}))
+    rest = {**entry}
+    fields = rest.pop("fieldsV1", None) or {}
+    return b"%b,%b%b}" % (orjson.dumps(rest)[:-1], _FIELDS, orjson.dumps(fields))
 
 
 def _decode_entry(source: bytes) -> StoredEntry:
@@ -157,9 +155,12 @@ class Record:
 
     def take(self, obj: dict[str, Any]) -> None:
         """What the bytes say, from whoever has just written them; nobody changes it any more."""
-        metadata = {name: value for name, value in obj["metadata"].items() if name not in _APART}
         # In the order of the bytes: what is encoded of it is found there again.
-        self._object = {**obj, "metadata": {"resourceVersion": str(self.revision), **metadata}}
+        metadata = {"resourceVersion": "", **obj["metadata"]}
+        metadata.pop("managedFields", None)
+        metadata["resourceVersion"] = str(self.revision)
+        taken = self._object = {**obj}
+        taken["metadata"] = metadata
 
     def copy(self) -> dict[str, Any]:
         """The same, to be changed."""

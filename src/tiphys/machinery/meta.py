@@ -24,25 +24,26 @@ def metadata(obj: Object) -> Mapping[str, Any]:
 
 
 def name(obj: Object) -> str:
-    return metadata(obj).get("name") or ""
+    return (obj.get("metadata") or _NOTHING).get("name") or ""
 
 
 def namespace(obj: Object) -> str:
-    return metadata(obj).get("namespace") or ""
+    return (obj.get("metadata") or _NOTHING).get("namespace") or ""
 
 
 def namespaced_name(obj: Object) -> str:
     """`"namespace/name"`, or `"name"` for an object that is in no namespace: a key for queues and messages."""
-    where = namespace(obj)
-    return f"{where}/{name(obj)}" if where else name(obj)
+    about = obj.get("metadata") or _NOTHING
+    where, name = about.get("namespace"), about.get("name") or ""
+    return f"{where}/{name}" if where else name
 
 
 def uid(obj: Object) -> str:
-    return metadata(obj).get("uid") or ""
+    return (obj.get("metadata") or _NOTHING).get("uid") or ""
 
 
 def resource_version(obj: Object) -> str:
-    return metadata(obj).get("resourceVersion") or ""
+    return (obj.get("metadata") or _NOTHING).get("resourceVersion") or ""
 
 
 def generation(obj: Object) -> int:
@@ -50,7 +51,7 @@ def generation(obj: Object) -> int:
 
 
 def labels(obj: Object) -> Mapping[str, str]:
-    return metadata(obj).get("labels") or _NOTHING
+    return (obj.get("metadata") or _NOTHING).get("labels") or _NOTHING
 
 
 def annotations(obj: Object) -> Mapping[str, str]:
@@ -73,14 +74,14 @@ def deletion_time(obj: Object) -> datetime | None:
 
 def is_deleting(obj: Object) -> bool:
     """Deletion was asked for; finalizers or a grace period keep the object for now."""
-    return bool(metadata(obj).get("deletionTimestamp"))
+    return bool((obj.get("metadata") or _NOTHING).get("deletionTimestamp"))
 
 
 # Owners
 
 
 def owner_references(obj: Object) -> Sequence[Mapping[str, Any]]:
-    return metadata(obj).get("ownerReferences") or ()
+    return (obj.get("metadata") or _NOTHING).get("ownerReferences") or ()
 
 
 def controller_of(obj: Object) -> Mapping[str, Any] | None:

@@ -16,6 +16,7 @@ Validator: TypeAlias = Callable[[str], list[str]]
 SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_SUFFIX_LENGTH = 5
 GENERATED_NAME_LIMIT = 63
+SUFFIXES_AT_ONCE = 64
 
 
 class Random(Protocol):
@@ -24,13 +25,31 @@ class Random(Protocol):
     def choices(self, population: str, *, k: int) -> list[str]: ...
 
 
-def random_suffix(random: Random, length: int = GENERATED_SUFFIX_LENGTH) -> str:
-    return "".join(random.choices(SAFE_ALPHABET, k=length))
+class Suffixes:
+    """Of generated names, drawn many at a time: one by one they cost several times as much."""
+
+    __slots__ = ("_random", "_ready")
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._ready: list[str] = []
+
+    def take(self) -> str:
+        if not self._ready:
+            drawn = "".join(self._random.choices(SAFE_ALPHABET, k=SUFFIXES_AT_ONCE * GENERATED_SUFFIX_LENGTH))
+            starts = range(0, len(drawn), GENERATED_SUFFIX_LENGTH)
+            self._ready = [drawn[at : at + GENERATED_SUFFIX_LENGTH] for at in starts]
+        return self._ready.pop()
+
+
+def generated(base: str, suffix: str) -> str:
+    """`generateName` plus the suffix; the base is cut to 58 so that the name stays a DNS label."""
+    return base[: GENERATED_NAME_LIMIT - GENERATED_SUFFIX_LENGTH] + suffix
 
 
 def simple_generate(base: str, random: Random) -> str:
-    """`generateName` plus five characters; the base is cut to 58 so that the name stays a DNS label."""
-    return base[: GENERATED_NAME_LIMIT - GENERATED_SUFFIX_LENGTH] + random_suffix(random)
+    """`generateName` plus five characters."""
+    return generated(base, "".join(random.choices(SAFE_ALPHABET, k=GENERATED_SUFFIX_LENGTH)))
 
 
 def safe_encode(text: str) -> str:
@@ -113,6 +132,8 @@ def dns1123_label(value: str) -> list[str]:
 
 
 def dns1123_subdomain(value: str) -> list[str]:
+    if len(value) <= SUBDOMAIN_LIMIT and _is_subdomain(value):
+        return []
     return _by_pattern(value, SUBDOMAIN_LIMIT, _is_subdomain(value), _SUBDOMAIN_MESSAGE)
 
 

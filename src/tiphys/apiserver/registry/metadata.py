@@ -26,6 +26,7 @@ _SERVER_FIELDS = (
     "selfLink",
     "generation",
 )
+_SERVER_FIELDS_SET = frozenset(_SERVER_FIELDS)
 _TYPE_AND_METADATA = frozenset({"apiVersion", "kind", "metadata"})
 _STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 _UIDS_AT_ONCE = 64
@@ -37,14 +38,15 @@ _UNFIT_OWNERS = frozenset({("v1", "Event"), ("events.k8s.io/v1", "Event")})
 
 
 def fill_new(
-    obj: Object, row: Resource, now: datetime, random: names.Random, new_uid: Callable[[], str]
+    obj: Object, row: Resource, now: datetime, suffixes: names.Suffixes, new_uid: Callable[[], str]
 ) -> None:
     """The server's own fields of an object that is about to be created."""
     metadata = obj["metadata"]
-    for name in _SERVER_FIELDS:
-        metadata.pop(name, None)
+    if not _SERVER_FIELDS_SET.isdisjoint(metadata):
+        for name in _SERVER_FIELDS:
+            metadata.pop(name, None)
     if not metadata.get("name") and metadata.get("generateName"):
-        metadata["name"] = names.simple_generate(metadata["generateName"], random)
+        metadata["name"] = names.generated(metadata["generateName"], suffixes.take())
     metadata["uid"] = new_uid()
     metadata["creationTimestamp"] = format_time(now)
     if row.generation_on:
@@ -112,13 +114,15 @@ def _validate_name(metadata: dict[str, Any], row: Resource) -> list[FieldError]:
     rule = row.name_errors or names.dns1123_subdomain
     if not name:
         return [FieldError.required(_METADATA.child("name"), "name or generateName is required")]
-    found = [FieldError.invalid(_METADATA.child("name"), name, message) for message in rule(name)]
+    found = []
+    if messages := rule(name):
+        found += [FieldError.invalid(_METADATA.child("name"), name, message) for message in messages]
     if generate:
         # The suffix makes a trailing dash harmless.
         stem = generate[:-1] + "a" if generate.endswith("-") and len(generate) > 1 else generate
-        found += [
-            FieldError.invalid(_METADATA.child("generateName"), generate, message) for message in rule(stem)
-        ]
+        if messages := rule(stem):
+            path = _METADATA.child("generateName")
+            found += [FieldError.invalid(path, generate, message) for message in messages]
     return found
 
 

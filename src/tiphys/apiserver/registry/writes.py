@@ -7,15 +7,13 @@ begins again from the new state.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from tiphys.api.resource import Object, Resource, Rules, Unconverted, Validate
 from tiphys.api.scheme import Scheme
 from tiphys.apiserver.admission.attributes import CREATE, DELETE, UPDATE, Attributes
 from tiphys.apiserver.admission.chain import Chain
-from tiphys.apiserver.allocators import Allocators
 from tiphys.apiserver.authorization.chain import authorize_create
 from tiphys.apiserver.authorization.escalation import check_escalation
 from tiphys.apiserver.cache import ResourceCache, WatchCache, resource_prefix
@@ -36,7 +34,7 @@ from tiphys.machinery.apply import differs_only_in_times
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.gvk import GroupVersionKind
-from tiphys.machinery.names import Random
+from tiphys.machinery.names import Random, Suffixes
 from tiphys.store.interface import Conflict, Store
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -73,7 +71,7 @@ class Writes:
         self._cache = cache
         self._scheme = scheme
         self._clock = clock
-        self._random = random
+        self._suffixes = Suffixes(random)
         self.chain = chain
         self.is_stale: Callable[[str], bool] = lambda key: False
         """Whether a key's value must be written again though its object stays as it is: with other encryption."""
@@ -140,7 +138,7 @@ class Writes:
         if attributes.changed:
             self._settle_new(row, obj, call.info.namespace)
         # Only now: webhooks see a name that shall be made up as their client left it.
-        rules.fill_new(obj, row, now, self._random, rules.random_uid)
+        rules.fill_new(obj, row, now, self._suffixes, rules.random_uid)
         attributes.name = obj["metadata"].get("name", "")
         if row.group == RBAC_GROUP:
             await check_escalation(call, obj, None)
@@ -148,7 +146,9 @@ class Writes:
             row.prepare(obj, None)
         if row.note_caller is not None:
             row.note_caller(obj, call.user.to_dict())
-        with attributes, _allocated(call, lambda allocators: allocators.on_create(row, obj)):
+        with attributes:
+            if call.server.allocators.serves(row):
+                _reserve(attributes, call.server.allocators.on_create(row, obj))
             self._check(call, obj, None, row.validate)
             await self.chain.validate(attributes)
             return await self._commit(call, obj, None)
@@ -257,7 +257,9 @@ class Writes:
             row.note_time(new, old, self._clock.now())
         if own.raises_generation:
             rules.raise_generation(new, old, row)
-        with attributes, _allocated(call, lambda allocators: allocators.on_update(row, new, old)):
+        with attributes:
+            if call.server.allocators.serves(row):
+                _reserve(attributes, call.server.allocators.on_update(row, new, old))
             self._check(call, new, old, own.validate)
             if not reviewed:
                 await self.chain.validate(attributes)
@@ -306,7 +308,9 @@ class Writes:
                 call.warn(warning)
 
     def _attributes(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Attributes:
-        name = call.info.name or ((new.get("metadata") or {}).get("name", "") if new else "")
+        name = call.info.name
+        if not name and new is not None:
+            name = (new.get("metadata") or {}).get("name", "")
         return Attributes(
             call=call,
             operation=operation,
@@ -441,11 +445,11 @@ class Writes:
             written = Record(key, namespace, name, revision, with_version(value, revision))
         return await translate_one(row, written)
 
-    async def _put(self, key: str, value: bytes, record: Record | None) -> int:
-        """The revision of the write. Raises Conflict, and 500 for what no store of a cluster would take."""
+    def _put(self, key: str, value: bytes, record: Record | None) -> Awaitable[int]:
+        """The revision of the write, once it is durable. Raises Conflict, and 500 for what no store of a cluster would take."""
         if len(value) > OBJECT_LIMIT_BYTES:
             raise errors.unknown("etcdserver: request is too large")
-        return await self._store.write(key, value, expected=record.revision if record else 0)
+        return self._store.write(key, value, expected=record.revision if record else 0)
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -467,21 +471,15 @@ def _restore_one(name: str, new: Object, old: Object) -> None:
         new.pop(name, None)
 
 
-@contextmanager
-def _allocated(call: Call, allocate: Callable[[Allocators], Callable[[], None]]) -> Iterator[None]:
+def _reserve(attributes: Attributes, release: Callable[[], None]) -> None:
     """A Service's addresses and ports are reserved while it is written; then the cache knows them, or nobody has them."""
-    allocators = call.server.allocators
-    if not allocators.serves(call.row):
-        yield
-        return
-    release = allocate(allocators)
-    try:
-        yield
-    except Exception:
-        release()
-        raise
-    # Not when the client has gone (CancelledError): its write may still be on its way, and the reservation ends by itself.
-    release()
+
+    def over(error: type[BaseException] | None) -> None:
+        # Not when the client has gone (CancelledError): its write may still be on its way, and the reservation ends by itself.
+        if error is None or issubclass(error, Exception):
+            release()
+
+    attributes.when_over.append(over)
 
 
 def _rules_of(row: Resource, subresource: str) -> Rules:

@@ -64,10 +64,13 @@ class Graph:
     def observe(self, type: str, row: Resource, old: Object | None, new: Object | None) -> set[str]:
         """Takes in one event; the result are the uids of items to look at again."""
         obj = new if new is not None else old
-        if obj is None or not meta.uid(obj):
+        uid = meta.uid(obj) if obj is not None else ""
+        if obj is None or not uid:
             return set()
-        uid = meta.uid(obj)
         before = self.items.get(uid)
+        if type != DELETED and _is_alone(obj) and (before is None or _is_alone(before.obj)):
+            self.items[uid] = Item(row, obj)
+            return set()
         if type == DELETED:
             self._unlink(before)
             self.items.pop(uid, None)
@@ -124,6 +127,12 @@ class Graph:
         # Owners are looked for in the dependent's own namespace: one in another does not count.
         where = meta.namespace(item.obj)
         return not where or meta.namespace(found.obj) in ("", where)
+
+
+def _is_alone(obj: Object) -> bool:
+    """It has no owner, and lives: its own events concern nobody."""
+    about = obj["metadata"]
+    return "ownerReferences" not in about and "deletionTimestamp" not in about
 
 
 def uids(references: Iterable[Reference]) -> set[str]:

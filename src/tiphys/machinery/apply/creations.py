@@ -41,21 +41,20 @@ def form_of(obj: dict[str, Any]) -> Form | None:
     if len(obj) > NAMES_LIMIT:
         return None
     form: list[Any] = [tuple(obj)]
-    for value in obj.values():
+    for name, value in obj.items():
+        if type(value) is str and value:
+            continue  # most of them, and its name says all
         if not value:
-            form.append(type(value))
-            continue
-        kind = type(value)
-        if kind is dict:
+            below: Any = type(value)
+        elif type(value) is dict:
             below = form_of(value)
-        elif kind is list:
+        elif type(value) is list:
             below = _form_of_list(value)
         else:
-            form.append(True)
             continue
         if below is None:
             return None
-        form.append(below)
+        form.append((name, below))
     return tuple(form)
 
 

@@ -23,7 +23,8 @@ def config_map(new: Object, old: Object | None) -> Errors:
     errors = _unfrozen(new, old, "data", "binaryData")
     size = 0
     for key, value in text.items():
-        errors += by_rule(names.config_map_key, key, _DATA.key(key))
+        if names.config_map_key(key):
+            errors += by_rule(names.config_map_key, key, _DATA.key(key))
         if key in binary:
             errors.append(FieldError.invalid(_DATA.key(key), key, "duplicate of key present in binaryData"))
         size += len(value) if value.isascii() else len(value.encode())
