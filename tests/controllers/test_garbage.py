@@ -194,3 +194,30 @@ def test_the_graph_equals_what_the_objects_say(history: list[tuple[str, set[str]
     for uid in "abcdx":
         expected = {each for each, obj in world.items() if {"uid": uid} in obj["metadata"]["ownerReferences"]}
         assert {item.uid for item in graph.dependents(uid)} == expected
+
+
+def test_an_update_that_changes_neither_owners_nor_deletion_asks_for_no_look() -> None:
+    graph = Graph()
+    owner = with_owners("owner", deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["foregroundDeletion"])
+    graph.observe("ADDED", CONFIGMAPS, None, owner)
+    states = [
+        (with_owners("x"), set()),
+        (with_owners("x", annotations={"note": "new"}), set()),
+        (with_owners("x", "owner"), {"x", "owner"}),
+        (with_owners("x", "owner", annotations={"note": "new"}), set()),
+        (with_owners("x", "owner", deletionTimestamp="2026-01-01T00:00:00Z"), {"owner"}),
+        (with_owners("x", "owner", deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["orphan"]), {"x"}),
+        (with_owners("x"), {"owner"}),
+    ]
+    before = None
+    for state, expected in states:
+        assert graph.observe("MODIFIED" if before else "ADDED", CONFIGMAPS, before, state) == expected
+        assert graph.items["x"].obj is state
+        before = state
+
+
+def with_owners(uid: str, *owners: str, **metadata: Any) -> Object:
+    """An object in the graph of the test above."""
+    if owners:
+        metadata["ownerReferences"] = [{"uid": owner} for owner in owners]
+    return {"metadata": {"uid": uid, "name": uid, **metadata}}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from tiphys.api.resource import Resource
+from tiphys.client.parts import ALL, EXISTENCE, LABELS, OWNERS, SPEC, changed_parts
 from tiphys.client.transport import ADDED, DELETED, MODIFIED, Object
 from tiphys.machinery import meta
 from tiphys.machinery.gvk import GroupVersionResource
@@ -25,10 +26,14 @@ Handler = Callable[[str, Object | None, Object | None], None]
 
 @dataclass(frozen=True)
 class Index:
-    """A way to find objects: `values(obj)` are the words under which one is filed. Compared by identity of its function."""
+    """A way to find objects: `values(obj)` are the words under which one is filed, which go by these parts of it (and by its name).
+
+    Compared by identity of its function.
+    """
 
     name: str
     values: Callable[[Object], Iterable[str]]
+    parts: int = ALL
 
 
 def _namespace_of(obj: Object) -> Iterable[str]:
@@ -48,17 +53,19 @@ def _node_of(obj: Object) -> Iterable[str]:
     return ((obj.get("spec") or {}).get("nodeName") or "",)
 
 
-BY_NAMESPACE = Index("namespace", _namespace_of)
-BY_CONTROLLER = Index("controller", _controller_of)
+BY_NAMESPACE = Index("namespace", _namespace_of, EXISTENCE)
+BY_CONTROLLER = Index("controller", _controller_of, OWNERS)
 """The uid of the controlling owner; `orphan/<namespace>` for an object without one."""
-BY_OWNER = Index("owner", _owners_of)
-BY_NODE = Index("node", _node_of)
+BY_OWNER = Index("owner", _owners_of, OWNERS)
+BY_NODE = Index("node", _node_of, SPEC)
 """`spec.nodeName` of pods; "" for those that are not bound."""
 
 
 def by_label(label: str) -> Index:
     """An index over the values of one label. Keep the result: an index is found again by identity."""
-    return Index(f"label {label}", lambda obj: [meta.labels(obj)[label]] if label in meta.labels(obj) else ())
+    return Index(
+        f"label {label}", lambda obj: [meta.labels(obj)[label]] if label in meta.labels(obj) else (), LABELS
+    )
 
 
 class Cache:
@@ -70,8 +77,11 @@ class Cache:
         self.resource_version = 0
         """Everything up to this version of the cluster is in the cache, as far as this kind is concerned."""
         self._objects: dict[str, Object] = {}
-        self._indexes: dict[Index, dict[str, dict[str, Object]]] = {}
-        self._handlers: list[Handler] = []
+        self._indexes: dict[Index, dict[str, dict[str, None]]] = {}
+        """Keys by word."""
+        self._handlers: list[tuple[int, Handler]] = []
+        self._goes_by_parts = False
+        """Whether anybody here asks which parts of an object an update has changed."""
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
         self._waiting_for_key: dict[str, list[Callable[[], None]]] = {}
         self._order = count()
@@ -92,9 +102,10 @@ class Cache:
         table = self._indexes.get(index)
         if table is None:
             table = self._indexes[index] = {}
+            self._goes_by_parts = self._goes_by_parts or index.parts != ALL
             for key, obj in self._objects.items():
                 _file(table, index, key, obj)
-        return [*table.get(value, {}).values()]
+        return [*map(self._objects.__getitem__, table.get(value, ()))]
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -104,12 +115,17 @@ class Cache:
 
     # Following
 
-    def add_handler(self, handler: Handler) -> Callable[[], None]:
-        """Calls it for every change from now on, and for what is there already as ADDED. The result takes it off again."""
-        self._handlers.append(handler)
+    def add_handler(self, handler: Handler, parts: int = ALL) -> Callable[[], None]:
+        """Calls it for every change from now on, and for what is there already as ADDED. The result takes it off again.
+
+        `parts`: an update that changes none of them (`client.parts`) is none to this handler.
+        """
+        follower = parts | EXISTENCE, handler
+        self._handlers.append(follower)
+        self._goes_by_parts = self._goes_by_parts or parts != ALL
         for obj in [*self._objects.values()]:
             handler(ADDED, None, obj)
-        return lambda: self._handlers.remove(handler)
+        return lambda: self._handlers.remove(follower)
 
     def when_seen(self, resource_version: int, callback: Callable[[], None]) -> None:
         """Calls back once a write of that version must be in the cache (at once when it is)."""
@@ -158,17 +174,24 @@ class Cache:
             del self._objects[key]
         else:
             self._objects[key] = new
+        changed = ALL
+        if self._goes_by_parts and old is not None and new is not None:
+            changed = changed_parts(old, new)
         for index, table in self._indexes.items():
-            if old is not None:
-                _unfile(table, index, key, old)
-            if new is not None:
-                _file(table, index, key, new)
-        for callback in self._waiting_for_key.pop(key, ()):
-            callback()
-        self._tell(DELETED if new is None else ADDED if old is None else MODIFIED, old, new)
+            if changed & index.parts:
+                if old is not None:
+                    _unfile(table, index, key, old)
+                if new is not None:
+                    _file(table, index, key, new)
+        if self._waiting_for_key:
+            for callback in self._waiting_for_key.pop(key, ()):
+                callback()
+        self._tell(DELETED if new is None else ADDED if old is None else MODIFIED, old, new, changed)
 
-    def _tell(self, type: str, old: Object | None, new: Object | None) -> None:
-        for handler in [*self._handlers]:
+    def _tell(self, type: str, old: Object | None, new: Object | None, changed: int) -> None:
+        for parts, handler in [*self._handlers]:
+            if not changed & parts:
+                continue
             try:
                 handler(type, old, new)
             except Exception:
@@ -176,12 +199,12 @@ class Cache:
                 log.exception("a handler of %s failed", self.resource.plural)
 
 
-def _file(table: dict[str, dict[str, Object]], index: Index, key: str, obj: Object) -> None:
+def _file(table: dict[str, dict[str, None]], index: Index, key: str, obj: Object) -> None:
     for value in index.values(obj):
-        table.setdefault(value, {})[key] = obj
+        table.setdefault(value, {})[key] = None
 
 
-def _unfile(table: dict[str, dict[str, Object]], index: Index, key: str, obj: Object) -> None:
+def _unfile(table: dict[str, dict[str, None]], index: Index, key: str, obj: Object) -> None:
     for value in index.values(obj):
         filed = table.get(value)
         if filed is not None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from tiphys.client.cache import BY_CONTROLLER, View
+from tiphys.client.parts import STATUS
 from tiphys.client.resources import DEPLOYMENTS, PODS, REPLICASETS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import (
@@ -475,6 +476,6 @@ CONTROLLER = Controller(
     failed=failed,
     watches=[
         Watch(REPLICASETS, keys_of_replicaset),
-        Watch(PODS, keys_of_pod, changed=lambda old, new: is_finished(old) != is_finished(new)),
+        Watch(PODS, keys_of_pod, changed=lambda old, new: is_finished(old) != is_finished(new), parts=STATUS),
     ],
 )

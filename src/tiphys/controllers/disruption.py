@@ -16,6 +16,7 @@ from typing import Any
 
 from tiphys.client.cache import View
 from tiphys.client.client import Client
+from tiphys.client.parts import DELETION, LABELS, OWNERS, STATUS
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import (
     DEPLOYMENTS,
@@ -307,7 +308,7 @@ CONTROLLER = Controller(
     gather=gather,
     plan=plan,
     watches=[
-        Watch(PODS, keys_of_pod, changed=_pod_counts),
+        Watch(PODS, keys_of_pod, changed=_pod_counts, parts=LABELS | OWNERS | DELETION | STATUS),
         *(
             Watch(row, keys_of_namespace, changed=_scaled)
             for row in (DEPLOYMENTS, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
@@ -348,6 +349,7 @@ CONDITIONS = Controller(
     observe=observe_nothing,
     plan=plan_condition,
     concerns=lambda pod: meta.find_condition(meta.conditions(pod), "DisruptionTarget") is not None,
+    parts=DELETION | STATUS,
     component="controllermanager",
 )
 

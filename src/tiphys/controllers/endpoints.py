@@ -212,7 +212,7 @@ CONTROLLER = Controller(
     failed=failed,
     gone=gone,
     watches=[
-        Watch(PODS, pods.keys_of_pod, changed=pods.pod_changed),
+        Watch(PODS, pods.keys_of_pod, changed=pods.pod_changed, parts=pods.TOLD),
         Watch(ENDPOINTS, keys_of_endpoints),
     ],
     component="endpoint-controller",

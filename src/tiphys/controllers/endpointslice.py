@@ -352,7 +352,7 @@ CONTROLLER = Controller(
     plan=plan,
     failed=failed,
     watches=[
-        Watch(PODS, pods.keys_of_pod, changed=pods.pod_changed),
+        Watch(PODS, pods.keys_of_pod, changed=pods.pod_changed, parts=pods.TOLD),
         Watch(ENDPOINTSLICES, keys_of_slice),
         Watch(NODES, keys_of_node, changed=_zone_changed),
     ],

@@ -19,6 +19,7 @@ from tiphys.api.scheme import Scheme, built_in
 from tiphys.client.cache import View
 from tiphys.client.client import Client
 from tiphys.client.discovery import DiscoveryFailed, preferred_resources
+from tiphys.client.parts import EXISTENCE
 from tiphys.client.resources import NAMESPACES, PODS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import (
@@ -203,5 +204,5 @@ CONTROLLER = Controller(
     gather=gather,
     plan=plan,
     failed=failed,
-    watches=[Watch(PODS, keys_of_pod, changed=lambda old, new: False)],
+    watches=[Watch(PODS, keys_of_pod, parts=EXISTENCE)],
 )

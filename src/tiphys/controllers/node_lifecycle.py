@@ -17,6 +17,7 @@ from typing import Any
 
 from tiphys.client.cache import BY_NODE, View
 from tiphys.client.leases import NODE_LEASE_NAMESPACE
+from tiphys.client.parts import STATUS
 from tiphys.client.resources import LEASES, NODES, PODS
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
 from tiphys.controllers.actions import NORMAL, WARNING, Action, Patch, Plan, RecordEvent, UpdateStatus
@@ -202,7 +203,9 @@ def make(options: Options) -> Controller[Observed]:
         watches=[
             Watch(LEASES, keys_of_lease),
             Watch(NODES, all_nodes, changed=lambda old, new: is_ready(old) != is_ready(new)),
-            Watch(PODS, keys_of_pod, changed=lambda old, new: is_ready(new) and not is_ready(old)),
+            Watch(
+                PODS, keys_of_pod, changed=lambda old, new: is_ready(new) and not is_ready(old), parts=STATUS
+            ),
         ],
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tiphys.client.cache import BY_NODE, Index, View
 from tiphys.client.client import Client
+from tiphys.client.parts import DELETION, SPEC, STATUS
 from tiphys.client.resources import NODES, PODS
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
 from tiphys.controllers.actions import NOTHING, Action, Delete, Patch, Plan
@@ -32,7 +33,7 @@ def _finished(pod: Object) -> Iterable[str]:
     return ("yes",) if is_finished(pod) else ()
 
 
-BY_FINISHED = Index("finished", _finished)
+BY_FINISHED = Index("finished", _finished, STATUS)
 
 
 @frozen
@@ -139,5 +140,6 @@ CONTROLLER = Controller(
     gather=gather,
     plan=plan,
     concerns=may_have_to_go,
+    parts=SPEC | DELETION | STATUS,
     watches=[Watch(NODES, keys_of_node, changed=_node_changed)],
 )

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from tiphys.client.cache import Index, View
 from tiphys.client.client import Client
+from tiphys.client.parts import DELETION, SPEC
 from tiphys.client.resources import PERSISTENTVOLUMECLAIMS, PODS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import Plan
@@ -31,7 +32,7 @@ def _claims_of(pod: Object) -> Iterable[str]:
             yield f"{meta.namespace(pod)}/{meta.name(pod)}-{volume['name']}"
 
 
-BY_CLAIM = Index("claim", _claims_of)
+BY_CLAIM = Index("claim", _claims_of, SPEC)
 
 
 def uses(pod: Object, claim: Object) -> bool:
@@ -86,5 +87,5 @@ CONTROLLER = Controller(
     observe=observe,
     gather=gather,
     plan=plan,
-    watches=[Watch(PODS, keys_of_pod)],
+    watches=[Watch(PODS, keys_of_pod, parts=SPEC | DELETION)],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from tiphys.api.resource import Resource
 from tiphys.client.cache import BY_CONTROLLER, View
+from tiphys.client.parts import DELETION, LABELS, OWNERS, STATUS
 from tiphys.client.resources import PODS, REPLICASETS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import (
@@ -174,7 +175,7 @@ class Replicas:
             observe=self.observe,
             plan=self.plan,
             failed=self.failed,
-            watches=[Watch(PODS, self.keys_of_pod, changed=concerns)],
+            watches=[Watch(PODS, self.keys_of_pod, changed=concerns, parts=COUNTED)],
             component=component,
         )
 
@@ -204,6 +205,9 @@ def _next_available(replicaset: Object, observed: Observed, now: datetime) -> fl
     moments = (available_at(pod, min_ready) for pod in observed.pods)
     waits = [(moment - now).total_seconds() for moment in moments if moment is not None and moment > now]
     return min(waits, default=None)
+
+
+COUNTED = LABELS | OWNERS | DELETION | STATUS
 
 
 def concerns(old: Object, new: Object) -> bool:

@@ -28,6 +28,7 @@ from tiphys.api.resource import Resource
 from tiphys.client.cache import View
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.client.parts import ALL
 from tiphys.client.reflector import Informers
 from tiphys.client.transport import Object
 from tiphys.client.workqueue import ShutDown, WorkQueue
@@ -48,12 +49,14 @@ Observed = TypeVar("Observed")
 class Watch:
     """Objects of another kind that concern the controller's own: `keys(obj, view)` names the ones to look at again.
 
-    It is asked about an object as it was and as it is. `changed(old, new)` False: an update that concerns nobody.
+    It is asked about an object as it was and as it is. `changed(old, new)` False: an update that concerns nobody; it need not
+    be asked about one that changes none of `parts` (`client.parts`).
     """
 
     resource: Resource
     keys: Callable[[Object, View], Iterable[str]]
     changed: Callable[[Object, Object], bool] | None = None
+    parts: int = ALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ class Controller(Generic[Observed]):
     plan: Callable[[Object, Observed, datetime], Plan]
     concerns: Callable[[Object], bool] | None = None
     """Which objects of the kind it looks after; None: all. A key that somebody else names is looked at in any case."""
+    parts: int = ALL
+    """What of these objects it goes by (`client.parts`): an update that leaves all that as it was is no reason to look."""
     watches: Sequence[Watch] = ()
     reads: Sequence[Resource] = ()
     """Kinds that `observe` reads although their changes wake nobody."""
@@ -140,10 +145,10 @@ class Runner:
         for resource in (*self.controller.reads, *(watch.resource for watch in self.controller.watches)):
             self._informers.cache(resource)
         own = self._informers.cache(self.controller.kind)
-        self._detach.append(own.add_handler(self._own_changed))
+        self._detach.append(own.add_handler(self._own_changed, self.controller.parts))
         for watch in self.controller.watches:
             cache = self._informers.cache(watch.resource)
-            self._detach.append(cache.add_handler(self._follower(watch)))
+            self._detach.append(cache.add_handler(self._follower(watch), watch.parts))
 
     def _own_changed(self, type: str, old: Object | None, new: Object | None) -> None:
         obj = new or old or {}

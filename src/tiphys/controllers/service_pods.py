@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tiphys.client.cache import View
+from tiphys.client.parts import DELETION, LABELS, SPEC, STATUS
 from tiphys.client.resources import PODS, SERVICES
 from tiphys.client.transport import Object
 from tiphys.controllers.pods import is_finished, is_ready, spec_of, status_of
@@ -49,6 +50,9 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
     """The Services that it stands behind."""
     services = view.list(SERVICES, meta.namespace(pod))
     return [meta.namespaced_name(service) for service in services if selects(service, pod)]
+
+
+TOLD = LABELS | DELETION | SPEC | STATUS
 
 
 def pod_changed(old: Object, new: Object) -> bool:

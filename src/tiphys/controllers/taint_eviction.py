@@ -13,6 +13,7 @@ from typing import Any
 
 from tiphys.api.core.taints import toleration_of
 from tiphys.client.cache import BY_NODE, View
+from tiphys.client.parts import DELETION, SPEC, STATUS
 from tiphys.client.resources import NODES, PODS
 from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
 from tiphys.controllers.actions import NORMAL, NOTHING, Delete, Patch, Plan, RecordEvent
@@ -99,6 +100,7 @@ CONTROLLER = Controller(
     observe=observe,
     plan=plan,
     concerns=is_bound,
+    parts=SPEC | DELETION | STATUS,
     watches=[
         Watch(NODES, keys_of_node, changed=lambda old, new: no_execute_taints(old) != no_execute_taints(new))
     ],

@@ -76,6 +76,9 @@ class Graph:
             self.items.pop(uid, None)
             return {item.uid for item in self.dependents(uid)} | self._waiting_owners(before)
         item = Item(row, obj)
+        if before is not None and _is_same_to_us(before.obj, obj):
+            self.items[uid] = item
+            return set()
         self._unlink(before)
         self.items[uid] = item
         for owner in item.owners:
@@ -133,6 +136,16 @@ def _is_alone(obj: Object) -> bool:
     """It has no owner, and lives: its own events concern nobody."""
     about = obj["metadata"]
     return "ownerReferences" not in about and "deletionTimestamp" not in about
+
+
+def _is_same_to_us(old: Object, new: Object) -> bool:
+    """Most updates: it has the owners that it had, and nobody wants it to go."""
+    before, after = meta.metadata(old), meta.metadata(new)
+    return (
+        before.get("ownerReferences") == after.get("ownerReferences")
+        and not before.get("deletionTimestamp")
+        and not after.get("deletionTimestamp")
+    )
 
 
 def uids(references: Iterable[Reference]) -> set[str]:
