@@ -13,11 +13,13 @@ from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
 from tiphys.client.request_metrics import RequestMetrics
 from tiphys.cluster.process_metrics import ProcessMetrics
+from tiphys.dns.metrics import NameMetrics
 from tiphys.kubelet.certificate_metrics import CertificateMetrics
 from tiphys.kubelet.metrics import KubeletMetrics
 from tiphys.machinery.metrics import Family, Registry
 from tiphys.net.client import HTTPClient
 from tiphys.net.tls_files import Pair
+from tiphys.proxy.metrics import ProxyMetrics
 from tiphys.scheduler.run import Scheduler
 from tiphys.store.memory import MemoryStore
 from tiphys.testing.api import FakeAPI
@@ -50,6 +52,8 @@ async def _families() -> list[Family]:
     nothing = Pair("", "", "")
     CertificateMetrics(registry, clock, client=nothing, server=nothing)
     RequestMetrics(registry, clock)
+    ProxyMetrics(registry)
+    NameMetrics(registry)
     registry.render()
     await server.close()
     await store.close()

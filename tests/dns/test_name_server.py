@@ -15,6 +15,7 @@ from tiphys.dns import message, records
 from tiphys.dns.forwarding import Forwarder, servers_of
 from tiphys.dns.message import CNAME, A, Answer, Record
 from tiphys.dns.server import Resolver, Server
+from tiphys.machinery.clock import SystemClock
 
 HOST = "127.0.0.53"
 OTHER = "127.0.0.54"
@@ -96,8 +97,9 @@ async def names() -> AsyncIterator[Names]:
 
 
 def resolver(servers: list[str], port: int = 9) -> Resolver:
-    forwarder = Forwarder(servers, random=Random(1), port=port)
-    return Resolver(view_of(CLUSTER), records.Zone(), forwarder, random=Random(1))
+    clock = SystemClock()
+    forwarder = Forwarder(lambda: servers, random=Random(1), clock=clock, port=port)
+    return Resolver(view_of(CLUSTER), records.Zone(), forwarder, random=Random(1), clock=clock)
 
 
 def found(answer: bytes) -> list[Any]:

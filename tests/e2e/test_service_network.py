@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -179,6 +180,20 @@ def test_other_names(world: PodWorld) -> None:
     assert "SERVFAIL" not in look_up(world, "web")
     # The node of this test has no way to the world, and so to no other name server.
     assert "SERVFAIL" in look_up(world, "www.example.com.")
+
+
+def test_what_proxy_and_names_say_of_themselves(world: PodWorld) -> None:
+    [node] = world.cluster.get("nodes")["items"]
+    [ip] = [each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP"]
+    get = "timeout 20 busybox wget -qO- http://{}"
+    said = json.loads(on_the_node(world, get.format(f"{ip}:10256/healthz")))
+    assert set(said) == {"lastUpdated", "currentTime", "nodeEligible"}
+    counted = on_the_node(world, get.format("127.0.0.1:10249/metrics"))
+    assert 'kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"} ' in counted
+    look_up(world, f"web.{world.namespace}.svc.cluster.local")
+    names = "\n".join(ask(world, "http://kube-dns.kube-system:9153/metrics"))
+    assert 'coredns_dns_responses_total{plugin="kubernetes",rcode="NOERROR"' in names
+    assert ask(world, "http://kube-dns.kube-system:9153/ready") == ["OK"]
 
 
 def test_a_killed_proxy_comes_back_and_knows_what_happened(world: PodWorld) -> None:

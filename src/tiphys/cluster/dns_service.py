@@ -14,6 +14,7 @@ from tiphys.api.resource import Resource
 from tiphys.client.client import Client
 from tiphys.client.resources import ENDPOINTSLICES, SERVICES
 from tiphys.cluster.blueprint import CLUSTER_DNS_ADDRESS
+from tiphys.cluster.node_network_pages import NAMES_PORT
 from tiphys.dns.server import PORT
 from tiphys.machinery import meta
 from tiphys.machinery.errors import StatusError, is_not_found
@@ -22,7 +23,7 @@ log = logging.getLogger("tiphys")
 
 Object = dict[str, Any]
 NAME, NAMESPACE = "kube-dns", "kube-system"
-_PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
+_PORTS = (("dns", PORT, "UDP"), ("dns-tcp", PORT, "TCP"), ("metrics", NAMES_PORT, "TCP"))
 
 
 async def publish(client: Client, nodes: Mapping[str, str]) -> None:
@@ -40,7 +41,7 @@ def service() -> Object:
         "kubernetes.io/cluster-service": "true",
         "kubernetes.io/name": "KubeDNS",
     }
-    ports = [{"name": name, "port": PORT, "protocol": protocol} for name, protocol in _PORTS]
+    ports = [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in _PORTS]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -60,7 +61,7 @@ def endpoints(nodes: Mapping[str, str]) -> Object:
         "kind": "EndpointSlice",
         "metadata": {"name": f"{NAME}-nodes", "namespace": NAMESPACE, "labels": labels},
         "addressType": "IPv4",
-        "ports": [{"name": name, "port": PORT, "protocol": protocol} for name, protocol in _PORTS],
+        "ports": [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in _PORTS],
         "endpoints": [
             {
                 "addresses": [address],

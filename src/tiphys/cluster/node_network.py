@@ -19,10 +19,12 @@ from random import Random, SystemRandom
 from tiphys.client.client import Client
 from tiphys.client.https import HTTPSTransport
 from tiphys.client.kubeconfig import Access
-from tiphys.client.reflector import Informers
+from tiphys.client.reflector import Informers, Reflector
+from tiphys.client.resources import NODES
 from tiphys.cluster.blueprint import CLUSTER_DNS, KUBE_PROXY
+from tiphys.cluster.node_network_pages import Pages
 from tiphys.cluster.node_network_settings import NodeNetworkSettings
-from tiphys.dns.forwarding import Forwarder, servers_of
+from tiphys.dns.forwarding import Forwarder, ResolverFile
 from tiphys.dns.records import Zone
 from tiphys.dns.server import Resolver, Server, watch
 from tiphys.machinery.clock import Clock, SystemClock
@@ -44,6 +46,7 @@ class NodeNetwork:
     def __init__(self, settings: NodeNetworkSettings) -> None:
         self._settings = settings
         self._clock: Clock = SystemClock()
+        self._pages = Pages(self._clock)
         self._transports: list[HTTPSTransport] = []
         self._watched: list[WatchedFiles] = []
 
@@ -52,6 +55,7 @@ class NodeNetwork:
         if not has_address(settings.address):
             raise SystemExit(f"tiphys: {settings.address} is no address of this network namespace")
         proxy, names = self._client(KUBE_PROXY), self._client(CLUSTER_DNS)
+        await self._pages.listen(settings.address)
         try:
             async with asyncio.TaskGroup() as group:
                 work = [
@@ -63,6 +67,7 @@ class NodeNetwork:
                 for task in work:
                     task.cancel()
         finally:
+            await self._pages.close()
             for transport in self._transports:
                 await transport.close()
 
@@ -87,22 +92,43 @@ class NodeNetwork:
         node = Node(Place(settings.node), (settings.address,), settings.pod_cidr, settings.service_cidr)
         await self._wait_for_server(client)
         informers = Informers(client, clock=self._clock)
+        itself = f"metadata.name={settings.node}"
+        nodes = Reflector(client, NODES, clock=self._clock, field_selector=itself)
+        proxy = Proxy(
+            informers,
+            node,
+            PacketFilter(),
+            clock=self._clock,
+            metrics=self._pages.proxy_metrics,
+            health=self._pages.health,
+            nodes=nodes.cache,
+        )
+        following = asyncio.create_task(nodes.run(), name="the node itself")
         try:
-            await Proxy(informers, node, PacketFilter(), clock=self._clock).run()
+            await nodes.wait_synced()
+            await proxy.run()
         finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
             await informers.stop()
 
     async def _names(self, client: Client) -> None:
         settings = self._settings
         zone = Zone(server=settings.dns_address)
-        servers = servers_of(Path(settings.resolver).read_text(), (settings.dns_address, settings.address))
+        random, metrics = SystemRandom(), self._pages.name_metrics
+        own = (settings.dns_address, settings.address)
+        servers = ResolverFile(Path(settings.resolver), own, lambda: resolver.cache.clear())
         await self._wait_for_server(client)
         informers = Informers(client, clock=self._clock)
-        forwarder = Forwarder(servers, random=SystemRandom())
-        server = Server(Resolver(watch(informers), zone, forwarder, random=Random()))
+        forwarder = Forwarder(servers, random=random, clock=self._clock, metrics=metrics)
+        resolver = Resolver(
+            watch(informers), zone, forwarder, random=Random(), clock=self._clock, metrics=metrics
+        )
+        server = Server(resolver)
         try:
             await informers.wait_synced()
             await server.listen(settings.address)
+            self._pages.has_names = True
             await asyncio.Event().wait()
         finally:
             await server.close()

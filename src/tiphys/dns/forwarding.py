@@ -6,11 +6,15 @@ Each question goes out from a port and with a number of its own, so that nobody 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from random import Random
 
 from tiphys.dns.message import BadMessage, is_truncated
+from tiphys.dns.metrics import NameMetrics
+from tiphys.machinery.clock import Clock
 
 PORT = 53
 ANSWER_SECONDS = 2.0
@@ -32,20 +36,60 @@ def servers_of(resolver: str, own: Iterable[str]) -> list[str]:
     return [server for server in dict.fromkeys(found) if server not in avoided]
 
 
+class ResolverFile:
+    """The name servers of a resolv.conf as it is when it is asked for them. `own`: whom never to name."""
+
+    def __init__(self, path: Path, own: Iterable[str], on_change: Callable[[], None] = lambda: None) -> None:
+        self._path = path
+        self._own = tuple(own)
+        self._on_change = on_change
+        self._seen: object = ()
+        self._servers: Sequence[str] = ()
+
+    def __call__(self) -> Sequence[str]:
+        try:
+            status = os.stat(self._path)
+            seen = status.st_mtime_ns, status.st_ino, status.st_size
+            if seen != self._seen:
+                servers = servers_of(self._path.read_text(), self._own)
+                if self._seen and servers != self._servers:
+                    self._on_change()
+                self._seen, self._servers = seen, servers
+        except OSError:
+            # Between two of them: whoever writes it anew is not yet done.
+            pass
+        return self._servers
+
+
 class Forwarder:
-    def __init__(self, servers: Sequence[str], *, random: Random, port: int = PORT) -> None:
+    """`servers`: whom to ask now, first to last."""
+
+    def __init__(
+        self,
+        servers: Callable[[], Sequence[str]],
+        *,
+        random: Random,
+        clock: Clock,
+        port: int = PORT,
+        metrics: NameMetrics | None = None,
+    ) -> None:
         self._servers = servers
         self._random = random
+        self._clock = clock
         self._port = port
+        self._metrics = metrics or NameMetrics()
 
     async def ask(self, message: bytes, *, over_tcp: bool = False) -> bytes:
         """The answer to a query, with the query's own number. Raises NoAnswer."""
         for _ in range(ATTEMPTS):
-            for server in self._servers:
+            for server in self._servers():
                 id = self._random.randbytes(2)
+                started = self._clock.monotonic()
                 try:
                     async with asyncio.timeout(ANSWER_SECONDS):
                         answer = await self._ask_one(server, id + message[2:], over_tcp=over_tcp)
+                    seconds = self._clock.monotonic() - started
+                    self._metrics.answered_elsewhere(f"{server}:{self._port}", answer, seconds)
                     return message[:2] + answer[2:]
                 except (OSError, EOFError, BadMessage):
                     continue

@@ -142,6 +142,28 @@ def read_addresses(message: bytes) -> list[Record]:
     return found
 
 
+def read_lifetimes(message: bytes) -> tuple[tuple[int, ...], int, int]:
+    """Of an answer: where its records' TTLs stand, the shortest of them, and how many records answer. Raises BadMessage, too when it
+    has options, which are for one client."""
+    try:
+        _, _, questions, *counts = _HEADER.unpack_from(message)
+        position = _HEADER.size
+        for _ in range(questions):
+            position = _read_name(message, position)[1] + _NUMBERS.size
+        places, shortest = [], 1 << 32
+        for _ in range(sum(counts)):
+            start = _read_name(message, position)[1]
+            _, type, _, ttl, position = _read_record(message, position)
+            if type != OPT:
+                places.append(start + 4)
+                shortest = min(shortest, ttl)
+            elif position > start + _RECORD.size:
+                raise BadMessage("it has options")
+    except (struct.error, IndexError) as error:
+        raise BadMessage("it ends too early") from error
+    return tuple(places), shortest, counts[0]
+
+
 def code_of(message: bytes) -> int:
     return message[3] & 0xF
 

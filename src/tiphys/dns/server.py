@@ -16,8 +16,11 @@ from tiphys.client.cache import View
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import ENDPOINTSLICES, NAMESPACES, SERVICES
 from tiphys.dns import message, records
+from tiphys.dns.cache import AnswerCache
 from tiphys.dns.forwarding import Forwarder, NoAnswer
 from tiphys.dns.message import Answer, BadMessage, Query, Record
+from tiphys.dns.metrics import NameMetrics
+from tiphys.machinery.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,23 @@ _TCP_LIMIT_BYTES = 65535
 class Resolver:
     """Answers to messages, whichever way they came."""
 
-    def __init__(self, view: View, zone: records.Zone, forwarder: Forwarder, *, random: Random) -> None:
+    def __init__(
+        self,
+        view: View,
+        zone: records.Zone,
+        forwarder: Forwarder,
+        *,
+        random: Random,
+        clock: Clock,
+        metrics: NameMetrics | None = None,
+    ) -> None:
         self._view = view
         self._zone = zone
         self._forwarder = forwarder
         self._random = random
+        self._clock = clock
+        self._metrics = metrics or NameMetrics()
+        self.cache = AnswerCache(clock, self._metrics)
         self._waiting = 0
 
     def answer(self, data: bytes, *, over_tcp: bool) -> bytes | Coroutine[Any, Any, bytes] | None:
@@ -46,21 +61,37 @@ class Resolver:
             query = message.read_query(data)
         except BadMessage as error:
             return None if error.id is None else message.write_error(error.id, message.FORMERR)
+        self._metrics.asked(query, over_tcp=over_tcp)
+        started = self._clock.monotonic()
+        knows, made = self._answer(query, data, over_tcp=over_tcp)
+        if isinstance(made, bytes):
+            self._metrics.answered(made, knows, self._clock.monotonic() - started)
+            return made
+        return self._later(made, knows, started)
+
+    async def _later(self, answer: Coroutine[Any, Any, bytes], knows: str, started: float) -> bytes:
+        made = await answer
+        self._metrics.answered(made, knows, self._clock.monotonic() - started)
+        return made
+
+    def _answer(
+        self, query: Query, data: bytes, *, over_tcp: bool
+    ) -> tuple[str, bytes | Coroutine[Any, Any, bytes]]:
+        """(what CoreDNS calls him who knows it, the answer)"""
         limit = _TCP_LIMIT_BYTES if over_tcp else message.limit_of(query)
-        if query.edns_version:
-            return self._written(query, Answer(message.BADVERS, is_authoritative=False), limit)
-        if query.opcode != 0:
-            return self._written(query, Answer(message.NOTIMP, is_authoritative=False), limit)
-        if query.class_ != message.IN:
-            return self._written(query, Answer(message.REFUSED, is_authoritative=False), limit)
+        if (code := _refusal(query)) is not None:
+            return "", self._written(query, Answer(code, is_authoritative=False), limit)
         found = records.resolve(query.name, query.type, self._view, self._zone)
         if found is not None and not found.alias:
-            return self._written(query, found.answer, limit)
+            return "kubernetes", self._written(query, found.answer, limit)
+        if found is None and (kept := self.cache.find(query, data, limit)) is not None:
+            return "cache", kept
         if self._waiting >= ASKED_ELSEWHERE_LIMIT:
-            return self._written(query, Answer(message.SERVFAIL, is_authoritative=False), limit)
+            self._metrics.rejected.value += 1
+            return "forward", self._written(query, Answer(message.SERVFAIL, is_authoritative=False), limit)
         if found is not None:
-            return self._follow(query, found, limit)
-        return self._ask(query, data, over_tcp=over_tcp)
+            return "kubernetes", self._follow(query, found, limit)
+        return "forward", self._ask(query, data, over_tcp=over_tcp)
 
     def _written(self, query: Query, answer: Answer, limit_bytes: int) -> bytes:
         """In another order each time: clients take the first address, and shall not all take the same."""
@@ -73,13 +104,13 @@ class Resolver:
         self._waiting += 1
         try:
             answer = await self._forwarder.ask(data, over_tcp=over_tcp)
-            if message.code_of(answer) != message.SERVFAIL:
-                return answer
         except NoAnswer:
-            pass
+            answer = self._written(query, self._without_others(query), message.PLAIN_SIZE_BYTES)
         finally:
             self._waiting -= 1
-        return self._written(query, self._without_others(query), message.PLAIN_SIZE_BYTES)
+        if message.code_of(answer) == message.SERVFAIL:
+            answer = self._written(query, self._without_others(query), message.PLAIN_SIZE_BYTES)
+        return self.cache.keep(query, data, answer)
 
     def _without_others(self, query: Query) -> Answer:
         """busybox's nslookup asks for `kubernetes.default` as it stands: whoever knows the root says that there is no such name."""
@@ -92,13 +123,30 @@ class Resolver:
         further: list[Record] = []
         try:
             asked = message.write_query(0, found.alias, query.type)
-            further = message.read_addresses(await self._forwarder.ask_whole(asked))
+            further = message.read_addresses(await self._whole(asked))
         except (NoAnswer, BadMessage) as error:
             log.info("nothing is known of %s, to which %s leads: %r", found.alias, query.name, error)
         finally:
             self._waiting -= 1
         answers = (*found.answer.answers, *further)
         return self._written(query, Answer(answers=answers, is_authoritative=True), limit_bytes)
+
+    async def _whole(self, asked: bytes) -> bytes:
+        """What others know of it, of any length. Raises NoAnswer."""
+        query = message.read_query(asked)
+        kept = self.cache.find(query, asked, _TCP_LIMIT_BYTES)
+        if kept is not None:
+            return kept
+        return self.cache.keep(query, asked, await self._forwarder.ask_whole(asked))
+
+
+def _refusal(query: Query) -> int | None:
+    """The code of the answer to what nobody here answers."""
+    if query.edns_version:
+        return message.BADVERS
+    if query.opcode != 0:
+        return message.NOTIMP
+    return message.REFUSED if query.class_ != message.IN else None
 
 
 class Server:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from random import Random
 from typing import Any, Protocol
 
-from tiphys.client.cache import Index
+from tiphys.client.cache import Cache, Index
 from tiphys.client.reflector import Backoff, Informers
 from tiphys.client.resources import ENDPOINTSLICES, SERVICES
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.proxy import rules, ruleset
 from tiphys.proxy.flows import Flow, stale_flows
+from tiphys.proxy.health import ProxyHealth
+from tiphys.proxy.metrics import ProxyMetrics
 from tiphys.proxy.packet_filter import PacketFilterError
 from tiphys.proxy.ruleset import Ruleset
 
@@ -29,6 +33,8 @@ Object = dict[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 """Whose Service it is, if not ours."""
+ZONE = "topology.kubernetes.io/zone"
+LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 PAUSE_SECONDS = 0.1
 """Between two transactions: a Deployment's pods do not become ready at the same moment."""
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.5, 30.0
@@ -42,6 +48,15 @@ class Filter(Protocol):
 def _service_of(slice: Object) -> str:
     name = meta.labels(slice).get(SERVICE_NAME)
     return f"{meta.namespace(slice)}/{name}" if name else ""
+
+
+def _changed_at(slice: Object | None) -> datetime | None:
+    """When what it says has come to be, if its controller says so."""
+    written = (meta.annotations(slice) if slice is not None else {}).get(LAST_CHANGE)
+    try:
+        return datetime.fromisoformat(written) if written else None
+    except ValueError:
+        return None
 
 
 BY_SERVICE = Index("slices by service", lambda slice: (_service_of(slice),))
@@ -58,11 +73,21 @@ class Proxy:
         *,
         clock: Clock,
         random: Random | None = None,
+        metrics: ProxyMetrics | None = None,
+        health: ProxyHealth | None = None,
+        nodes: Cache | None = None,
     ) -> None:
+        """`nodes`: with the node itself in it, whose zone and leave-taking are followed."""
         self._informers = informers
         self._node = node
         self._filter = filter
         self._clock = clock
+        self._started = clock.now()
+        self._metrics = metrics or ProxyMetrics()
+        self._health = health or ProxyHealth(clock, self._metrics)
+        self._nodes = nodes
+        self._triggers: list[datetime] = []
+        """Since when what has changed is as it is, as far as somebody says it."""
         self._base = rules.base(node)
         self._parts: dict[str, Ruleset] = {}
         self._changed: set[str] = set()
@@ -86,22 +111,47 @@ class Proxy:
                 each()
 
     def _follow(self) -> list[Callable[[], None]]:
-        def marks(key_of: Callable[[Object], str]) -> Callable[[str, Object | None, Object | None], None]:
-            def mark(type: str, old: Object | None, new: Object | None) -> None:
-                for obj in (old, new):
-                    if obj is not None and (key := key_of(obj)):
-                        self._changed.add(key)
-                        self._wake.set()
+        def mark_service(type: str, old: Object | None, new: Object | None) -> None:
+            self._metrics.service_changed()
+            for obj in (old, new):
+                if obj is not None:
+                    self._mark(meta.namespaced_name(obj))
 
-            return mark
+        def mark_slice(type: str, old: Object | None, new: Object | None) -> None:
+            self._metrics.endpoints_changed()
+            for obj in (old, new):
+                if obj is not None and (key := _service_of(obj)):
+                    self._mark(key)
+            since = _changed_at(new)
+            if since is not None and since >= self._started and since != _changed_at(old):
+                self._triggers.append(since)
 
-        services = self._informers.cache(SERVICES).add_handler(marks(meta.namespaced_name))
-        slices = self._informers.cache(ENDPOINTSLICES).add_handler(marks(_service_of))
+        services = self._informers.cache(SERVICES).add_handler(mark_service)
+        slices = self._informers.cache(ENDPOINTSLICES).add_handler(mark_slice)
         self._wake.set()
-        return [services, slices]
+        nodes = [] if self._nodes is None else [self._nodes.add_handler(self._see_node)]
+        return [services, slices, *nodes]
+
+    def _see_node(self, type: str, old: Object | None, new: Object | None) -> None:
+        self._health.see(new)
+        zone = meta.labels(new).get(ZONE, "") if new is not None else ""
+        if zone != self._node.place.zone:
+            self._node = replace(self._node, place=replace(self._node.place, zone=zone))
+            for service in self._informers.cache(SERVICES):
+                self._mark(meta.namespaced_name(service))
+
+    def _mark(self, key: str) -> None:
+        if not self._wake.is_set():
+            self._metrics.queued(self._clock.now())
+        self._health.queued()
+        self._changed.add(key)
+        self._wake.set()
 
     async def _sync(self) -> float:
         """How long to wait before the next one, in seconds."""
+        started, triggers = self._clock.monotonic(), self._triggers
+        self._triggers = []
+        self._metrics.taken_up()
         self._make_parts()
         wanted = ruleset.merged([self._base, *(self._parts[key] for key in sorted(self._parts))])
         known = self._applied
@@ -116,9 +166,18 @@ class Proxy:
         except (PacketFilterError, OSError) as error:
             delay = self._backoff.next_seconds()
             log.error("cannot change the packet filter: %s; trying again in %.1f s", error, delay)
+            self._metrics.failed()
+            self._triggers = [*triggers, *self._triggers]
             self._wake.set()
             return delay
         self._backoff.reset()
+        now = self._clock.now()
+        self._metrics.synced(now, self._clock.monotonic() - started, is_full=known is None)
+        for trigger in triggers:
+            self._metrics.programmed((now - trigger).total_seconds())
+        self._health.updated()
+        if self._changed:
+            self._health.queued()
         return PAUSE_SECONDS
 
     def _make_parts(self) -> None:
