@@ -182,6 +182,6 @@ def canonical(result: CheckResult, obj: Object, kind: GroupVersionKind) -> Objec
     """What was made of an object that was checked."""
     checked: Object = result.object
     checked["kind"], checked["apiVersion"] = kind.kind, kind.api_version
-    if _forgets_owners(obj):
+    if checked is not obj and _forgets_owners(obj):
         checked["metadata"]["managedFields"] = []
     return checked

@@ -132,45 +132,49 @@ class ResourceCache:
 
     def apply(self, change: Change, at: float) -> Event | None:
         """Takes one change in and tells the watchers. None: the cache already had it."""
-        if change.revision <= self._loaded_through:
+        key, value, revision = change.key, change.value, change.revision
+        if revision <= self._loaded_through:
             return None
-        if change.key in self.unreadable:
-            self.mend(change.key, None, at)
-        previous = self.records.get(change.key)
-        if change.value is None:
+        if self.unreadable and key in self.unreadable:
+            self.mend(key, None, at)
+        previous = self.records.get(key)
+        if value is None:
             if previous is None:
                 return None
-            del self.records[change.key]
-            self._keys.pop(bisect_left(self._keys, change.key))
-            event = Event(DELETED, previous.at(change.revision), previous, change.revision, at)
+            del self.records[key]
+            self._keys.pop(bisect_left(self._keys, key))
+            event = Event(DELETED, previous.at(revision), previous, revision, at)
         else:
-            record = make_record(self.prefix, change.key, change.value, change.revision)
-            expected = self._expected.get(change.key) if self._expected else None
-            if expected is not None and expected[0] is change.value:
+            record = make_record(self.prefix, key, value, revision)
+            expected = self._expected.get(key) if self._expected else None
+            if expected is not None and expected[0] is value:
                 record.take(expected[1])
-            self.records[change.key] = record
+            self.records[key] = record
             if previous is None:
-                insort(self._keys, change.key)
-            event = Event(MODIFIED if previous else ADDED, record, previous, change.revision, at)
+                insort(self._keys, key)
+                event = Event(ADDED, record, None, revision, at)
+            else:
+                event = Event(MODIFIED, record, previous, revision, at)
         self.received += 1
-        self._remember(event)
+        history = self._history
+        history.append(event)
+        if len(history) > HISTORY_MINIMUM:
+            self._shorten(history, at - HISTORY_SECONDS)
         self._tell(event)
         return event
 
-    def _remember(self, event: Event) -> None:
-        history = self._history
-        history.append(event)
-        while len(history) > HISTORY_MINIMUM and (
-            history[0].at < event.at - HISTORY_SECONDS or len(history) > HISTORY_MAXIMUM
-        ):
+    def _shorten(self, history: deque[Event], begin: float) -> None:
+        while len(history) > HISTORY_MAXIMUM or (history[0].at < begin and len(history) > HISTORY_MINIMUM):
             self.oldest = history.popleft().revision
 
     def _tell(self, event: Event) -> None:
-        for scope in ("", event.record.namespace) if event.record.namespace else ("",):
-            watchers = self._watchers.get(scope)
-            if watchers:
-                for watcher in tuple(watchers):
-                    watcher.deliver(event)
+        namespace = event.record.namespace
+        # Copies: whoever is told may end his watch, or begin one.
+        for watcher in [*self._watchers.get("", ())]:
+            watcher.deliver(event)
+        if namespace and namespace in self._watchers:
+            for watcher in [*self._watchers[namespace]]:
+                watcher.deliver(event)
 
     def watch(self, watcher: Watcher, *, reads_objects: bool = False) -> Callable[[], None]:
         """Tells `watcher` of every change from now on; the result ends that.

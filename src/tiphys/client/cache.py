@@ -162,7 +162,9 @@ class Cache:
 
     def advance(self, resource_version: str) -> None:
         """Nothing older than this will come (a bookmark)."""
-        self.resource_version = max(self.resource_version, version_number(resource_version))
+        number = version_number(resource_version)
+        if number > self.resource_version:
+            self.resource_version = number
         while self._waiting and self._waiting[0][0] <= self.resource_version:
             heapq.heappop(self._waiting)[2]()
 

@@ -84,8 +84,8 @@ def raise_generation(new: Object, old: Object, row: Resource) -> None:
 
 def validate_new(obj: Object, row: Resource) -> list[FieldError]:
     """Everything about `metadata` that a creation may get wrong."""
-    found = _validate_name(obj["metadata"], row)
-    return found + _validate_maps_and_lists(obj["metadata"], row)
+    metadata = obj["metadata"]
+    return _validate_name(metadata, row) + _validate_maps_and_lists(metadata, row)
 
 
 def validate_update(new: Object, old: Object, row: Resource) -> list[FieldError]:

@@ -84,8 +84,8 @@ class Writes:
         return self._cache.resource(resource_prefix(group, plural))
 
     def cache_of(self, row: Resource) -> ResourceCache:
-        stored = self._scheme.stored_row(row)
-        return self.cache(stored.group, stored.plural)
+        stored = row if row.stored is None else self._scheme.stored_row(row)
+        return self._cache.resource(resource_prefix(stored.group, stored.plural))
 
     def find(self, row: Resource, namespace: str, name: str) -> Record:
         """The record of an object; raises 404."""
@@ -391,13 +391,10 @@ class Writes:
         row = call.row
         namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
         cache = self.cache_of(row)
-        key = (
-            record.key
-            if record
-            else f"{cache.prefix}{namespace}/{name}"
-            if row.namespaced
-            else cache.prefix + name
-        )
+        if record is not None:
+            key = record.key
+        else:
+            key = f"{cache.prefix}{namespace}/{name}" if row.namespaced else cache.prefix + name
         if row.reading is not None:
             return await self._commit_version(call, obj, record, key)
         stored = convert_to_stored(row, obj)
