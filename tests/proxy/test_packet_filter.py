@@ -283,6 +283,29 @@ async def test_from_outside(net: Net) -> None:
     assert await net.ask("outside", "10.90.0.11", 30081) == "a sees 10.90.0.1"
 
 
+async def test_only_those_who_may_come_by_a_load_balancer(net: Net) -> None:
+    ingress: Object = {"loadBalancer": {"ingress": [{"ip": "10.90.0.200"}]}}
+
+    def allow(*ranges: str) -> None:
+        net.service("web", "10.96.0.7", type="LoadBalancer", loadBalancerSourceRanges=list(ranges))
+        net.api.put(SERVICES, {**net.api.objects(SERVICES)[0], "status": ingress})
+
+    allow("10.90.0.1/32", "10.90.0.0/28")
+    net.endpoints("web", "10.91.0.2")
+    await net.start()
+    await net.until("outside", "10.90.0.200", 80, is_answer)
+    allow("10.90.0.99/32")
+    await net.until_applied()
+    for where in ("outside", "a"):
+        with pytest.raises(TimeoutError):
+            # What is thrown away is not answered, however long one waits.
+            async with asyncio.timeout(0.5):
+                (await network_namespace.connect(net.wires.path(where), "10.90.0.200", 80)).close()
+    assert is_answer(await net.ask("outside", "10.96.0.7", 80)), "it is about the load balancer's address"
+    allow("10.90.0.0/24")
+    await net.until("outside", "10.90.0.200", 80, is_answer)
+
+
 async def test_a_client_comes_back_to_where_it_was(net: Net) -> None:
     affinity = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 600}}}
     net.service("web", "10.96.0.7", {"nodePort": 30080}, **affinity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,10 +15,13 @@ from tiphys.client.client import Client
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import ENDPOINTSLICES, NODES, SERVICES
 from tiphys.machinery.metrics import Registry
+from tiphys.net.client import ClientResponse, ConnectError, HTTPClient
 from tiphys.net.http import Request, Response
 from tiphys.proxy.backends import Place
 from tiphys.proxy.flows import Flow
 from tiphys.proxy.health import ProxyHealth
+from tiphys.proxy.health_ports import HealthPorts
+from tiphys.proxy.local_endpoints import Local, local_of
 from tiphys.proxy.metrics import ProxyMetrics
 from tiphys.proxy.packet_filter import PacketFilterError
 from tiphys.proxy.proxy import LAST_CHANGE, Proxy
@@ -25,8 +29,10 @@ from tiphys.proxy.rules import Node
 from tiphys.testing.api import FakeAPI
 from tiphys.testing.clock import FakeClock
 
+HOST = "127.0.9.7"
+"""Where no connection begins that could have the port that was free a moment ago."""
 LABELS = {"kubernetes.io/service-name": "web"}
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "shop"},
     "spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 80, "protocol": "TCP"}]},
 }
@@ -195,3 +201,79 @@ async def test_the_zone_is_the_nodes(running: Running) -> None:
     await running.clock.advance(1)
     assert "any-of-1" in "".join(running.filter.texts)
     assert "10.91.0.2" in "".join(running.filter.texts)
+
+
+def balanced(port: int, **more: Any) -> dict[str, Any]:
+    spec = {**SERVICE["spec"], "type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    return {**SERVICE, "spec": {**spec, "healthCheckNodePort": port, **more}}
+
+
+def there(*nodes: str, ready: bool = True) -> dict[str, Any]:
+    made = slice(*nodes)
+    for endpoint, name in zip(made["endpoints"], nodes, strict=True):
+        endpoint |= {"nodeName": name, "conditions": {"ready": ready}}
+    return made
+
+
+def test_what_is_here() -> None:
+    place = Place("n1")
+    assert local_of(balanced(30123), [there("n1", "n2", "n1")], place) == Local(30123, 2)
+    assert local_of(balanced(30123), [there("n2")], place) == Local(30123, 0, ("external",))
+    assert local_of(balanced(30123), [there("n1", ready=False)], place) == Local(30123, 0)
+    assert local_of(balanced(30123, type="NodePort"), [there("n1")], place) == Local(0, 1)
+    inside = balanced(30123, externalTrafficPolicy="Cluster", internalTrafficPolicy="Local")
+    assert local_of(inside, [there("n2")], place) == Local(0, 0, ("internal",))
+    assert local_of(SERVICE, [there("n1")], place) == Local()
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+async def test_a_load_balancer_asks_who_is_here() -> None:
+    health = ProxyHealth(FakeClock())
+    ports = HealthPorts(health, HOST)
+    port, client = free_port(), None
+
+    async def asked() -> ClientResponse:
+        assert client is not None
+        return await client.request("GET", "/anything")
+
+    await ports.follow({"shop/web": Local(port, 2), "shop/other": Local(0, 1)})
+    client = HTTPClient(f"http://{HOST}:{port}")
+    answer = await asked()
+    assert answer.status == 200
+    assert answer.body.decode().splitlines()[:3] == ["{", '\t"service": {', '\t\t"namespace": "shop",']
+    assert json.loads(answer.body) == {
+        "service": {"namespace": "shop", "name": "web"},
+        "localEndpoints": 2,
+        "serviceProxyHealthy": True,
+    }
+    assert answer.headers["x-load-balancing-endpoint-weight"] == "2"
+    await ports.follow({"shop/web": Local(port, 0)})
+    assert (await asked()).status == 503
+    # A port that somebody has leaves the others as they are; when it is free, it is opened.
+    with socket.create_server((HOST, 0)) as sock:
+        taken = sock.getsockname()[1]
+        both = {"shop/web": Local(port, 1), "shop/late": Local(taken, 1)}
+        await ports.follow(both)
+        assert (await asked()).status == 200
+    await ports.follow(both)
+    late = HTTPClient(f"http://{HOST}:{taken}")
+    assert json.loads((await late.request("GET", "/")).body)["service"]["name"] == "late"
+    await ports.close()
+    with pytest.raises(ConnectError):
+        await late.request("GET", "/")
+    await late.close()
+    await client.close()
+
+
+async def test_services_with_nobody_here_are_counted(running: Running) -> None:
+    await running.client.create(SERVICES, balanced(0))
+    await running.client.create(ENDPOINTSLICES, there("n2"))
+    await running.clock.advance(1)
+    assert running.counted("kubeproxy_sync_proxy_rules_no_local_endpoints_total") == 1
+    await running.client.delete(SERVICES, "web", "shop")
+    await running.clock.advance(1)
+    assert running.counted("kubeproxy_sync_proxy_rules_no_local_endpoints_total") == 0

@@ -31,6 +31,7 @@ from tiphys.machinery.clock import Clock, SystemClock
 from tiphys.machinery.errors import StatusError
 from tiphys.net.tls_files import LOOK_SECONDS, Pair, WatchedFiles
 from tiphys.proxy.backends import Place
+from tiphys.proxy.health_ports import HealthPorts
 from tiphys.proxy.packet_filter import PacketFilter, has_address
 from tiphys.proxy.proxy import Proxy
 from tiphys.proxy.rules import Node
@@ -102,6 +103,7 @@ class NodeNetwork:
             metrics=self._pages.proxy_metrics,
             health=self._pages.health,
             nodes=nodes.cache,
+            ports=HealthPorts(self._pages.health),
         )
         following = asyncio.create_task(nodes.run(), name="the node itself")
         try:

@@ -164,8 +164,8 @@ def _endpoint(pod: Object, node: Object | None, service: Object, family: str) ->
 
 
 def _hints(service: Object, endpoint: Object) -> Object:
-    """Who shall use it rather than others (KEP-4444, KEP-3015)."""
-    wish = spec_of(service).get("trafficDistribution")
+    """Who shall use it rather than others (KEP-4444, KEP-3015); nobody, as long as it is not ready."""
+    wish = spec_of(service).get("trafficDistribution") if endpoint["conditions"]["ready"] else None
     hints: Object = {}
     if wish == "PreferSameNode" and "nodeName" in endpoint:
         hints["forNodes"] = [{"name": endpoint["nodeName"]}]

@@ -23,7 +23,9 @@ from tiphys.machinery.clock import Clock
 from tiphys.proxy import rules, ruleset
 from tiphys.proxy.flows import Flow, stale_flows
 from tiphys.proxy.health import ProxyHealth
-from tiphys.proxy.metrics import ProxyMetrics
+from tiphys.proxy.health_ports import HealthPorts
+from tiphys.proxy.local_endpoints import EXTERNAL, INTERNAL, Local, local_of
+from tiphys.proxy.metrics import FAMILY, ProxyMetrics
 from tiphys.proxy.packet_filter import PacketFilterError
 from tiphys.proxy.ruleset import Ruleset
 
@@ -76,8 +78,10 @@ class Proxy:
         metrics: ProxyMetrics | None = None,
         health: ProxyHealth | None = None,
         nodes: Cache | None = None,
+        ports: HealthPorts | None = None,
     ) -> None:
-        """`nodes`: with the node itself in it, whose zone and leave-taking are followed."""
+        """`nodes`: with the node itself in it, whose zone and leave-taking are followed. `ports`: for load balancers; else none are
+        opened."""
         self._informers = informers
         self._node = node
         self._filter = filter
@@ -86,6 +90,8 @@ class Proxy:
         self._metrics = metrics or ProxyMetrics()
         self._health = health or ProxyHealth(clock, self._metrics)
         self._nodes = nodes
+        self._ports = ports
+        self._local: dict[str, Local] = {}
         self._triggers: list[datetime] = []
         """Since when what has changed is as it is, as far as somebody says it."""
         self._base = rules.base(node)
@@ -109,6 +115,8 @@ class Proxy:
         finally:
             for each in detach:
                 each()
+            if self._ports is not None:
+                await self._ports.close()
 
     def _follow(self) -> list[Callable[[], None]]:
         def mark_service(type: str, old: Object | None, new: Object | None) -> None:
@@ -175,10 +183,19 @@ class Proxy:
         self._metrics.synced(now, self._clock.monotonic() - started, is_full=known is None)
         for trigger in triggers:
             self._metrics.programmed((now - trigger).total_seconds())
+        await self._tell()
         self._health.updated()
         if self._changed:
             self._health.queued()
         return PAUSE_SECONDS
+
+    async def _tell(self) -> None:
+        """Load balancers, and who watches over the cluster."""
+        for policy in (INTERNAL, EXTERNAL):
+            lacking = sum(policy in local.lacks for local in self._local.values())
+            self._metrics.no_local_endpoints.set(lacking, FAMILY, policy)
+        if self._ports is not None:
+            await self._ports.follow(self._local)
 
     def _make_parts(self) -> None:
         """The parts of the Services that have changed."""
@@ -186,7 +203,13 @@ class Proxy:
             service = self._informers.cache(SERVICES).get(key)
             if service is None or PROXY_NAME in meta.labels(service):
                 self._parts.pop(key, None)
+                self._local.pop(key, None)
                 continue
             slices = self._informers.cache(ENDPOINTSLICES).by(BY_SERVICE, key)
             self._parts[key] = rules.part_of(service, slices, self._node)
+            local = local_of(service, slices, self._node.place)
+            if local.health_port or local.lacks:
+                self._local[key] = local
+            else:
+                self._local.pop(key, None)
         self._changed.clear()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, collapse_addresses, ip_address, ip_network
 
 from tiphys.machinery.frozen import frozen
 from tiphys.proxy.backends import Endpoint, Object, Place, endpoints_of, of_the_cluster, of_the_node
@@ -49,9 +50,11 @@ def base(node: Node) -> Ruleset:
         "unserved": ("map", f"type {_KEY} : verdict"),
         "cluster-addresses": ("set", "type ipv4_addr"),
         "hairpins": ("set", "type ipv4_addr . ipv4_addr"),
+        "guarded": ("map", f"type {_KEY} : verdict"),
     }
     frontends = f"{_PACKET} vmap @frontends"
     from_outside = f"ip saddr != {node.pod_cidr} " if node.pod_cidr else ""
+    guard = f"ct state new {_PACKET} vmap @guarded"
     unserved = "ct state new jump unserved"
     refuses_unknown = (f"ip daddr {node.service_cidr} goto refuse",) if node.service_cidr else ()
     masquerade = f"ct status dnat meta mark & {MASQUERADED:#x} == {MASQUERADED:#x} masquerade"
@@ -64,6 +67,9 @@ def base(node: Node) -> Ruleset:
             "",
             (f"{_PACKET} vmap @unserved", "ip daddr @cluster-addresses goto refuse", *refuses_unknown),
         ),
+        # Before anything is sent elsewhere: who comes by a load balancer's address is looked at as he came.
+        "guard": ("type filter hook prerouting priority -110", (guard,)),
+        "local-guard": ("type filter hook output priority -110", (guard,)),
         "prerouting": (
             "type nat hook prerouting priority dstnat",
             (f"{from_outside}{_PACKET} vmap @outside", frontends),
@@ -101,7 +107,11 @@ def part_of(service: Object, slices: Sequence[Object], node: Node) -> Ruleset:
     if spec.get("type") != "ExternalName" and cluster_ips:
         for ip in cluster_ips:
             part.element("cluster-addresses", ip)
+        guard = _guard(part, service, node)
         for port in spec.get("ports") or ():
+            for ip in _balanced(service) if guard else ():
+                key = f"{ip} . {(port.get('protocol') or 'TCP').lower()} . {port['port']}"
+                part.element("guarded", key, f"goto {guard}")
             _port(part, service, port, slices, node)
     return Ruleset(part.sets, part.chains, part.elements)
 
@@ -138,12 +148,36 @@ def _port(part: _Part, service: Object, port: Object, slices: Sequence[Object], 
             part.element("frontends", key, ways.to(key, everywhere, MASQUERADED))
 
 
+def _guard(part: _Part, service: Object, node: Node) -> str:
+    """The chain that only those pass who may come by the load balancer; empty when all may."""
+    written = [
+        ip_network(text.strip(), strict=False)
+        for text in service["spec"].get("loadBalancerSourceRanges") or ()
+    ]
+    ranges = [each for each in written if isinstance(each, IPv4Network)]
+    balanced = list(_balanced(service))
+    if not ranges or not balanced or any(each.prefixlen == 0 for each in ranges):
+        return ""
+    if any(ip_address(own) in each for own in node.addresses for each in ranges):
+        # The address of a load balancer may be one of the node, too: then the node's own connections to it come from there.
+        ranges += [IPv4Network(ip) for ip in balanced]
+    chain = f"guard/{service['metadata']['namespace']}/{service['metadata']['name']}"
+    sources = ", ".join(str(each) for each in collapse_addresses(ranges))
+    part.chains[chain] = ("", (f"ip saddr != {{ {sources} }} drop",))
+    return chain
+
+
+def _balanced(service: Object) -> Iterable[str]:
+    """Addresses at which a load balancer sends packets on as they came; those that it sends on otherwise come to a node port."""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    for each in ingress:
+        if each.get("ipMode") != "Proxy" and _is_ipv4(each.get("ip")):
+            yield each["ip"]
+
+
 def _external(service: Object, port: Object, node: Node) -> Iterable[tuple[str, int]]:
     """The addresses and ports at which it is reached from outside the cluster."""
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    # Packets that a load balancer sends on with another address come to a node port.
-    balanced = [each.get("ip") for each in ingress if each.get("ipMode") != "Proxy"]
-    for ip in filter(_is_ipv4, (*(service["spec"].get("externalIPs") or ()), *balanced)):
+    for ip in (*filter(_is_ipv4, service["spec"].get("externalIPs") or ()), *_balanced(service)):
         yield ip, port["port"]
     if port.get("nodePort"):
         for ip in node.addresses:
