@@ -30,6 +30,13 @@ CASES = [
     ("GET", "/api/v1/watch/pods", ("watch", "", "v1", "", "pods", "", "")),
     ("GET", "/api/v1/watch/namespaces/a/pods/p", ("watch", "", "v1", "a", "pods", "", "p")),
     ("GET", "/api/v1/namespaces/a/services/s/proxy/x/y", ("get", "", "v1", "a", "services", "proxy", "s")),
+    ("GET", "/api/v1/watch", ("list", "", "v1", "", "watch", "", "")),
+    ("DELETE", "/api/v1/watch/pods", ("", "", "v1", "", "pods", "", "")),
+    ("GET", "/api/v1/watch/pods?fieldSelector=metadata.name=a", ("watch", "", "v1", "", "pods", "", "")),
+    ("GET", "//api//v1/namespaces/a//pods/p/", ("get", "", "v1", "a", "pods", "", "p")),
+    ("GET", "api/v1/pods", ("list", "", "v1", "", "pods", "", "")),
+    ("GET", "api//v1/pods", ("list", "", "v1", "", "pods", "", "")),
+    ("GET", "/apis/apps/v1/namespaces/a/", ("get", "apps", "v1", "a", "namespaces", "", "a")),
     ("OPTIONS", "/api/v1/pods", ("", "", "v1", "", "pods", "", "")),
 ]
 
@@ -44,7 +51,21 @@ def test_resources(method: str, target: str, expected: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/x/y/z"]
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/apps",
+        "/apis/apps/v1",
+        "/apis/apps/v1/",
+        "/api/v1//",
+        "*",
+        "",
+        "/healthz",
+        "/x/y/z",
+    ],
 )
 def test_other_paths_keep_the_method_as_verb(path: str) -> None:
     info = read_request("GET", path, {})

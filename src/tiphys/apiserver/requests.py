@@ -74,30 +74,44 @@ def query_integer(query: dict[str, list[str]], name: str) -> int | None:
 
 def read_request(method: str, path: str, query: dict[str, list[str]]) -> RequestInfo:
     """The RequestInfo of a request; `is_resource` is False for /healthz, /apis, /openapi and the like."""
-    parts = [part for part in path.split("/") if part]
-    other = RequestInfo(path, method.lower())
-    if len(parts) < 3 or parts[0] not in ("api", "apis"):
-        return other
-    if parts[0] == "api":
-        group, version, rest = "", parts[1], parts[2:]
-    elif len(parts) < 4:
-        return other
+    parts = path.split("/")
+    if parts[0] or parts.count("") > 1:
+        parts = ["", *[part for part in parts if part]]
+    if len(parts) > 3 and parts[1] == "api":
+        group, version, rest = "", parts[2], parts[3:]
+    elif len(parts) > 4 and parts[1] == "apis":
+        group, version, rest = parts[2], parts[3], parts[4:]
     else:
-        group, version, rest = parts[1], parts[2], parts[3:]
+        return RequestInfo(path, method.lower())
     if rest[0] == "watch" and len(rest) > 1:
         # The old /watch/ prefix; a name below it narrows the watch to one object.
-        return _deprecated_watch(method, path, group, version, rest[1:])
-    info = RequestInfo(path, _VERBS.get(method, ""), True, group, version)
-    _read_scope(info, rest)
+        return _resource(path, "watch" if method in ("GET", "HEAD") else "", group, version, rest[1:])
+    info = _resource(path, _VERBS.get(method, ""), group, version, rest)
     if not info.name and info.verb == "get":
         info.verb = "watch" if query_bool(query, "watch") else "list"
     elif not info.name and info.verb == "delete":
         info.verb = "deletecollection"
-    if info.verb in _OF_MANY and ("fieldSelector" in query or "labelSelector" in query):
+    if query and info.verb in _OF_MANY and ("fieldSelector" in query or "labelSelector" in query):
         info.field_selector = query.get("fieldSelector", ("",))[0]
         info.label_selector = query.get("labelSelector", ("",))[0]
         info.name = info.name or _selected_name(info.field_selector)
     return info
+
+
+def _resource(path: str, verb: str, group: str, version: str, rest: list[str]) -> RequestInfo:
+    """`rest`: the path below the group version, the namespace included."""
+    namespace = ""
+    depth = len(rest)
+    if depth > 1 and rest[0] == "namespaces":
+        namespace = rest[1]
+        if depth > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+            rest = rest[2:]
+            depth -= 2
+    name = rest[1] if depth > 1 else ""
+    subresource = rest[2] if depth > 2 else ""
+    return RequestInfo(
+        path, verb, True, group, version, namespace, rest[0], subresource, name, "", "", tuple(rest)
+    )
 
 
 def _selected_name(selector: str) -> str:
@@ -106,22 +120,3 @@ def _selected_name(selector: str) -> str:
         return parse_field_selector(selector).exact("metadata.name") or ""
     except SelectorError:
         return ""  # refused later, by who reads the options
-
-
-def _deprecated_watch(method: str, path: str, group: str, version: str, rest: list[str]) -> RequestInfo:
-    info = RequestInfo(path, "watch" if method in ("GET", "HEAD") else "", True, group, version)
-    _read_scope(info, rest)
-    return info
-
-
-def _read_scope(info: RequestInfo, rest: list[str]) -> None:
-    if rest[0] == "namespaces" and len(rest) > 1:
-        info.namespace = rest[1]
-        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
-            rest = rest[2:]
-    info.parts = tuple(rest)
-    info.resource = rest[0]
-    if len(rest) > 1:
-        info.name = rest[1]
-    if len(rest) > 2:
-        info.subresource = rest[2]

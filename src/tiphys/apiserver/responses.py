@@ -89,6 +89,9 @@ def finish(call: Call, response: Response) -> Response:
         headers.append(_CACHE)
     if call.warnings:
         headers += [("warning", f"299 - {_quoted(warning)}") for warning in _shortened(call.warnings)]
+    body = response.body
+    if response.status != 200 or (isinstance(body, bytes) and len(body) < GZIP_FROM_BYTES):
+        return response
     if (
         response.start is None
         and response.upgrade is None
@@ -126,7 +129,7 @@ def _compress(response: Response) -> None:
         pieces = list(body)
     else:
         return
-    if response.status != 200 or sum(map(len, pieces)) < GZIP_FROM_BYTES:
+    if sum(map(len, pieces)) < GZIP_FROM_BYTES:
         return
     if any(name == "content-encoding" for name, _ in response.headers):
         return

@@ -23,9 +23,15 @@ SLICE_BYTES = 64 * 1024
 def small_body(response: Response) -> bytes | None:
     """A body at hand that goes out in one slice, or None."""
     body = response.body
-    if not isinstance(body, bytes) or len(body) > SLICE_BYTES or response.on_sent is not None:
-        return None
-    return body if response.start is None and response.upgrade is None else None
+    if (
+        isinstance(body, bytes)
+        and len(body) <= SLICE_BYTES
+        and response.on_sent is None
+        and response.start is None
+        and response.upgrade is None
+    ):
+        return body
+    return None
 
 
 def has_no_body(request: Request, response: Response) -> bool:
@@ -48,6 +54,14 @@ def slices(pieces: Iterable[bytes], size_bytes: int = SLICE_BYTES) -> Iterator[b
             batched += len(piece)
     if batch:
         yield b"".join(batch)
+
+
+def dismiss(future: asyncio.Future[Response]) -> None:
+    """Nobody is left to hear of an answer."""
+    if not future.cancelled() and future.exception() is None:
+        unsent = future.result().on_sent
+        if unsent is not None:
+            unsent()
 
 
 class Exchange(Sink):
@@ -118,10 +132,8 @@ class Exchange(Sink):
         self._future = None
         if not self.closed:
             self._respond(self.service.outcome(self.request, future))
-        elif not future.cancelled() and future.exception() is None:  # Nobody is left to hear of it.
-            unsent = future.result().on_sent
-            if unsent is not None:
-                unsent()
+        else:
+            dismiss(future)
 
     def _respond(self, response: Response) -> None:
         try:

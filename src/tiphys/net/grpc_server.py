@@ -46,17 +46,20 @@ class _Connection(asyncio.Protocol):
 
     # --- for the engine ---
 
-    def on_request(self, stream_id: int, headers: Headers, *, ended: bool) -> None:
+    def on_request(self, stream_id: int, headers: Headers, body: bytes | None) -> None:
         fields = dict(headers)
         if not fields.get(b"content-type", b"").startswith(b"application/grpc"):
             self._engine.respond(stream_id, [(b":status", b"415")], end=True)
             return
         self._asked[stream_id] = _Asked(fields.get(b":path", b"").decode("latin-1"))
-        if ended:
-            self.on_body_end(stream_id)
+        if body is not None:
+            self._take(stream_id, body, ended=True)
 
     def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None:
         self._engine.acknowledge(stream_id, len(data))
+        self._take(stream_id, data, ended=ended)
+
+    def _take(self, stream_id: int, data: bytes, *, ended: bool) -> None:
         asked = self._asked.get(stream_id)
         if asked is None:
             return

@@ -7,12 +7,13 @@ peer's windows; a connection whose transport is full takes nothing more out of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from tiphys.net.deadline import Deadline
-from tiphys.net.exchange import Exchange, has_no_body, small_body
-from tiphys.net.h1_reader import add_header, has_bad_escape, header_name
+from tiphys.net.exchange import Exchange, dismiss, has_no_body, small_body
+from tiphys.net.h1_reader import has_bad_escape
 from tiphys.net.h2_engine import (
     GOAWAY_PROTOCOL_ERROR,
     HTTP_1_1_REQUIRED,
@@ -22,6 +23,7 @@ from tiphys.net.h2_engine import (
     EngineError,
     Headers,
 )
+from tiphys.net.h2_fields import Heads, response_block
 from tiphys.net.http import Connection, Frame, Request, Response
 from tiphys.net.service import Service, end_writing, plain_response
 
@@ -31,65 +33,21 @@ WRITE_BYTES = 128 * 1024
 STREAM_QUEUE_BYTES = 128 * 1024
 # Uploads together may hold this much on one connection before only the oldest is let go on.
 UPLOADS_BYTES = 16 * 1024 * 1024
+# Loops keep their clock in milliseconds: a timer may go off a little early.
+EARLY_SECONDS = 0.002
 
-_STATUSES = {status: b"%d" % status for status in range(100, 600)}
-_NAMES: dict[str, bytes] = {}
-_NAMES_LIMIT = 1024
-# Fields of HTTP/1.1's connections, not allowed here (RFC 9113 §8.2.2).
-_CONNECTION_HEADERS = frozenset(
-    (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"proxy-connection")
-)
-
-
-def encode_name(name: str) -> bytes:
-    encoded = _NAMES.get(name)
-    if encoded is None:
-        encoded = name.lower().encode("latin-1")
-        if len(_NAMES) < _NAMES_LIMIT:
-            _NAMES[name] = encoded
-    return encoded
-
-
-def response_headers(response: Response, date: str) -> list[tuple[bytes, bytes]]:
-    """The header block of a response. ValueError for a header that holds a line break."""
-    block = [(b":status", _STATUSES[response.status])]
-    for name, value in response.headers:
-        if "\n" in value or "\r" in value or "\0" in value:
-            raise ValueError("a response header holds a line break")
-        encoded = encode_name(name)
-        if encoded not in _CONNECTION_HEADERS:
-            block.append((encoded, value.encode("latin-1")))
-    block.append((b"date", date.encode()))
-    return block
-
-
-def request_head(block: Headers, connection: Connection) -> tuple[Request, int]:
-    """The request without its body, and the size of its header list as RFC 9113 §6.5.2 counts it."""
-    headers: dict[str, str] = {}
-    method = target = ""
-    size = 0
-    for raw_name, raw_value in block:
-        size += len(raw_name) + len(raw_value) + 32
-        value = raw_value.decode("latin-1")
-        if raw_name == b":method":
-            method = value
-        elif raw_name == b":path":
-            target = value
-        elif raw_name == b":authority":
-            headers["host"] = value
-        elif raw_name[:1] != b":" and not (raw_name == b"host" and "host" in headers):
-            add_header(headers, header_name(raw_name), value)
-    return Request(method, target, headers, b"", connection), size
+# One for all connections: many clients send the same.
+_heads = Heads()
 
 
 class Upload:
-    """A request whose body is still coming."""
+    """A request whose body is still coming, until `due_at` by the loop's clock."""
 
-    __slots__ = ("pieces", "request", "size", "timer", "unacknowledged")
+    __slots__ = ("due_at", "pieces", "request", "size", "unacknowledged")
 
-    def __init__(self, request: Request, timer: asyncio.TimerHandle) -> None:
+    def __init__(self, request: Request, due_at: float) -> None:
         self.request = request
-        self.timer = timer
+        self.due_at = due_at
         self.pieces: list[bytes] = []
         self.size = 0
         self.unacknowledged = 0
@@ -102,9 +60,10 @@ class H2Connection(asyncio.Protocol):
         "_dirty",
         "_engine",
         "_exchanges",
-        "_open",
         "_stopping",
+        "_streams",
         "_transport",
+        "_upload_timer",
         "_uploaded_bytes",
         "_uploads",
         "_waiting",
@@ -119,9 +78,12 @@ class H2Connection(asyncio.Protocol):
         self.paused = False
         self._engine = Engine(self, header_limit_bytes=service.limits.header_bytes)
         self._deadline = Deadline(service.loop, self._timed_out)
-        self._open: set[int] = set()
+        # Every open stream, and who is to be told when it closes while its answer is made.
+        self._streams: dict[int, Callable[[], object] | None] = {}
         self._exchanges: dict[int, H2Exchange] = {}
+        # In the order of their times.
         self._uploads: dict[int, Upload] = {}
+        self._upload_timer: asyncio.TimerHandle | None = None
         self._uploaded_bytes = 0
         self._waiting: set[H2Exchange] = set()
         self._dirty = False
@@ -154,9 +116,9 @@ class H2Connection(asyncio.Protocol):
         self._closed = True
         self.service.discard(self)
         self._deadline.end()
-        for upload in self._uploads.values():
-            upload.timer.cancel()
         self._uploads.clear()
+        if self._upload_timer is not None:
+            self._upload_timer.cancel()
         self._abandon_all()
 
     def pause_writing(self) -> None:
@@ -168,22 +130,27 @@ class H2Connection(asyncio.Protocol):
 
     # The engine's callbacks.
 
-    def on_request(self, stream_id: int, block: Headers, *, ended: bool) -> None:
-        self._open.add(stream_id)
+    def on_request(self, stream_id: int, block: Headers, body: bytes | None) -> None:
+        self._streams[stream_id] = None
         limits = self.service.limits
-        request, size = request_head(block, self.info)
+        request, size = _heads.read(block, self.info)
         if size > limits.header_bytes or len(block) > limits.header_count:
-            self._refuse(
-                stream_id, request, plain_response(431, "the request's head is too large"), ended=ended
-            )
-        elif has_bad_escape(request.target):
-            self._refuse(stream_id, request, plain_response(400, "invalid URL escape"), ended=ended)
-        elif ended:
-            self._serve(stream_id, request)
-        elif int(request.headers.get("content-length") or 0) > limits.body_bytes:
-            self._refuse(stream_id, request, self.service.too_large(request), ended=False)
-        else:
+            response = plain_response(431, "the request's head is too large")
+            self._refuse(stream_id, request, response, ended=body is not None)
+        elif "%" in request.target and has_bad_escape(request.target):
+            response = plain_response(400, "invalid URL escape")
+            self._refuse(stream_id, request, response, ended=body is not None)
+        elif body is None:
             self._begin_upload(stream_id, request)
+        elif not body:
+            self._serve(stream_id, request)
+        elif len(body) > limits.body_bytes:
+            self._refuse(stream_id, request, self.service.too_large(request), ended=True)
+        else:
+            if "expect" in request.headers:
+                self._say_continue(stream_id, request)
+            request.body = body
+            self._serve(stream_id, request)
 
     def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None:
         upload = self._uploads.get(stream_id)
@@ -210,28 +177,39 @@ class H2Connection(asyncio.Protocol):
             self._serve(stream_id, upload.request)
 
     def on_stream_closed(self, stream_id: int, error_code: int) -> None:
-        self._open.discard(stream_id)
-        self._end_upload(stream_id)
-        exchange = self._exchanges.pop(stream_id, None)
-        if exchange is not None:
-            exchange.abandon()
+        abandon = self._streams.pop(stream_id, None)
+        if abandon is not None:
+            self._exchanges.pop(stream_id, None)
+            abandon()
+        elif self._uploads:
+            self._end_upload(stream_id)
 
     # Requests.
 
     def _begin_upload(self, stream_id: int, request: Request) -> None:
-        seconds = self.service.limits.body_timeout_seconds
-        timer = self.service.loop.call_later(seconds, self._upload_timed_out, stream_id)
-        self._uploads[stream_id] = Upload(request, timer)
-        if request.headers.get("expect", "").lower() == "100-continue":
+        service = self.service
+        if int(request.headers.get("content-length") or 0) > service.limits.body_bytes:
+            self._refuse(stream_id, request, service.too_large(request), ended=False)
+            return
+        due_at = service.loop.time() + service.limits.body_timeout_seconds
+        self._uploads[stream_id] = Upload(request, due_at)
+        if self._upload_timer is None:
+            self._upload_timer = service.loop.call_at(due_at, self._end_late_uploads)
+        if "expect" in request.headers:
+            self._say_continue(stream_id, request)
+
+    def _say_continue(self, stream_id: int, request: Request) -> None:
+        if request.headers["expect"].lower() == "100-continue":
             self._engine.inform(stream_id, 100)
 
     def _end_upload(self, stream_id: int) -> Upload | None:
         upload = self._uploads.pop(stream_id, None)
         if upload is not None:
-            upload.timer.cancel()
             self._uploaded_bytes -= upload.size
-            self._engine.acknowledge(stream_id, upload.unacknowledged)
-            self._acknowledge_uploads()
+            if upload.unacknowledged:
+                self._engine.acknowledge(stream_id, upload.unacknowledged)
+            if self._uploads:
+                self._acknowledge_uploads()
         return upload
 
     def _acknowledge_uploads(self) -> None:
@@ -243,13 +221,20 @@ class H2Connection(asyncio.Protocol):
             if self._uploaded_bytes > UPLOADS_BYTES:
                 break
 
-    def _upload_timed_out(self, stream_id: int) -> None:
-        upload = self._end_upload(stream_id)
-        if upload is not None:
-            self._refuse(
-                stream_id, upload.request, plain_response(408, "the request took too long"), ended=False
-            )
-            self.flush()
+    def _end_late_uploads(self) -> None:
+        """One timer for all: it goes off for the oldest of those that there were, and looks at those that there are."""
+        self._upload_timer = None
+        loop = self.service.loop
+        now = loop.time() + EARLY_SECONDS
+        while self._uploads:
+            stream_id, upload = next(iter(self._uploads.items()))
+            if upload.due_at > now:
+                self._upload_timer = loop.call_at(upload.due_at, self._end_late_uploads)
+                break
+            self._end_upload(stream_id)
+            response = plain_response(408, "the request took too long")
+            self._refuse(stream_id, upload.request, response, ended=False)
+        self.flush()
 
     def _refuse(self, stream_id: int, request: Request, response: Response, *, ended: bool) -> None:
         """Answer a request that the handler does not get to see.
@@ -262,37 +247,56 @@ class H2Connection(asyncio.Protocol):
             self.service.loop.call_later(self.service.limits.linger_seconds, self._stop_sender, stream_id)
 
     def _stop_sender(self, stream_id: int) -> None:
-        if stream_id in self._open and not self._closed:
+        if stream_id in self._streams and not self._closed:
             self.reset(stream_id, NO_ERROR)
 
     def _serve(self, stream_id: int, request: Request) -> None:
         answer = self.service.answer(request)
-        if not (isinstance(answer, Response) and self.send_at_once(stream_id, request, answer)):
-            self._begin_exchange(stream_id, request, answer)
+        if isinstance(answer, Response):
+            self._respond(stream_id, request, answer)
+            return
+        try:
+            future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
+        except TypeError as error:
+            self._respond(stream_id, request, self.service.failed(request, error))
+            return
+        self._streams[stream_id] = future.cancel
+        future.add_done_callback(partial(self._answered, stream_id, request))
 
-    def _begin_exchange(
-        self, stream_id: int, request: Request, answer: Response | Awaitable[Response]
-    ) -> None:
+    def _answered(self, stream_id: int, request: Request, future: asyncio.Future[Response]) -> None:
+        if stream_id in self._streams:
+            self._streams[stream_id] = None
+            self._respond(stream_id, request, self.service.outcome(request, future))
+            self.flush_soon()
+        else:
+            dismiss(future)
+
+    def _respond(self, stream_id: int, request: Request, response: Response) -> None:
+        if not self.send_at_once(stream_id, request, response):
+            self._begin_exchange(stream_id, request, response)
+
+    def _begin_exchange(self, stream_id: int, request: Request, response: Response) -> None:
         exchange = self._exchanges[stream_id] = H2Exchange(self, stream_id, request)
-        exchange.begin(answer)
+        self._streams[stream_id] = exchange.abandon
+        exchange.begin(response)
 
     def send_at_once(self, stream_id: int, request: Request, response: Response) -> bool:
         """Queue a small body at hand with its head. False: it is none, or cannot be sent."""
-        body = small_body(response)
-        if body is None:
-            return False
         try:
-            self.send_head(stream_id, request, response, len(body))
-        except (ValueError, KeyError):
-            return False
-        if not has_no_body(request, response):
-            self._engine.send(stream_id, body, end=True)
+            body = small_body(response)
+            if body is None:
+                return False
+            block = response_block(response, self.service.date_field(), len(body))
+        except Exception:
+            return False  # The exchange finds out why, and says so.
+        if has_no_body(request, response):
+            self._engine.respond(stream_id, block, end=True)
+        else:
+            self._engine.answer(stream_id, block, body)
         return True
 
     def send_head(self, stream_id: int, request: Request, response: Response, length: int | None) -> None:
-        block = response_headers(response, self.service.date())
-        if length is not None and response.status != 204:
-            block.append((b"content-length", b"%d" % length))
+        block = response_block(response, self.service.date_field(), length)
         self._engine.respond(stream_id, block, end=has_no_body(request, response))
 
     # Writing.
@@ -353,7 +357,7 @@ class H2Connection(asyncio.Protocol):
         if self._closed:
             return
         stalled = self.paused or self._engine.queued_bytes() > 0
-        if self._open and not stalled:
+        if self._streams and not stalled:
             self._deadline.clear()
         elif progress or not self._deadline.is_set:
             self._deadline.set(self.service.limits.idle_timeout_seconds)
@@ -375,7 +379,7 @@ class H2Connection(asyncio.Protocol):
             self.flush_soon()
 
     def _timed_out(self) -> None:
-        if self._open or self.paused or self._closed:
+        if self._streams or self.paused or self._closed:
             self._transport.abort()
         else:
             self.begin_shutdown()
@@ -400,9 +404,11 @@ class H2Connection(asyncio.Protocol):
             self._abandon_all()
 
     def _abandon_all(self) -> None:
-        exchanges, self._exchanges = self._exchanges, {}
-        for exchange in exchanges.values():
-            exchange.abandon()
+        streams, self._streams = self._streams, {}
+        self._exchanges.clear()
+        for abandon in streams.values():
+            if abandon is not None:
+                abandon()
 
 
 class H2Exchange(Exchange):

@@ -6,11 +6,11 @@ engine (the pure-Python `h2`, about ten times slower) can take its place. No I/O
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import ngh2
-from ngh2 import events
+from ngh2.events import DataReceived, RequestReceived, StreamClosed, TrailersReceived
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -38,7 +38,8 @@ class EngineError(Exception):
 
 
 class Listener(Protocol):
-    def on_request(self, stream_id: int, headers: Headers, *, ended: bool) -> None: ...
+    def on_request(self, stream_id: int, headers: Headers, body: bytes | None) -> None:
+        """`body`: all of it (acknowledged), where there is none or it came along with the head; None: it is still to come."""
 
     def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None: ...
 
@@ -87,30 +88,63 @@ class Engine:
             data: bytes = self._connection.data_to_send(limit_bytes)
         except ngh2.NGH2Error as error:
             raise EngineError(str(error)) from error
-        if happened := self._connection.events():
-            self._dispatch(happened)
+        for event in self._connection.events():
+            if type(event) is StreamClosed:
+                self._listener.on_stream_closed(event.stream_id, event.error_code)
         return data
 
     def _dispatch(self, happened: list[Any]) -> None:
         listener = self._listener
-        cancelled = {event.stream_id for event in happened if type(event) is events.StreamClosed}
+        # What was cancelled in the same breath is not worth a handler's work, but it was a stream.
+        cancelled: Collection[int] = ()
+        if StreamClosed in set(map(type, happened)):
+            cancelled = {event.stream_id for event in happened if type(event) is StreamClosed}
+        # Heads whose body is to come, perhaps at once: clients send the heads of several requests, then the bodies.
+        heads: dict[int, Headers] = {}
         for event in happened:
             kind = type(event)
-            if kind is events.StreamClosed:
+            if kind is DataReceived:
+                self._take_data(event, heads.pop(event.stream_id, None))
+            elif kind is RequestReceived:
+                if event.stream_id in cancelled:
+                    continue
+                if event.end_stream:
+                    listener.on_request(event.stream_id, event.headers, b"")
+                else:
+                    heads[event.stream_id] = event.headers
+            elif kind is StreamClosed:
                 listener.on_stream_closed(event.stream_id, event.error_code)
-            elif kind is events.RequestReceived:
-                # What was cancelled in the same breath is not worth a handler's work, but it was a stream.
-                if event.stream_id not in cancelled:
-                    listener.on_request(event.stream_id, event.headers, ended=event.end_stream)
-            elif kind is events.DataReceived:
-                listener.on_data(event.stream_id, event.data, ended=event.end_stream)
-            elif kind is events.TrailersReceived:
+            elif kind is TrailersReceived:
+                if (head := heads.pop(event.stream_id, None)) is not None:
+                    listener.on_request(event.stream_id, head, None)
                 listener.on_body_end(event.stream_id)
+        for stream_id, head in heads.items():
+            listener.on_request(stream_id, head, None)
+
+    def _take_data(self, event: DataReceived, head: Headers | None) -> None:
+        """`head`: of the request whose body begins here, when nobody has heard of it yet."""
+        stream_id, data, ended = event.stream_id, event.data, event.end_stream
+        if head is None:
+            self._listener.on_data(stream_id, data, ended=ended)
+        elif ended:
+            self.acknowledge(stream_id, len(data))
+            self._listener.on_request(stream_id, head, data)
+        else:
+            self._listener.on_request(stream_id, head, None)
+            self._listener.on_data(stream_id, data, ended=False)
 
     def respond(self, stream_id: int, headers: Headers, *, end: bool = False) -> None:
         """The response's head; `headers` begins with `:status`."""
         try:
             self._connection.send_response(stream_id, headers, end_stream=end)
+        except ngh2.NGH2Error:
+            pass
+
+    def answer(self, stream_id: int, headers: Headers, body: bytes) -> None:
+        """A whole response: `respond`, then `send`."""
+        try:
+            self._connection.send_response(stream_id, headers)
+            self._connection.send_data(stream_id, body, end_stream=True)
         except ngh2.NGH2Error:
             pass
 

@@ -78,9 +78,10 @@ class Request:
     """One request, whole: the handler is called when the body has arrived.
 
     `headers` has lower-case names; repeated fields are joined by ", " (RFC 9110 §5.3; `values_of` tells them apart). HTTP/2's `:authority` is `host`.
+    `query` has the target's parameters, in order, blank values kept.
     """
 
-    __slots__ = ("_query", "body", "connection", "context", "headers", "method", "path", "target")
+    __slots__ = ("body", "connection", "context", "headers", "method", "path", "query", "target")
 
     def __init__(
         self,
@@ -92,20 +93,13 @@ class Request:
     ) -> None:
         self.method = method
         self.target = target
-        path = target.partition("?")[0]
+        path, _, query = target.partition("?")
         self.path = unquote(path) if "%" in path else path
+        self.query = parse_query(query) if query else {}
         self.headers = {} if headers is None else headers
         self.body = body
         self.connection = connection or Connection()
         self.context: Any = None
-        self._query: dict[str, list[str]] | None = None
-
-    @property
-    def query(self) -> dict[str, list[str]]:
-        """The query's parameters, in order, blank values kept; parsed at first use."""
-        if self._query is None:
-            self._query = parse_query(self.target.partition("?")[2])
-        return self._query
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"

@@ -70,6 +70,7 @@ class Service:
         self._on_error = on_error
         self._clock = clock
         self._date = ""
+        self._date_field = (b"date", b"")
         self._date_second = 0
         self._dirty: list[Served] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -114,11 +115,17 @@ class Service:
 
     def date(self) -> str:
         """The `date` header, made once a second."""
+        self.date_field()
+        return self._date
+
+    def date_field(self) -> tuple[bytes, bytes]:
+        """The same as HTTP/2 says it."""
         now = self._clock()
         if int(now) != self._date_second:
             self._date_second = int(now)
             self._date = formatdate(now, usegmt=True)
-        return self._date
+            self._date_field = b"date", self._date.encode()
+        return self._date_field
 
     def flush_soon(self, connection: Served) -> None:
         """Have the connection flushed once before the next turn of the loop. One callback serves all connections."""
