@@ -59,7 +59,8 @@ def _pod(short: Object) -> Object:
             metadata[field] = short[field]
     if "owner" in short:
         name, uid = short["owner"].split("/")
-        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": uid}
+        kind = short.get("ownerKind", "ReplicaSet")
+        owner = {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid}
         metadata["ownerReferences"] = [{**owner, "controller": True, "blockOwnerDeletion": True}]
     status: Object = {"phase": short.get("phase", "Running")}
     if short.get("ready"):

@@ -63,6 +63,8 @@ CATALOG = (
     Entry("deployment-controller", "deployment", "deployment-controller"),
     Entry("replicaset-controller", "replicaset", "replicaset-controller"),
     Entry("replicationcontroller-controller", "replicationcontroller", "replication-controller"),
+    Entry("daemonset-controller", "daemonset", "daemon-set-controller"),
+    Entry("statefulset-controller", "statefulset", "statefulset-controller"),
     Entry("disruption-controller", "disruption", "disruption-controller"),
     Entry("endpoints-controller", "endpoints", "endpoint-controller"),
     Entry("endpointslice-controller", "endpointslice", "endpointslice-controller"),
