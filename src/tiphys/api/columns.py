@@ -7,9 +7,9 @@ apimachinery `util/duration`). Descriptions of columns are our own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from tiphys.api.resource import Column, Object, Table
 from tiphys.machinery.meta import metadata, name, parse_time
@@ -59,9 +59,37 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
 
 
+class Later(datetime):
+    """A `now` that is not known yet, for a row that is made once and shown at many times: where it says how long ago a time was,
+    the time itself stands between two marks. `asked`: how many of these a row has got; another mark was in the object."""
+
+    MARK = "\0"
+    __slots__ = ("asked",)
+    asked: int
+
+    def __new__(cls) -> Later:
+        later = super().__new__(cls, 1, 1, 1, tzinfo=UTC)
+        later.asked = 0
+        return later
+
+    def leave(self, time: str) -> str:
+        self.asked += 1
+        return f"{self.MARK}{time}{self.MARK}"
+
+    def __sub__(self, other: object) -> NoReturn:
+        raise TypeError("columns tell of times with since() only")
+
+    __rsub__ = __lt__ = __le__ = __gt__ = __ge__ = __sub__
+
+
 def since(time: str | None, now: datetime) -> str:
-    """How long ago a time of an object was."""
-    return human_duration((now - _moment(time)).total_seconds()) if time else UNKNOWN
+    """How long ago a time of an object was. ValueError if it is none. What this returns stands in the row once, and as it is."""
+    if not time:
+        return UNKNOWN
+    moment = _moment(time)
+    if type(now) is Later:
+        return now.leave(time)
+    return human_duration((now - moment).total_seconds())
 
 
 @lru_cache(maxsize=4096)

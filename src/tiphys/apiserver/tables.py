@@ -1,26 +1,33 @@
 """Tables: what `kubectl get` prints, made on the server (meta.k8s.io/v1 Table).
 
-Of most rows nothing changes with time but the age. Their bytes are made once and kept with the record, in two pieces around
-the age; the metadata beside them is a slice of the record's own bytes. So a list that is printed again decodes nothing.
+Of a row nothing changes with time but how long ago something was. Its bytes are made once and kept with the record, in pieces
+around those texts; the metadata beside them is a slice of the record's own bytes. So a list that is printed again decodes nothing,
+and what is kept is some 300 bytes a row.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import orjson
 
-from tiphys.api.columns import DEFAULT_TABLE, since
+from tiphys.api.columns import DEFAULT_TABLE, Later, since
 from tiphys.api.resource import Object, Resource, Table
 from tiphys.apiserver.records import Record
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, Path
 
 INCLUDE = ("Metadata", "Object", "None")
-_LATER = timedelta(days=36_500)
-"""By then every text about a length of time is another one."""
+Printed: TypeAlias = tuple[Table, slice, bytes, str | None, bytes, tuple[tuple[str, bytes], ...]]
+"""What is kept of a row: its table, where in the bytes of its record the metadata stands, the row up to a time, that time, what comes
+behind it up to the object; and then further times, each with what comes behind it. A row without any has None."""
+_MARK = orjson.dumps(Later.MARK)[1:-1]
+_SHARED = 1024
+"""How many endings of rows and places of metadata are remembered: those of objects made from one template are the same."""
 
 
 class TablePrinter:
@@ -36,6 +43,13 @@ class TablePrinter:
         self.version = version
         self._api_version = f"meta.k8s.io/{version}"
         self._table: Table = row.table or DEFAULT_TABLE
+        self._later = Later()
+        partial = b'"kind":"PartialObjectMetadata","apiVersion":"%b","metadata":' % self._api_version.encode()
+        self._before_object, self._behind, self._whole = {
+            "Metadata": (b',"object":{%b' % partial, b"}},", None),
+            "Object": (b',"object":', b"},", slice(None)),
+            "None": (b"", b"},", slice(0)),
+        }[self.include]
 
     def frame(self, meta: Object, *, headers: bool = True) -> tuple[bytes, bytes]:
         """What stands around the rows; without `headers` (later events of a watch) the columns are left out."""
@@ -58,29 +72,38 @@ class TablePrinter:
             row["object"] = item
         return orjson.dumps(row)
 
-    def rows(self, records: Iterable[Record], now: datetime) -> list[bytes]:
-        """The rows of records that are in the version of the table."""
-        include, ages, table = self.include, _Ages(now), self._table
-        partial = b',"object":{"kind":"PartialObjectMetadata","apiVersion":"%b","metadata":' % (
-            self._api_version.encode()
-        )
-        rows: list[bytes] = []
+    def rows(self, records: Iterable[Record], ages: Ages) -> list[bytes]:
+        """The rows of records that are in the version of the table, each with a comma behind it, in pieces."""
+        table, before_object, behind, whole = self._table, self._before_object, self._behind, self._whole
+        pieces: list[bytes] = []
         for record in records:
             printed = record.printed
-            if printed is None or printed.table is not table:
-                printed = _print(table, record, now)
+            if printed is None or printed[0] is not table:
+                printed = self._print(record)
                 if printed is None:
-                    rows.append(self.row(record.printable, now))
+                    pieces += (self.row(record.printable, ages.now), b",")
                     continue
                 record.printed = printed
-            cells, data = printed.before, record.data
-            if printed.created is not None:
-                cells = b"%b%b%b" % (cells, ages[printed.created], printed.after)
-            if include == "Metadata":
-                rows.append(b"%b%b%b}}" % (cells, partial, data[printed.begin : printed.end]))
-            else:
-                rows.append(cells + b"}" if include == "None" else b'%b,"object":%b}' % (cells, data))
-        return rows
+            _, span, before, time, after, more = printed
+            if more:
+                after = b"".join((after, *(piece for each, text in more for piece in (ages[each], text))))
+            pieces += (before, ages[time], after, before_object, record.data[whole or span], behind)
+        return pieces
+
+    def _print(self, record: Record) -> Printed | None:
+        """None: it must be made anew each time, for we did not write its bytes, or they look like our marks."""
+        obj, later = record.peek(), self._later
+        span = record.metadata_span(obj["metadata"])
+        later.asked = 0
+        before, *rest = orjson.dumps(_cells(self._table, obj, later))[:-1].split(_MARK)
+        if span is None or len(rest) != 2 * later.asked:
+            return None
+        place = _slice(*span)
+        if not rest:
+            return (self._table, place, before, None, b"", ())
+        times = [sys.intern(time.decode()) for time in rest[::2]]
+        more = tuple(zip(times[1:], rest[3::2], strict=True))
+        return (self._table, place, before, times[0], _shared(rest[1]), more)
 
     def _columns(self) -> list[Object]:
         return [
@@ -95,54 +118,25 @@ class TablePrinter:
         ]
 
 
-class Printed:
-    """The row of a record in one table, up to its object."""
-
-    __slots__ = ("after", "before", "begin", "created", "end", "table")
-
-    def __init__(self, table: Table, span: tuple[int, int], before: bytes) -> None:
-        self.table = table
-        self.begin, self.end = span
-        """Where the metadata stands in the bytes of the record."""
-        self.before = before
-        self.created: str | None = None
-        """The time since when it ages, and then there is an age between `before` and `after`."""
-        self.after = b""
+@lru_cache(maxsize=_SHARED)
+def _slice(begin: int, end: int) -> slice:
+    return slice(begin, end)
 
 
-def _print(table: Table, record: Record, now: datetime) -> Printed | None:
-    """None: the row tells of other times than the age, so that it must be made anew each time."""
-    obj = record.peek()
-    span = record.metadata_span(obj["metadata"])
-    if span is None:
-        return None
-    row = _cells(table, obj, now)
-    cells, later = row["cells"], table.cells(obj, now + _LATER)
-    changing = [place for place, cell in enumerate(cells) if cell != later[place]]
-    if not changing:
-        return Printed(table, span, orjson.dumps(row)[:-1])
-    created, place = obj["metadata"].get("creationTimestamp"), changing[0]
-    if len(changing) > 1 or cells[place] != since(created, now):
-        return None
-    printed = Printed(table, span, b'%b%b"' % (b'{"cells":[', _joined(cells[:place], b"%b,")))
-    printed.created = created
-    rest = orjson.dumps(row).removeprefix(b'{"cells":' + orjson.dumps(cells))
-    printed.after = b'"%b]%b' % (_joined(cells[place + 1 :], b",%b"), rest[:-1])
-    return printed
+@lru_cache(maxsize=_SHARED)
+def _shared(text: bytes) -> bytes:
+    return text
 
 
-def _joined(cells: list[Any], form: bytes) -> bytes:
-    return b"".join([form % orjson.dumps(cell) for cell in cells])
-
-
-class _Ages(dict[str, bytes]):
-    """How old what was made at a time is: thousands of objects were made in few different seconds."""
+class Ages(dict[str | None, bytes]):
+    """How long ago times were: thousands of objects were made in few different seconds. Of no time there is nothing to say."""
 
     def __init__(self, now: datetime) -> None:
-        self._now = now
+        super().__init__({None: b""})
+        self.now = now
 
-    def __missing__(self, created: str) -> bytes:
-        text = self[created] = since(created, self._now).encode()
+    def __missing__(self, time: str | None) -> bytes:
+        text = self[time] = since(time, self.now).encode()
         return text
 
 

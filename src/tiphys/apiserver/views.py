@@ -14,7 +14,7 @@ import orjson
 
 from tiphys.api.resource import Resource
 from tiphys.apiserver.records import Record
-from tiphys.apiserver.tables import TablePrinter
+from tiphys.apiserver.tables import Ages, TablePrinter
 from tiphys.machinery import yaml
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.protobuf import list_envelope, list_item, watch_frame
@@ -24,6 +24,8 @@ Object = dict[str, Any]
 AT_ONCE, DECODED_AT_ONCE = 16, 8
 """Records of a list whose bytes are put together before it is asked whether others should have their turn; fewer when each must be
 decoded and made anew."""
+
+PART_BYTES, MOST_AT_ONCE = SLICE_BYTES * 15 // 16, 64
 
 
 @frozen
@@ -70,6 +72,11 @@ def joined(pieces: list[bytes]) -> bytes | Sequence[bytes]:
     return b"".join(pieces) if sum(map(len, pieces)) <= SLICE_BYTES else pieces
 
 
+def next_step(step: int, size_bytes: int) -> int:
+    """How many records come next when `step` of them were so large: what goes out in one slice need not be cut or joined again."""
+    return max(1, min(step * PART_BYTES // size_bytes, MOST_AT_ONCE))
+
+
 class _JSONEvents:
     """Events that carry no object of the watched kind, as JSON lines."""
 
@@ -100,10 +107,14 @@ class JSONView(_JSONEvents):
     ) -> Iterator[bytes]:
         head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": meta.to_dict()})
         yield head[:-1] + b',"items":['
-        step = AT_ONCE if type(self) is JSONView else DECODED_AT_ONCE
-        for first in range(0, len(records), step):
+        plain, first = type(self) is JSONView, 0
+        step = AT_ONCE if plain else DECODED_AT_ONCE
+        while first < len(records):
             part = b",".join([self.one(record) for record in records[first : first + step]])
             yield b"," + part if first else part
+            first += step
+            if plain:
+                step = next_step(step, len(part))
         yield b"]}\n"
 
     def event(self, kind: str, record: Record, *, first: bool) -> bytes:
@@ -164,22 +175,28 @@ class TableView(_JSONEvents):
         self._now = now
         self.key = ("table", printer.include, printer.version)
 
-    def _rows(self, records: Sequence[Record]) -> bytes:
-        now, convert, printer = self._now(), self._convert, self._printer
+    def _rows(self, records: Sequence[Record], ages: Ages) -> bytes:
+        """With a comma behind each."""
+        convert, printer = self._convert, self._printer
         if convert is None:
-            return b",".join(printer.rows(records, now))
-        return b",".join([printer.row(convert(record.full), now) for record in records])
+            return b"".join(printer.rows(records, ages))
+        return b"".join([b"%b," % printer.row(convert(record.full), ages.now) for record in records])
 
     def one(self, record: Record, *, headers: bool = True) -> bytes:
         head, tail = self._printer.frame({"resourceVersion": str(record.revision)}, headers=headers)
-        return head + self._rows([record]) + tail
+        return head + self._rows([record], Ages(self._now()))[:-1] + tail
 
     def parts(self, records: Sequence[Record], meta: ListMeta) -> Iterator[bytes]:
+        """All of it as of one moment."""
         head, tail = self._printer.frame(meta.to_dict())
         yield head
-        for first in range(0, len(records), AT_ONCE):
-            part = self._rows(records[first : first + AT_ONCE])
-            yield b"," + part if first else part
+        ages = Ages(self._now())
+        first, step = 0, AT_ONCE
+        while first < len(records):
+            part = self._rows(records[first : first + step], ages)
+            first += step
+            yield part if first < len(records) else part[:-1]
+            step = next_step(step, len(part))
         yield tail
 
     def bookmark(self, mark: Object) -> bytes:

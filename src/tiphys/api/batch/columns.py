@@ -62,8 +62,9 @@ def _duration(status: Object, now: datetime) -> str:
     started, completed = status.get("startTime"), status.get("completionTime")
     if not started:
         return ""
-    end = parse_time(completed) if completed else now
-    return human_duration((end - parse_time(started)).total_seconds())
+    if not completed:
+        return since(started, now)
+    return human_duration((parse_time(completed) - parse_time(started)).total_seconds())
 
 
 JOB = Table(

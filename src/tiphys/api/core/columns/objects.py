@@ -63,20 +63,19 @@ def _event_cells(obj: Object, now: datetime) -> list[Any]:
     target = obj.get("involvedObject") or {}
     kind = (target.get("kind") or "").lower()
     series = obj.get("series")
-    first = since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
-    last = since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else first
-    count = obj.get("count") or 1
+    first = obj.get("firstTimestamp") or obj.get("eventTime")
+    last, count = obj.get("lastTimestamp") or first, obj.get("count") or 1
     if series is not None:
-        last, count = since(series.get("lastObservedTime"), now), series.get("count") or 0
+        last, count = series.get("lastObservedTime"), series.get("count") or 0
     return [
-        last,
+        since(last, now),
         obj.get("type") or "",
         obj.get("reason") or "",
         f"{kind}/{target['name']}" if target.get("name") else kind,
         target.get("fieldPath") or "",
         _event_source(obj),
         (obj.get("message") or "").strip(),
-        first,
+        since(first, now),
         count,
         name(obj),
     ]
