@@ -49,6 +49,7 @@ class GroupCommitStore(ABC):
     """See the module. Subclasses give `get`, `_revision_of`, `_commit`."""
 
     def __init__(self, *, revision: int, compact_revision: int) -> None:
+        self._bound: asyncio.AbstractEventLoop | None = None
         self.revision = revision
         self.compact_revision = compact_revision
         self._allocated = revision
@@ -59,6 +60,13 @@ class GroupCommitStore(ABC):
         self._subscribers: dict[object, Subscriber] = {}
         self._closed = False
         self._quiet: list[Future[None]] = []
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that writes: asyncio asks the kernel, each time, whether it is still the same process."""
+        if self._bound is None:
+            self._bound = asyncio.get_running_loop()
+        return self._bound
 
     @abstractmethod
     def get(self, key: str) -> Entry | None: ...
@@ -74,7 +82,7 @@ class GroupCommitStore(ABC):
     def write(self, key: str, value: bytes | None, *, expected: int | None = None) -> Future[int]:
         if not key.isascii():
             key.encode()  # a lone surrogate is the caller's error, not that of the batch it would be in
-        future = asyncio.get_running_loop().create_future()
+        future: Future[int] = self._loop.create_future()
         pending = self._pending.get(key)
         if pending is None:
             current = self._revision_of(key)
@@ -119,7 +127,7 @@ class GroupCommitStore(ABC):
         """Commit in the next turn of the loop, so that all writes of this turn go together."""
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -161,7 +169,7 @@ class GroupCommitStore(ABC):
         try:
             callback(changes)
         except Exception as error:
-            asyncio.get_running_loop().call_exception_handler(
+            self._loop.call_exception_handler(
                 {"message": "a subscriber of the store raised", "exception": error}
             )
 
@@ -180,7 +188,7 @@ class GroupCommitStore(ABC):
     async def _finish_writes(self) -> None:
         """Take no more writes, and wait for those that are on their way."""
         self._closed = True
-        waiter = asyncio.get_running_loop().create_future()
+        waiter: Future[None] = self._loop.create_future()
         self._quiet.append(waiter)
         self._schedule()
         await waiter
