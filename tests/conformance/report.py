@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
-from entries import API_MACHINERY, AUTH, CLI, NODE, STORAGE, waits  # noqa: E402
+from entries import API_MACHINERY, APPS, AUTH, CLI, NODE, STORAGE, waits  # noqa: E402
 
 KUBECTL = "Kubectl client "
 """What walks leave out of a codename."""
@@ -55,6 +55,7 @@ def main() -> None:
         ("sig-node", NODE),
         ("sig-storage", STORAGE),
         ("sig-auth", AUTH),
+        ("sig-apps", APPS),
     ):
         print(f"{group}: {sum(name in places for name in entries)} of {len(entries)}")
         for name, words in entries.items():
