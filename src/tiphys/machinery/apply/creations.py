@@ -16,6 +16,7 @@ from tiphys.machinery.apply.fieldset import FieldSet
 KNOWN_LIMIT = 256
 NAMES_LIMIT = 64
 LIST_LIMIT_BYTES = 4096
+_LEAVES = frozenset({str, int, float, bool})
 Form = Hashable
 
 
@@ -40,7 +41,10 @@ def form_of(obj: dict[str, Any]) -> Form | None:
     """Equal for objects whose creation owns the same fields. None: too large to be worth it."""
     if len(obj) > NAMES_LIMIT:
         return None
-    form: list[Any] = [tuple(obj)]
+    names, values = tuple(obj), obj.values()
+    if all(values) and _LEAVES.issuperset(map(type, values)):
+        return names
+    form: list[Any] = [names]
     for name, value in obj.items():
         if type(value) is str and value:
             continue  # most of them, and its name says all
