@@ -65,6 +65,7 @@ CATALOG = (
     Entry("replicationcontroller-controller", "replicationcontroller", "replication-controller"),
     Entry("daemonset-controller", "daemonset", "daemon-set-controller"),
     Entry("statefulset-controller", "statefulset", "statefulset-controller"),
+    Entry("job-controller", "jobs.job", "job-controller"),
     Entry("disruption-controller", "disruption", "disruption-controller"),
     Entry("endpoints-controller", "endpoints", "endpoint-controller"),
     Entry("endpointslice-controller", "endpointslice", "endpointslice-controller"),

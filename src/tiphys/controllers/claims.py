@@ -25,8 +25,15 @@ class Claims:
     patches: tuple[Patch, ...]
 
 
-def claim(owner: Object, selector: LabelSelector, candidates: Iterable[Object], resource: Resource) -> Claims:
-    """Candidates are objects that the owner controls, and such that nobody does."""
+def claim(
+    owner: Object,
+    selector: LabelSelector,
+    candidates: Iterable[Object],
+    resource: Resource,
+    *,
+    finalizer: str = "",
+) -> Claims:
+    """Candidates are objects that the owner controls, and such that nobody does. `finalizer`: comes and goes with the owner."""
     owned: list[Object] = []
     patches: list[Patch] = []
     for candidate in candidates:
@@ -35,9 +42,9 @@ def claim(owner: Object, selector: LabelSelector, candidates: Iterable[Object], 
             if matches:
                 owned.append(candidate)
             elif not meta.is_deleting(owner):
-                patches.append(release(owner, candidate, resource))
+                patches.append(release(owner, candidate, resource, finalizer))
         elif _may_adopt(owner, candidate) and matches:
-            patches.append(adopt(owner, candidate, resource))
+            patches.append(adopt(owner, candidate, resource, finalizer))
             owned.append(candidate)
     return Claims(tuple(owned), tuple(patches))
 
@@ -48,19 +55,25 @@ def _may_adopt(owner: Object, candidate: Object) -> bool:
     return not meta.is_deleting(owner) and not meta.is_deleting(candidate)
 
 
-def adopt(owner: Object, obj: Object, resource: Resource) -> Patch:
-    return _patch_owners(obj, resource, [*meta.owner_references(obj), meta.controller_reference(owner)])
+def adopt(owner: Object, obj: Object, resource: Resource, finalizer: str = "") -> Patch:
+    missing = [finalizer] if finalizer and finalizer not in meta.finalizers(obj) else []
+    references = [*meta.owner_references(obj), meta.controller_reference(owner)]
+    return _patch(obj, resource, references, [*meta.finalizers(obj), *missing] if missing else None)
 
 
-def release(owner: Object, obj: Object, resource: Resource) -> Patch:
+def release(owner: Object, obj: Object, resource: Resource, finalizer: str = "") -> Patch:
     kept = [reference for reference in meta.owner_references(obj) if reference.get("uid") != meta.uid(owner)]
-    return _patch_owners(obj, resource, kept)
+    has_it = finalizer in meta.finalizers(obj)
+    finalizers = [each for each in meta.finalizers(obj) if each != finalizer] if has_it else None
+    return _patch(obj, resource, kept, finalizers)
 
 
-def _patch_owners(obj: Object, resource: Resource, references: list[Any]) -> Patch:
+def _patch(obj: Object, resource: Resource, references: list[Any], finalizers: list[str] | None) -> Patch:
+    """`finalizers` None: they stay as they are."""
     metadata = {
         "uid": meta.uid(obj),
         "resourceVersion": meta.resource_version(obj),
         "ownerReferences": references or None,
+        **({} if finalizers is None else {"finalizers": finalizers or None}),
     }
     return Patch(resource, meta.name(obj), {"metadata": metadata}, meta.namespace(obj))

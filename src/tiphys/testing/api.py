@@ -230,7 +230,8 @@ class FakeAPI:
             changed = self._replaced(resource, old, new)
         if changed == old:
             return old
-        if meta.is_deleting(changed) and self._may_go(changed) and not self._may_go(old):
+        is_last_finalizer = meta.is_deleting(changed) and self._may_go(changed) and not self._may_go(old)
+        if is_last_finalizer and not changed["metadata"].get("deletionGracePeriodSeconds"):
             return self._remove(resource, changed)
         return self._store(resource, changed, MODIFIED)
 

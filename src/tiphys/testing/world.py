@@ -61,6 +61,15 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.informers.stop()
 
+    async def restart(self) -> None:
+        """Kills the controllers wherever they are, and starts them anew: they know nothing but what the API says."""
+        controllers = [runner.controller for runner in self.runners]
+        await self.stop()
+        for forgotten in (self.runners, self.queues, self._tasks):
+            forgotten.clear()
+        self.informers = Informers(self.client, clock=self.clock)
+        await self.start(*controllers)
+
     # The kubelet's part
 
     def pods(self, **labels: str) -> list[Object]:
