@@ -6,10 +6,11 @@ Pure: what comes out still has to be defaulted, admitted, checked and stored lik
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from tiphys.machinery import errors
 from tiphys.machinery.apply import last_applied
+from tiphys.machinery.apply.claims import Claim, merge_claim, read_claim
 from tiphys.machinery.apply.conflicts import ConflictsError
 from tiphys.machinery.apply.fieldset import (
     FieldSet,
@@ -26,7 +27,7 @@ from tiphys.machinery.apply.managers import (
     read_entries,
     write_entries,
 )
-from tiphys.machinery.apply.merging import merge_object, prune, without_nulls
+from tiphys.machinery.apply.merging import prune, without_nulls
 from tiphys.machinery.apply.target import (
     Differences,
     Object,
@@ -34,7 +35,7 @@ from tiphys.machinery.apply.target import (
     in_version,
     reconciled,
 )
-from tiphys.machinery.apply.typed import FieldReader, compare, everything
+from tiphys.machinery.apply.typed import compare, everything
 from tiphys.machinery.apply.updates import give_up
 from tiphys.machinery.apply.validation import joined, validate
 from tiphys.machinery.errors import StatusError
@@ -65,20 +66,21 @@ def _checked(
 ) -> Object:
     claim = _claim(target, applied)
     kubectl = manager == last_applied.MANAGER and live is not None
-    fields = target.owned(claim.fields)
-    applier = Ownership(manager, APPLY, target.api_version, fields, format_time(now), target.subresource)
+    applier = Ownership(
+        manager, APPLY, target.api_version, claim.fields, format_time(now), target.subresource
+    )
     if live is None:
         obj: Object = without_nulls(target.shape, applied) if claim.has_nulls else applied
         return _with_owners(obj, [applier])
     try:
-        result = _apply(target, live, applied, applier, force=force)
+        result = _apply(target, live, (applied, claim), applier, force=force)
     except ConflictsError as conflicts:
         if not kubectl:
             raise conflicts.status() from None
         allowed = last_applied.unchanged_since(target.shape, live)
         if not contains(allowed, conflicts.fields()):
             raise conflicts.without(allowed).status() from None
-        result = _apply(target, live, applied, applier, force=True)
+        result = _apply(target, live, (applied, claim), applier, force=True)
     return last_applied.with_last_applied(result, applied) if kubectl else result
 
 
@@ -91,23 +93,17 @@ def _check_kind(target: Target, applied: Object) -> None:
         raise errors.bad_request("metadata.managedFields must be nil")
 
 
-class _Claim(NamedTuple):
-    fields: FieldSet
-    has_nulls: bool
-
-
-def _claim(target: Target, applied: Object) -> _Claim:
+def _claim(target: Target, applied: Object) -> Claim:
     """The fields that are applied. StatusError: the object does not fit its schema."""
-    reader = FieldReader()
     try:
-        fields = reader.read_object(target.shape, applied)
+        claim = read_claim(target, applied)
     except ValueError:
         raise _unfit("patch", applied, validate(target.shape, applied)) from None
-    if reader.is_odd:
+    if claim.is_odd:
         found = validate(target.shape, applied)
         if found:
             raise _unfit("patch", applied, found)
-    return _Claim(fields, reader.has_nulls)
+    return claim
 
 
 def _unfit(what: str, obj: Object, found: list[str]) -> StatusError:
@@ -125,11 +121,18 @@ def _kind_text(api_version: Any, kind: Any) -> str:
     return f"{version if '/' in version else '/' + version}, Kind={kind or ''}"
 
 
-def _apply(target: Target, live: Object, applied: Object, applier: Ownership, *, force: bool) -> Object:
-    before = _owners_of(target, live, applier.time)
-    last = next((owner for owner in before if owner.identity == applier.identity), None)
-    others = [owner for owner in before if owner is not last]
-    new = merge_object(target.shape, live, applied)
+def _apply(
+    target: Target, live: Object, sent: tuple[Object, Claim], applier: Ownership, *, force: bool
+) -> Object:
+    last: Ownership | None = None
+    others = []
+    for owner in _owners_of(target, live, applier.time):
+        if last is None and owner.operation == APPLY and owner.identity == applier.identity:
+            last = owner
+        else:
+            others.append(owner)
+    applied, claim = sent
+    new = merge_claim(target.shape, live, applied, claim.parts)
     if last is not None and not same(last.fields, applier.fields):
         new = _without_given_up(target, new, last, [*others, applier])
     after = others

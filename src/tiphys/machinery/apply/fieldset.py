@@ -305,11 +305,11 @@ def _union_branch(mine: FieldSet, theirs: FieldSet) -> FieldSet:
 def difference(one: FieldSet, other: FieldSet) -> FieldSet:
     """The paths of `one` that are not in `other`, path by path: without `a`, `a.b` stays. `one` itself when all stay."""
     result: FieldSet | None = None
-    for element, theirs in other.items():
-        mine = one.get(element)
-        if mine is None or element == MEMBER:
+    for element in one.keys() & other.keys():
+        if element == MEMBER:
             continue
-        rest = _difference_branch(mine, theirs)
+        mine = one[element]
+        rest = _difference_branch(mine, other[element])
         if rest is mine:
             continue
         if result is None:
@@ -338,10 +338,10 @@ def _difference_branch(mine: FieldSet, theirs: FieldSet) -> FieldSet | None:
 def recursive_difference(one: FieldSet, other: FieldSet) -> FieldSet:
     """The paths of `one` that are neither in `other` nor below one that is. `one` itself when all stay."""
     result: FieldSet | None = None
-    for element, theirs in other.items():
-        mine = one.get(element)
-        if mine is None or element == MEMBER:
+    for element in one.keys() & other.keys():
+        if element == MEMBER:
             continue
+        mine, theirs = one[element], other[element]
         rest: FieldSet | None = None
         if not is_member(theirs):
             rest = recursive_difference(mine, theirs)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from tiphys.machinery.apply.fieldset import FieldSet, is_member
 from tiphys.machinery.apply.shapes import (
     DEDUCED,
@@ -23,6 +21,7 @@ from tiphys.machinery.apply.shapes import (
 from tiphys.machinery.apply.typed import by_element, is_duplicate
 
 _ABSENT: Any = object()
+_TEXT = frozenset({str})
 
 
 # Merging
@@ -33,9 +32,9 @@ def merge(shape: Shape, live: Any, applied: Any) -> Any:
 
     Values that are equal in Python count as equal, so that without a schema true does not replace 1.
     """
-    granular = as_granular(shape, applied) if isinstance(live, dict) else shape
+    granular = as_granular(shape, applied) if shape is DEDUCED and isinstance(live, dict) else shape
     if isinstance(granular, Granular) and isinstance(applied, dict):
-        return _merge_map(granular, live if isinstance(live, dict) else None, applied)
+        return merge_map(granular, live if isinstance(live, dict) else None, applied)
     if isinstance(granular, KeyedList | ValueSet) and isinstance(applied, list):
         return _merge_list(granular, live if isinstance(live, list) else None, applied)
     if applied is None and live and not shape.atomic and isinstance(live, dict | list):
@@ -43,47 +42,13 @@ def merge(shape: Shape, live: Any, applied: Any) -> Any:
     return live if live == applied and type(live) is type(applied) else applied
 
 
-_KNOWN_LIMIT = 256
-_known: dict[tuple[Shape, bytes, bytes], None] = {}
-"""Parts of objects, and what was applied to them and set nothing new."""
-
-
-def merge_object(shape: Shape, live: dict[str, Any], applied: dict[str, Any]) -> dict[str, Any]:
-    """As `merge`, of a whole object: that its large parts stay as they are is remembered, for most are applied again and again."""
-    if not isinstance(shape, Granular) or shape.item is not None:
-        merged: dict[str, Any] = merge(shape, live, applied)
-        return merged
-    left: dict[str, Any] = {}
-    unknown: list[tuple[str, tuple[Shape, bytes, bytes]]] = []
-    for name, item in applied.items():
-        key = _key_of_part(shape, name, live.get(name), item)
-        if key is None or key not in _known:
-            left[name] = item
-            if key is not None:
-                unknown.append((name, key))
-    new = _merge_map(shape, live, left)
-    for name, key in unknown:
-        if new[name] is live[name]:
-            if len(_known) >= _KNOWN_LIMIT:
-                _known.clear()
-            _known[key] = None
-    return new
-
-
-def _key_of_part(shape: Granular, name: str, live: Any, applied: Any) -> tuple[Shape, bytes, bytes] | None:
-    if type(applied) is not dict or type(live) is not dict or not applied or name == "metadata":
-        return None
-    declared = shape.fields.get(name)
-    try:
-        return (declared.shape, orjson.dumps(live), orjson.dumps(applied)) if declared is not None else None
-    except TypeError:  # nested too deeply to be written
-        return None
-
-
-def _merge_map(shape: Granular, live: dict[str, Any] | None, applied: dict[str, Any]) -> dict[str, Any]:
+def merge_map(shape: Granular, live: dict[str, Any] | None, applied: dict[str, Any]) -> dict[str, Any]:
     if live is None:
         cleaned: dict[str, Any] = without_nulls(shape, applied)
         return cleaned
+    if shape.plain_item is str and _TEXT.issuperset(map(type, applied.values())):
+        texts = {**live, **applied}
+        return live if texts == live else texts
     merged: dict[str, Any] | None = None
     declared = shape.fields
     for name, item in applied.items():

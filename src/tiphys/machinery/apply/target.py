@@ -7,11 +7,11 @@ from dataclasses import field
 from typing import Any
 
 from tiphys.machinery.apply.creations import Creations
-from tiphys.machinery.apply.fieldset import FieldSet, difference, recursive_difference
+from tiphys.machinery.apply.fieldset import FieldSet, difference, ordered, recursive_difference
 from tiphys.machinery.apply.managers import APPLY, Ownership
 from tiphys.machinery.apply.reconcile import reconcile
-from tiphys.machinery.apply.shapes import Shape
-from tiphys.machinery.apply.typed import Comparison, compare
+from tiphys.machinery.apply.shapes import Granular, Shape
+from tiphys.machinery.apply.typed import Comparison, compare, compare_maps
 from tiphys.machinery.frozen import frozen
 
 Object = dict[str, Any]
@@ -19,8 +19,8 @@ Convert = Callable[[Object, str], "tuple[Object, Shape] | None"]
 """(an object, an apiVersion) → the object in that version, and its shape; None: there is no such version (any more)."""
 
 # What the server keeps for itself: nobody owns it. (generateName, finalizers, deletionTimestamp… are owned like any other.)
-_UNOWNED = frozenset({"apiVersion", "kind"})
-_UNOWNED_METADATA = frozenset(
+UNOWNED = frozenset({"apiVersion", "kind"})
+UNOWNED_METADATA = frozenset(
     {
         "name",
         "namespace",
@@ -33,10 +33,12 @@ _UNOWNED_METADATA = frozenset(
         "resourceVersion",
     }
 )
-_UNOWNED_FIELDS: FieldSet = {
-    **{f"f:{name}": {} for name in _UNOWNED},
-    "f:metadata": {".": {}, **{f"f:{name}": {} for name in _UNOWNED_METADATA}},
+UNOWNED_METADATA_FIELDS: FieldSet = {f"f:{name}": {} for name in UNOWNED_METADATA}
+UNOWNED_FIELDS: FieldSet = {
+    **{f"f:{name}": {} for name in UNOWNED},
+    "f:metadata": {".": {}, **UNOWNED_METADATA_FIELDS},
 }
+_COMPARED_APART = UNOWNED | {"metadata"}
 ANY_ELEMENT = "*"
 RESET_STATUS: FieldSet = {"f:status": {}}
 """What a write to an object itself leaves alone, where the kind has a status subresource."""
@@ -65,13 +67,15 @@ class Target:
 
     def written(self, fields: FieldSet) -> FieldSet:
         """What of the fields a write by this path can change."""
+        if not fields:
+            return fields
         if self.only:
             fields = _matching(fields, self.only)
         return recursive_difference(fields, self.ignored) if self.ignored else fields
 
     def owned(self, fields: FieldSet) -> FieldSet:
         """The fields that a writer may own: nothing that is the server's, and nothing of what is reset."""
-        return difference(self.written(fields), _UNOWNED_FIELDS)
+        return difference(self.written(fields), UNOWNED_FIELDS)
 
 
 def _matching(fields: FieldSet, patterns: FieldSet) -> FieldSet:
@@ -91,10 +95,10 @@ def _matching(fields: FieldSet, patterns: FieldSet) -> FieldSet:
 
 def without_unowned(obj: Object) -> Object:
     """An object as far as it can be owned."""
-    owned = {name: value for name, value in obj.items() if name not in _UNOWNED}
+    owned = {name: value for name, value in obj.items() if name not in UNOWNED}
     metadata = owned.get("metadata")
     if isinstance(metadata, dict):
-        owned["metadata"] = {name: value for name, value in metadata.items() if name not in _UNOWNED_METADATA}
+        owned["metadata"] = {name: value for name, value in metadata.items() if name not in UNOWNED_METADATA}
     return owned
 
 
@@ -109,9 +113,26 @@ class Differences:
         self._found: dict[str, Comparison | None] = {target.api_version: self.own}
 
     def _compare(self, shape: Shape, old: Object, new: Object) -> Comparison:
-        found = compare(shape, without_unowned(old), without_unowned(new))
-        owned = self._target.owned
-        return Comparison(owned(found.changed), owned(found.removed))
+        target = self._target
+        before, after = old.get("metadata"), new.get("metadata")
+        metadata = shape.fields.get("metadata") if isinstance(shape, Granular) else None
+        if (
+            metadata is None
+            or not isinstance(metadata.shape, Granular)
+            or not isinstance(before, dict)
+            or not isinstance(after, dict)
+        ):
+            found = compare(shape, without_unowned(old), without_unowned(new))
+            return Comparison(target.owned(found.changed), target.owned(found.removed))
+        assert isinstance(shape, Granular)
+        fields: tuple[FieldSet, FieldSet] = {}, {}
+        compare_maps(shape, (old, new), _COMPARED_APART, *fields)
+        below: tuple[FieldSet, FieldSet] = {}, {}
+        compare_maps(metadata.shape, (before, after), UNOWNED_METADATA, *below)
+        for whole, part in zip(fields, below, strict=True):
+            if part:
+                whole[metadata.element] = ordered(part)
+        return Comparison(target.written(ordered(fields[0])), target.written(ordered(fields[1])))
 
     def seen_in(self, api_version: str) -> Comparison | None:
         """None: there is no such version."""

@@ -7,11 +7,10 @@ lists that came into being, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Set
+from itertools import compress, repeat
+from operator import is_not
 from typing import Any, NamedTuple
-
-import orjson
 
 from tiphys.machinery.apply.fieldset import MEMBER, FieldSet, ordered
 from tiphys.machinery.apply.shapes import (
@@ -34,6 +33,7 @@ class Comparison(NamedTuple):
 
 _SAME = Comparison({}, {})
 _ABSENT: Any = object()
+_NOTHING: frozenset[str] = frozenset()
 
 
 # What an applied object sets
@@ -42,13 +42,6 @@ _ABSENT: Any = object()
 def fields_of(shape: Shape, value: Any) -> FieldSet:
     """What is set below a value, for whoever applies it. ValueError: an element of a list cannot be told from others."""
     return FieldReader().read(shape, value)
-
-
-@lru_cache(maxsize=128)
-def _read_part(shape: Shape, source: bytes) -> tuple[FieldSet, bool, bool]:
-    """What a part of an object sets, and what FieldReader notes about it."""
-    reader = FieldReader()
-    return reader.read(shape, orjson.loads(source)), reader.has_nulls, reader.is_odd
 
 
 class FieldReader:
@@ -80,37 +73,14 @@ class FieldReader:
             self.is_odd = True
         return {}
 
-    def read_object(self, shape: Shape, obj: dict[str, Any]) -> FieldSet:
-        """As `read`, of a whole object: what somebody applies again and again is remembered by its large parts."""
-        if not isinstance(shape, Granular) or shape.item is not None:
-            return self.read(shape, obj)
-        small: dict[str, Any] = {}
-        large: dict[str, Any] = {}
-        for name, value in obj.items():
-            declared = shape.fields.get(name)
-            is_large = declared is not None and name != "metadata" and type(value) is dict and bool(value)
-            (large if is_large else small)[name] = value
-        fields = dict(self._read_fields(shape, small))
-        for name, value in large.items():
-            element, child, _, _ = shape.fields[name]
-            try:
-                below, has_nulls, is_odd = _read_part(child, orjson.dumps(value))
-            except TypeError:  # nested too deeply to be written
-                below, has_nulls, is_odd = self.read(child, value), self.has_nulls, self.is_odd
-            self.has_nulls |= has_nulls
-            self.is_odd |= is_odd
-            if below or child.atomic:
-                fields[element] = below
-        return ordered(fields)
-
     def _read_map(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
         plain_item = shape.plain_item
         if plain_item is not None:
             if {plain_item}.issuperset(map(type, value.values())):
                 return {f"f:{name}": {} for name in sorted(value)}
-            return self._read_fields(shape, value)
+            return self.read_fields(shape, value)
         if shape.item is not None:
-            return self._read_fields(shape, value)
+            return self.read_fields(shape, value)
         return self._read_object(shape, value)[0]
 
     def _read_object(self, shape: Granular, value: dict[str, Any]) -> tuple[FieldSet, FieldSet]:
@@ -120,14 +90,15 @@ class FieldReader:
         if known is not None:
             return known
         odd, self.is_odd = self.is_odd, False
-        fields = self._read_fields(shape, value)
+        fields = self.read_fields(shape, value)
         found = fields, {MEMBER: {}, **fields} if fields else {}
         if not self.is_odd and len(shape.flat) < _FLAT_FORMS and _PLAIN.issuperset(form[len(value) :]):
             shape.flat[form] = found
         self.is_odd |= odd
         return found
 
-    def _read_fields(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
+    def read_fields(self, shape: Granular, value: dict[str, Any]) -> FieldSet:
+        """As `read`, of an object: nothing of it is remembered."""
         fields: FieldSet = {}
         find = shape.fields.get
         for name in sorted(value):
@@ -196,16 +167,80 @@ def compare(shape: Shape, old: Any, new: Any) -> Comparison:
     """What differs below a value that both states have. ValueError: an element of a list cannot be told from others."""
     changed: FieldSet = {}
     removed: FieldSet = {}
-    for element, below, before, after in _pairs(as_granular(shape, old, new), old, new):
-        if after is _ABSENT:
-            removed[element] = everything(below, before)
-        elif before is _ABSENT:
-            changed[element] = everything(below, after)
-        else:
-            _compare_value(element, below, (before, after), changed, removed)
+    if shape is DEDUCED:
+        shape = as_granular(shape, old, new)
+    if isinstance(shape, Granular):
+        before = old if isinstance(old, dict) else {}
+        compare_maps(shape, (before, new if isinstance(new, dict) else {}), _NOTHING, changed, removed)
+    elif isinstance(shape, KeyedList | ValueSet):
+        items = old if isinstance(old, list) else (), new if isinstance(new, list) else ()
+        _compare_lists(shape, items, changed, removed)
     if not changed and not removed:
         return _SAME
     return Comparison(ordered(changed), ordered(removed))
+
+
+def compare_maps(
+    shape: Granular,
+    values: tuple[dict[str, Any], dict[str, Any]],
+    skipped: Set[str],
+    changed: FieldSet,
+    removed: FieldSet,
+) -> None:
+    """Puts in what differs in the fields of two objects, or under the keys of two maps, but those that are skipped."""
+    old, new = values
+    declared = shape.fields
+    for name, after in _not_shared(old, new):
+        before = old.get(name, _ABSENT)
+        if name in skipped or before == after:
+            continue
+        found = declared.get(name)
+        if found is None:
+            element, below = f"f:{name}", shape.item or DEDUCED
+        else:
+            element, below = found.element, found.shape
+            if before is _ABSENT and found.standing:
+                before = _standing_value(below, after)
+                if before == after:
+                    continue
+        if before is _ABSENT:
+            changed[element] = everything(below, after)
+        elif below.atomic:
+            changed[element] = {}
+        else:
+            _compare_value(element, below, (before, after), changed, removed)
+    if old.keys() <= new.keys():
+        return
+    for name, before in old.items():
+        if name not in new and name not in skipped:
+            found = declared.get(name)
+            if found is None:
+                removed[f"f:{name}"] = everything(shape.item or DEDUCED, before)
+            else:
+                removed[found.element] = everything(found.shape, before)
+
+
+def _not_shared(old: dict[str, Any], new: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """What of the new object is not one and the same in the old one: the rest, most of it, is passed over at C's speed."""
+    return compress(new.items(), map(is_not, map(old.get, new, repeat(_ABSENT)), new.values()))
+
+
+def _compare_lists(
+    shape: KeyedList | ValueSet,
+    values: tuple[Iterable[Any], Iterable[Any]],
+    changed: FieldSet,
+    removed: FieldSet,
+) -> None:
+    before, after = by_element(shape, values[0]), by_element(shape, values[1])
+    for element, item in after.items():
+        earlier = before.get(element, _ABSENT)
+        if earlier is _ABSENT:
+            changed[element] = everything(shape.item, item)
+        elif earlier is not item and earlier != item:
+            _compare_value(element, shape.item, (earlier, item), changed, removed)
+    for element, item in before.items():
+        if element not in after:
+            removed[element] = everything(shape.item, item)
 
 
 def _compare_value(
@@ -270,45 +305,6 @@ class _Duplicates(list[Any]):
     """Elements of a list that cannot be told from each other."""
 
 
-_Pair = tuple[str, Shape, Any, Any]
-
-
-def _pairs(shape: Shape, old: Any, new: Any) -> Iterable[_Pair]:
-    """(path element, shape, before, after) of the parts that are not equal. One of the two may be _ABSENT."""
-    if isinstance(shape, Granular):
-        before = old if isinstance(old, dict) else {}
-        return _pairs_of_map(shape, before, new if isinstance(new, dict) else {})
-    if isinstance(shape, KeyedList | ValueSet):
-        return _pairs_of_list(
-            shape, old if isinstance(old, list) else (), new if isinstance(new, list) else ()
-        )
-    return ()
-
-
-def _pairs_of_map(shape: Granular, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Pair]:
-    declared = shape.fields
-    for name, after in new.items():
-        before = old.get(name, _ABSENT)
-        if before is after or before == after:
-            continue
-        found = declared.get(name)
-        if found is None:
-            yield f"f:{name}", shape.item or DEDUCED, before, after
-            continue
-        if before is _ABSENT and found.standing:
-            before = _standing_value(found.shape, after)
-            if before == after:
-                continue
-        yield found.element, found.shape, before, after
-    for name, before in old.items():
-        if name not in new:
-            found = declared.get(name)
-            if found is not None:
-                yield found.element, found.shape, before, _ABSENT
-            else:
-                yield f"f:{name}", shape.item or DEDUCED, before, _ABSENT
-
-
 def _standing_value(shape: Shape, after: Any) -> Any:
     """The zero value that is there before anybody says anything."""
     if isinstance(shape, Granular):
@@ -316,17 +312,6 @@ def _standing_value(shape: Shape, after: Any) -> Any:
     if isinstance(after, list):
         return None
     return type(after)() if shape.atomic and isinstance(after, str | bool | int | dict) else _ABSENT
-
-
-def _pairs_of_list(shape: KeyedList | ValueSet, old: Iterable[Any], new: Iterable[Any]) -> Iterator[_Pair]:
-    before, after = by_element(shape, old), by_element(shape, new)
-    for element, item in after.items():
-        earlier = before.get(element, _ABSENT)
-        if earlier is not item and earlier != item:
-            yield element, shape.item, earlier, item
-    for element, item in before.items():
-        if element not in after:
-            yield element, shape.item, item, _ABSENT
 
 
 def by_element(shape: KeyedList | ValueSet, items: Iterable[Any]) -> dict[str, Any]:
