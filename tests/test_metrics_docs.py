@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiphys.apiserver.server import APIServer, Settings
 from tiphys.client.client import Client
+from tiphys.client.leases import ElectionMetrics
 from tiphys.client.reflector import Informers
 from tiphys.client.request_metrics import RequestMetrics
 from tiphys.cluster.process_metrics import ProcessMetrics
@@ -52,6 +53,7 @@ async def _families() -> list[Family]:
     nothing = Pair("", "", "")
     CertificateMetrics(registry, clock, client=nothing, server=nothing)
     RequestMetrics(registry, clock)
+    ElectionMetrics(registry, "kube-scheduler")
     ProxyMetrics(registry)
     NameMetrics(registry)
     registry.render()

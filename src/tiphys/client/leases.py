@@ -19,6 +19,7 @@ from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
 from tiphys.machinery.frozen import frozen
+from tiphys.machinery.metrics import Registry
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,22 @@ class ElectionTimes:
     lease_seconds: float = 15.0
     renew_deadline_seconds: float = 10.0
     retry_seconds: float = 2.0
+    renew_seconds: float = 2.0
+    """After a renewal that went well; one that failed is tried again after `retry_seconds`."""
+
+
+class ElectionMetrics:
+    """Of one lease, of one that would like to have it."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self.leads = registry.gauge(
+            "leader_election_master_status", "Whether we have the lease of that name (1).", ("name",)
+        ).labels(name)
+        self.slow = registry.counter(
+            "leader_election_slowpath_total",
+            "Renewals for which the lease had to be looked at first.",
+            ("name",),
+        ).labels(name)
 
 
 class LeaderElector:
@@ -48,7 +65,9 @@ class LeaderElector:
         clock: Clock,
         times: ElectionTimes | None = None,
         random: Random | None = None,
+        metrics: Registry | None = None,
     ) -> None:
+        self._metrics = ElectionMetrics(metrics or Registry(), name)
         self._client = client
         self._name = name
         self._namespace = namespace
@@ -62,29 +81,44 @@ class LeaderElector:
 
     async def acquire(self) -> None:
         """Until the lease is ours."""
+        self._metrics.leads.value = 0
         while not await self._try():
             await self._clock.sleep(self._times.retry_seconds * (1 + 1.2 * self._random.random()))
         self.is_leader = True
+        self._metrics.leads.value = 1
 
     async def hold(self) -> None:
         """Renews until that has failed for the whole renew deadline: then we lead no more."""
         renewed_at = self._clock.monotonic()
+        pause = self._times.renew_seconds
         while self._clock.monotonic() - renewed_at < self._times.renew_deadline_seconds:
-            await self._clock.sleep(self._times.retry_seconds)
+            await self._clock.sleep(pause)
+            pause = self._times.retry_seconds
             if await self._try():
                 renewed_at = self._clock.monotonic()
+                pause = self._times.renew_seconds
             elif self._holder() not in ("", self._identity):
                 break
         self.is_leader = False
+        self._metrics.leads.value = 0
+
+    @property
+    def reference(self) -> Object:
+        """The lease, as events name it."""
+        metadata = {"name": self._name, "namespace": self._namespace, "uid": meta.uid(self._seen or {})}
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
 
     async def release(self) -> None:
         """Gives the lease up so that another need not wait for its end."""
         self.is_leader = False
-        if self._seen is None or self._holder() != self._identity:
-            return
-        spec = {**self._seen["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+        self._metrics.leads.value = 0
         try:
-            await self._client.update(LEASES, {**self._seen, "spec": spec})
+            # A write that we did not wait for may have come after what we saw.
+            found = await self._client.get(LEASES, self._name, self._namespace)
+            if found["spec"].get("holderIdentity") == self._identity:
+                now = meta.format_micro_time(self._clock.now())
+                free = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now}
+                await self._client.update(LEASES, {**found, "spec": {**found["spec"], **free}})
         except FAILURES as error:
             log.info("the lease %s was not released: %s", self._name, error)
 
@@ -94,12 +128,30 @@ class LeaderElector:
     async def _try(self) -> bool:
         """One attempt to get or renew the lease."""
         try:
-            return await self._get_or_renew()
+            return await self._renewed_at_once() or await self._get_or_renew()
         except FAILURES as error:
             log.info("lease %s/%s: %s", self._namespace, self._name, error)
             if is_conflict(error) or is_already_exists(error):
                 self._seen = None
             return False
+
+    async def _renewed_at_once(self) -> bool:
+        """Without a look at it: who leads and hears of nobody else knows what stands there."""
+        is_valid = self._clock.monotonic() < self._seen_at + self._times.lease_seconds
+        if self._seen is None or self._holder() != self._identity or not is_valid:
+            return False
+        record = {**self._seen, "spec": self._record(self._seen["spec"], self._transitions())["spec"]}
+        try:
+            self._saw(await self._client.update(LEASES, record))
+        except StatusError as error:
+            if not (is_conflict(error) or is_not_found(error)):
+                raise
+            self._metrics.slow.value += 1
+            return False
+        return True
+
+    def _transitions(self) -> int:
+        return int(((self._seen or {}).get("spec") or {}).get("leaseTransitions") or 0)
 
     async def _get_or_renew(self) -> bool:
         try:

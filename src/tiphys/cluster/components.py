@@ -14,6 +14,7 @@ from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcessTransport
 from tiphys.client.reflector import Informers
 from tiphys.client.request_metrics import RequestMetrics
+from tiphys.cluster.leadership import Program, lead
 from tiphys.controllers import catalog
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.metrics import Registry
@@ -22,7 +23,7 @@ from tiphys.scheduler.run import Scheduler
 log = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"
-_MANAGER = "system:kube-controller-manager"
+_MANAGER, _SCHEDULER = "system:kube-controller-manager", "system:kube-scheduler"
 _AUTHENTICATED = "system:authenticated"
 _ACCOUNTS = "system:serviceaccounts"
 
@@ -39,7 +40,11 @@ class Components:
         *,
         scheduler: bool = True,
         metrics: Registry | None = None,
+        identity: str = "",
     ) -> None:
+        """`identity`: by which they hold their leases; without one they just work."""
+        self._identity = identity
+        self._metrics = metrics
         self._local = local
         self._clock = clock
         self._options = options
@@ -52,6 +57,7 @@ class Components:
             metrics=metrics,
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leading: list[asyncio.Task[None]] = []
 
     def _client(self, user: str, program: str, *groups: str) -> Client:
         agent = f"{program}/{GIT_VERSION}"
@@ -67,10 +73,31 @@ class Components:
         return self._client(user, "kube-controller-manager", _ACCOUNTS, f"{_ACCOUNTS}:kube-system")
 
     def start(self) -> None:
-        for entry in catalog.enabled(self._switches):
-            self.switch_on(entry.name)
+        controllers = [entry.name for entry in catalog.enabled(self._switches)]
+        self._lead(_MANAGER, "kube-controller-manager", "kube-controller-manager", controllers)
         if self._with_scheduler:
-            self.switch_on(SCHEDULER)
+            self._lead(_SCHEDULER, "kube-scheduler", "default-scheduler", [SCHEDULER])
+
+    def _lead(self, user: str, name: str, source: str, work: list[str]) -> None:
+        """`name`: of the program and its lease; `source`: of its events."""
+
+        def begin() -> None:
+            for each in work:
+                self.switch_on(each)
+
+        async def end() -> None:
+            await asyncio.gather(*map(self.switch_off, work))
+
+        if not self._identity:
+            begin()
+            return
+        program = Program(name, source, begin, end)
+        leading = lead(
+            program, self._client(user, name), self._identity, clock=self._clock, metrics=self._metrics
+        )
+        task = asyncio.get_running_loop().create_task(leading, name=name)
+        task.add_done_callback(_complain)
+        self._leading.append(task)
 
     @property
     def running(self) -> list[str]:
@@ -81,7 +108,7 @@ class Components:
         if name in self._tasks:
             return
         if name == SCHEDULER:
-            client = self._client("system:kube-scheduler", "kube-scheduler")
+            client = self._client(_SCHEDULER, "kube-scheduler")
             self._spawn(name, Scheduler(self._informers, clock=self._clock, client=client).run())
             return
         if name not in catalog.BY_NAME:
@@ -112,6 +139,9 @@ class Components:
         self._tasks[name] = task
 
     async def stop(self) -> None:
+        for task in self._leading:
+            task.cancel()
+        await asyncio.gather(*self._leading, return_exceptions=True)
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 from tiphys.api.scheme import OPTIONAL_GROUPS
 from tiphys.apiserver import flags
@@ -25,6 +26,7 @@ from tiphys.apiserver.aggregation.identity import FrontProxy
 from tiphys.apiserver.authorization.reconcile import reconcile
 from tiphys.apiserver.bootstrap import bootstrap, publish_authentication_config
 from tiphys.apiserver.config_reloads import server_identity
+from tiphys.apiserver.identity_lease import IdentityLease
 from tiphys.apiserver.local import LocalAPI
 from tiphys.apiserver.pipeline import too_large
 from tiphys.apiserver.server import BODY_LIMIT_BYTES, APIServer
@@ -166,6 +168,7 @@ class ControlPlane:
         apiserver.start()
         apiserver.spawn(certificates.follow())
         await bootstrap(apiserver, endpoint_host=settings.segment_address, endpoint_port=SEGMENT_PORT)
+        apiserver.spawn(IdentityLease(apiserver, socket.gethostname()).run())
         await reconcile(apiserver, grants(settings.simulated_nodes))
         await self._publish_cluster_facts(apiserver)
         components = self._components(apiserver)
@@ -230,6 +233,7 @@ class ControlPlane:
             options,
             settings.controllers.split(","),
             metrics=self._metrics,
+            identity=f"{socket.gethostname()}_{uuid5(NAMESPACE_URL, settings.pki)}",
         )
 
 
