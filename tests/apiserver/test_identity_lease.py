@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
@@ -46,7 +47,7 @@ async def test_a_server_says_that_it_is_there_and_who_is_gone() -> None:
             lease("of-somebody", over),
         ):
             await client.create(LEASES, each)
-        server.spawn(IdentityLease(server, "here").run())
+        first = asyncio.create_task(IdentityLease(server, "here").run())
         await clock.advance(1)
         assert await names(client) == {NAME, "soon", "of-somebody"}
         made = await client.get(f"{LEASES}/{NAME}")
@@ -65,6 +66,8 @@ async def test_a_server_says_that_it_is_there_and_who_is_gone() -> None:
         assert (await client.get(f"{LEASES}/{NAME}"))["metadata"]["labels"][LABEL] == "kube-apiserver"
         await clock.advance(3600)
         assert await names(client) == {NAME, "of-somebody"}
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
         server.spawn(IdentityLease(server, "here").run())
         await clock.advance(1)
         taken = await client.get(f"{LEASES}/{NAME}")
