@@ -120,6 +120,30 @@ async def test_a_client_may_ask_for_less_but_not_for_more(
     assert (await more).status == 504
 
 
+async def test_each_request_has_its_own_time(client: Client, server: APIServer, clock: FakeClock) -> None:
+    stuck = Stuck(server)
+    early = _create(client, "early")
+    await settle()
+    stuck.futures[0].set_exception(RuntimeError("no disk"))
+    assert (await early).status == 500
+    await clock.advance(20)
+    gone, first = _create(client, "gone"), _create(client, "first")
+    gone.cancel()
+    await clock.advance(20)
+    second, brief = _create(client, "second"), _create(client, "brief", "?timeout=30s")
+    await clock.advance(25)
+    assert [one.done() for one in (first, second, brief)] == [False, False, False]
+    await clock.advance(10)
+    assert [one.done() for one in (first, second, brief)] == [False, False, True]
+    await clock.advance(10)
+    assert [one.done() for one in (first, second)] == [True, False]
+    third = _create(client, "third")
+    await clock.advance(20)
+    assert [one.done() for one in (second, third)] == [True, False]
+    await clock.advance(40)
+    assert {(await one).status for one in (first, second, third, brief)} == {504}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

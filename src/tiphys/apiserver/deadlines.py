@@ -1,18 +1,22 @@
 """How long a request may take: 60 s, or what `?timeout=` asks for if that is less; long-running ones have no end.
 
-Only a request that waits can be late, so only those have a timer. What is late is answered 504; the write that it waited
+Only a request that waits can be late, so only those are held to it. What is late is answered 504; the write that it waited
 for may still happen, as with any client that goes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.longrunning import is_long_running
 from tiphys.machinery import errors
+from tiphys.machinery.clock import Clock, Timer
 from tiphys.net.http import Response
 
+EARLY_SECONDS = 0.002
+"""A loop keeps its clock in milliseconds: a timer may go off before its time."""
 _WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -46,16 +50,51 @@ def too_late(call: Call) -> errors.StatusError:
     return errors.timeout("request did not complete within the allotted timeout")
 
 
-def hold_to_time(call: Call, task: asyncio.Task[Response]) -> None:
-    """Has the task that answers the call cancelled when the call's time is up. Who ends the call cancels `call.timer`."""
-    if is_long_running(call.info):
-        return
+class Deadlines:
+    """When the calls that wait are late. Nearly all may take equally long, so that they stand in the order of their times, and
+    one timer serves them: it is set for the first, and looks who is still there. Who asks for less has a timer of its own.
+    """
 
-    def expire() -> None:
-        call.late = task
-        task.cancel()
+    def __init__(self, clock: Clock, timeout_seconds: float) -> None:
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._waiting: dict[Call, tuple[asyncio.Task[Response], float]] = {}
+        self._timer: Timer | None = None
 
-    call.timer = call.server.clock.call_later(call.timeout_seconds, expire)
+    def hold(self, call: Call, task: asyncio.Task[Response]) -> None:
+        """Has the task that answers the call cancelled when the call's time is up, if it is not let go before."""
+        seconds = self._timeout_seconds
+        if call.timeout_seconds != seconds:
+            call.timer = self._clock.call_later(call.timeout_seconds, partial(_expire, call, task))
+            return
+        self._waiting[call] = task, self._clock.monotonic() + seconds
+        if self._timer is None:
+            self._timer = self._clock.call_later(seconds, self._look)
+
+    def let_go(self, call: Call) -> None:
+        """The call is over; harmless when repeated, and for one that was never held."""
+        if self._waiting.pop(call, None) is None and call.timer is not None:
+            call.timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._clock.monotonic()
+        while self._waiting:
+            call, (task, due_at) = next(iter(self._waiting.items()))
+            if due_at > now + EARLY_SECONDS:
+                self._timer = self._clock.call_later(due_at - now, self._look)
+                return
+            del self._waiting[call]
+            _expire(call, task)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _expire(call: Call, task: asyncio.Task[Response]) -> None:
+    call.late = task
+    task.cancel()
 
 
 def was_late(call: Call) -> bool:

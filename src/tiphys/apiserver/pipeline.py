@@ -15,9 +15,10 @@ from tiphys.apiserver.authentication import authenticate, impersonate
 from tiphys.apiserver.authorization import authorize
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.cors import answer_preflight
-from tiphys.apiserver.deadlines import hold_to_time, read_timeout, too_late, was_late
+from tiphys.apiserver.deadlines import read_timeout, too_late, was_late
 from tiphys.apiserver.endings import end, give_back
 from tiphys.apiserver.handlers import serve
+from tiphys.apiserver.longrunning import is_long_running
 from tiphys.apiserver.negotiation import SERVED, WITHOUT_PROTOBUF, accepted
 from tiphys.apiserver.nonresource import serve_path
 from tiphys.apiserver.responses import failure
@@ -114,13 +115,13 @@ STEPS: tuple[Step, ...] = (
 def handle(call: Call) -> Response | Awaitable[Response]:
     """Runs a call through the steps."""
     try:
-        for position, step in enumerate(STEPS):
+        for step in STEPS:
             answer = step(call)
             if answer is None:
                 continue
             if isinstance(answer, Response):
                 return _ended(call, answer)
-            return _later(call, answer, position + 1)
+            return _later(call, answer, STEPS.index(step) + 1)
     except StatusError as error:
         return _ended(call, failure(call, error))
     except Exception as error:
@@ -132,55 +133,53 @@ def _ended(call: Call, response: Response) -> Response | Awaitable[Response]:
     response = end(call, response)
     if call.audit is None or call.audit.stored is None:
         return response
-    return asyncio.get_running_loop().create_task(_written_down(call, response))
+    return call.server.loop.create_task(_written_down(response, call.audit.stored))
 
 
-async def _written_down(call: Call, response: Response) -> Response:
+async def _written_down(response: Response, stored: Awaitable[object]) -> Response:
     """Sends nothing before those who must know of it do (audit's mode `blocking`)."""
-    if call.audit is not None and call.audit.stored is not None:
-        await call.audit.stored
+    await stored
     return response
 
 
 def _later(call: Call, waiting: Awaitable[Response | None], position: int) -> asyncio.Task[Response]:
     """A task and no bare coroutine: one that is cancelled before it has begun would never give its seat back."""
-    task = asyncio.get_running_loop().create_task(_end_later(call, waiting, position))
+    server = call.server
+    task = server.loop.create_task(_end_later(call, waiting, position))
     task.add_done_callback(lambda done: _gone(call, waiting) if done.cancelled() else None)
-    hold_to_time(call, task)
+    if not is_long_running(call.info):
+        server.deadlines.hold(call, task)
     return task
 
 
 def _gone(call: Call, waiting: Awaitable[Response | None]) -> None:
     if isinstance(waiting, Coroutine):
         waiting.close()
-    if call.timer is not None:
-        call.timer.cancel()
+    call.server.deadlines.let_go(call)
     give_back(call)
 
 
 async def _end_later(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
-    return await _written_down(call, await _end(call, waiting, position))
-
-
-async def _end(call: Call, waiting: Awaitable[Response | None], position: int) -> Response:
     try:
         answer = await waiting
         while answer is None:
             passed = STEPS[position](call)
             position += 1
             answer = await passed if isawaitable(passed) else passed
-        return end(call, answer)
+        response = end(call, answer)
     except StatusError as error:
-        return _refused(call, error)
+        response = _refused(call, error)
     except asyncio.CancelledError:
         if not was_late(call):
             raise
-        return _refused(call, too_late(call))
+        response = _refused(call, too_late(call))
     except Exception as error:
-        return end(call, call.server.crashed(call.request, error))
+        response = end(call, call.server.crashed(call.request, error))
     finally:
-        if call.timer is not None:
-            call.timer.cancel()
+        call.server.deadlines.let_go(call)
+    if call.audit is not None and call.audit.stored is not None:
+        await call.audit.stored
+    return response
 
 
 def _refused(call: Call, error: StatusError) -> Response:

@@ -38,6 +38,7 @@ from tiphys.apiserver.config_reloads import ConfigReloads
 from tiphys.apiserver.cors import CrossOrigin
 from tiphys.apiserver.customresources.kinds import Kinds
 from tiphys.apiserver.customresources.lifecycle import Lifecycle
+from tiphys.apiserver.deadlines import Deadlines
 from tiphys.apiserver.encryption.setup import encryption
 from tiphys.apiserver.fairness.controller import Fairness
 from tiphys.apiserver.fairness.metrics import FairnessMetrics
@@ -96,6 +97,7 @@ class APIServer:
         metrics: Registry | None = None,
     ) -> None:
         self.settings = settings
+        self.loop = asyncio.get_running_loop()  # kept: Python 3.11 asks the kernel for it
         self.clock = clock or SystemClock()
         self.scheme = scheme or served_scheme(settings)
         self.metrics = metrics or Registry()
@@ -173,6 +175,7 @@ class APIServer:
         self.shutting_down = False
         self.began_at = self.clock.now()
         self.request_timeout_seconds = settings.request_timeout_seconds
+        self.deadlines = Deadlines(self.clock, settings.request_timeout_seconds)
         origins = settings.cors_allowed_origins
         self.cross_origin = CrossOrigin(origins) if origins else None
         self.slis = Registry()
@@ -325,6 +328,7 @@ class APIServer:
             self.upkeep.close()
         self.addresses.close()
         self.token_tracking.close()
+        self.deadlines.close()
         tasks = [*self._tasks, *([self._compactor] if self._compactor else [])]
         for task in tasks:
             task.cancel()
