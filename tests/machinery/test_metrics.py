@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiphys.machinery.metrics import Registry, exponential, number
+from tiphys.machinery.metrics import PENDING_LIMIT, Buckets, Registry, exponential, number
 
 EXPECTED = """\
 # HELP doors_open Doors.
@@ -42,6 +42,23 @@ def test_the_text() -> None:
     doors = registry.gauge("doors_open", "Doors.", stability="")
     registry.before_scrape(lambda: doors.set(3))
     assert registry.render().decode() == EXPECTED
+
+
+BOUNDS = (0.1, 1.0, 5.0)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0, 1.5, 5.0, 5.5, 1e9]), max_size=3 * PENDING_LIMIT))
+def test_observations_are_counted_together_as_they_would_be_one_by_one(values: list[float]) -> None:
+    together, one_by_one = Buckets(BOUNDS), Buckets(BOUNDS)
+    for value in values:
+        together.observe(value)
+        one_by_one.add(value, 1)
+        assert len(together.pending) < PENDING_LIMIT
+    at_once = Buckets(BOUNDS)
+    at_once.observe_all(values)
+    for found in (together, at_once):
+        assert (found.counts, found.sum, found.count) == (one_by_one.counts, one_by_one.sum, len(values))
+        assert not found.pending
 
 
 def test_one_name_is_one_family() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.apiserver.authorization.interface import Decision, Verdict
-from tiphys.machinery.metrics import Registry, exponential
+from tiphys.machinery.metrics import PENDING_LIMIT, Registry, exponential
 
 _SECONDS = exponential(0.001, 2, 15)
 _ALONE = frozenset({"admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"})
@@ -27,7 +27,10 @@ class AuthenticationMetrics:
 
     def succeeded(self, name: str, seconds: float) -> None:
         self._found.value += 1
-        self._took.observe(seconds)
+        pending = self._took.pending
+        pending.append(seconds)
+        if len(pending) >= PENDING_LIMIT:
+            self._took.fold()
         if name in _ALONE:
             self._users.labels(name).value += 1
         elif "@" in name:
@@ -51,8 +54,15 @@ class AuthorizationMetrics:
         self._series = {
             verdict: (attempts.labels(result), took.labels(result)) for verdict, result in _RESULTS.items()
         }
+        self._allowed = self._series[Verdict.ALLOW]
 
     def decided(self, decision: Decision, seconds: float) -> None:
-        served, took = self._series[decision.verdict]
+        if decision.verdict is Verdict.ALLOW:
+            served, took = self._allowed
+        else:
+            served, took = self._series[decision.verdict]
         served.value += 1
-        took.observe(seconds)
+        pending = took.pending
+        pending.append(seconds)
+        if len(pending) >= PENDING_LIMIT:
+            took.fold()

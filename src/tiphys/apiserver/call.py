@@ -44,65 +44,43 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 class Call:
     """Filled in by the steps of `pipeline.py`, in their order."""
 
-    __slots__ = (
-        "audit",
-        "excused_seconds",
-        "impersonator",
-        "info",
-        "initializing",
-        "late",
-        "notes",
-        "received_at",
-        "remote",
-        "representation",
-        "request",
-        "row",
-        "seat",
-        "server",
-        "statement",
-        "subresource",
-        "timeout_seconds",
-        "timer",
-        "user",
-        "warnings",
-    )
+    # What most calls never differ in is a default of the class: one is made for every request.
+
+    user: User = ANONYMOUS
+    impersonator: User | None = None
+    """Who asks in truth, when they act as `user`."""
+    audit: Record | None = None
+    """What the audit log tells of it, if anything."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What the audit log is to be told of the credentials, once it begins."""
+    row: Resource = None  # type: ignore[assignment]
+    """Set for every resource request before a handler sees it."""
+    subresource: Subresource | None = None
+    remote: Remote | None = None
+    """The other API server that this request is for."""
+    representation: Representation = AS_IS
+    statement: Object | None = None
+    """What it is answered, where that is no stored object but a Status or a review."""
+    received_at = 0.0
+    excused_seconds = 0.0
+    """What of its time was not the server's fault: waiting for a seat, for webhooks."""
+    timer: Timer | None = None
+    late: Task[Response] | None = None
+    """The task that should have answered by now."""
+    seat: Any = None
+    """What the server's gate gave it, until it is answered."""
+    initializing = False
+    """A watch that is still sending what it begins with: who does that gives the seat back."""
 
     def __init__(self, server: APIServer, request: Request) -> None:
         self.server = server
         self.request = request
-        self.info: RequestInfo = read_request(request.method, request.path, request.query)
-        self.user: User = ANONYMOUS
-        self.impersonator: User | None = None
-        """Who asks in truth, when they act as `user`."""
-        self.audit: Record | None = None
-        """What the audit log tells of it, if anything."""
-        self.notes: tuple[tuple[str, str], ...] = ()
-        """What the audit log is to be told of the credentials, once it begins."""
-        self.row: Resource = None  # type: ignore[assignment]
-        """Set for every resource request before a handler sees it."""
-        self.subresource: Subresource | None = None
-        self.remote: Remote | None = None
-        """The other API server that this request is for."""
-        self.representation: Representation = AS_IS
-        self.statement: Object | None = None
-        """What it is answered, where that is no stored object but a Status or a review."""
+        query = request.query
+        self.info: RequestInfo = read_request(request.method, request.path, query)
+        self.dry_run = "dryRun" in query and "All" in query["dryRun"]
         self.warnings: list[str] = []
-        self.received_at = 0.0
-        self.excused_seconds = 0.0
-        """What of its time was not the server's fault: waiting for a seat, for webhooks."""
         self.timeout_seconds = server.request_timeout_seconds
         """How long the answer may take; long-running requests may take longer."""
-        self.timer: Timer | None = None
-        self.late: Task[Response] | None = None
-        """The task that should have answered by now."""
-        self.seat: Any = None
-        """What the server's gate gave it, until it is answered."""
-        self.initializing = False
-        """A watch that is still sending what it begins with: who does that gives the seat back."""
-
-    @property
-    def dry_run(self) -> bool:
-        return "All" in self.request.query.get("dryRun", ())
 
     def note_body(self, body: Any, *, is_object: bool = False) -> None:
         """Shows the audit log what was sent. `is_object`: what is written there, and no patch or options."""

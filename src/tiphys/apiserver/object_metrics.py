@@ -9,6 +9,7 @@ from tiphys.machinery.metrics import BETA, STABLE, Buckets, Registry, Value, exp
 
 if TYPE_CHECKING:
     from tiphys.api.resource import Resource
+    from tiphys.apiserver.admission.plans import Plan
     from tiphys.apiserver.allocators import Allocators
     from tiphys.apiserver.server import APIServer
 
@@ -134,3 +135,10 @@ class AdmissionMetrics:
             ("operation", "rejected", "type"),
             stability=STABLE,
         )
+        self.plans: dict[Plan, None] = {}
+        """Those that count what was done by them when they are read."""
+        registry.before_scrape(self._fold)
+
+    def _fold(self) -> None:
+        for plan in self.plans:
+            plan.fold()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.inflight import KINDS, Inflight
-from tiphys.machinery.metrics import STABLE, Buckets, Registry, Value, exponential
+from tiphys.machinery.metrics import PENDING_LIMIT, STABLE, Buckets, Registry, Value, exponential
 from tiphys.net.http import ByteStream, Response, Sink
 
 _SECONDS = (
@@ -111,24 +111,27 @@ class RequestMetrics:
         """Counts an answer that is complete (or as good as: its body is at hand)."""
         info, status = call.info, response.status
         key: tuple[object, ...] = (
-            info.resource, info.verb, status, bool(info.name), bool(info.namespace), info.subresource, info.group,
-            info.version,
-        ) if info.is_resource else (info.path, info.verb, status)  # fmt: skip
-        dry_run = ""
-        if info.verb not in _READING:
-            dry_run = "All" if call.dry_run else ""
-            key = (*key, dry_run, call.request.headers.get("content-type", ""))
-        series = self._known.get(key) or self._find(key, call, status, dry_run)
+            info.resource, info.verb, status, not info.name, not info.namespace, info.subresource, info.group,
+            info.version, call.dry_run, call.request.headers.get("content-type") if info.verb == "patch" else None,
+        ) if info.is_resource else (info.path, info.verb, status, call.dry_run)  # fmt: skip
+        series = self._known.get(key) or self._find(key, call, status)
         series.served.value += 1
-        series.took.observe(seconds)
+        pending = series.took.pending
+        pending.append(seconds)
+        if len(pending) >= PENDING_LIMIT:
+            series.took.fold()
         if series.sli is not None:
-            series.sli.observe(seconds - call.excused_seconds)
+            pending = series.sli.pending
+            pending.append(seconds - call.excused_seconds)
+            if len(pending) >= PENDING_LIMIT:
+                series.sli.fold()
         if series.size is not None:
             body = response.body
             series.size.observe(len(body) if isinstance(body, bytes) else _length(body))
 
-    def _find(self, key: tuple[object, ...], call: Call, status: int, dry_run: str) -> Series:
+    def _find(self, key: tuple[object, ...], call: Call, status: int) -> Series:
         labels = self._labels(call)
+        dry_run = "All" if call.dry_run and call.info.verb not in _READING else ""
         series = Series(
             self._served.labels(labels[0], dry_run, *labels[1:], str(status)),
             self._took.labels(labels[0], dry_run, *labels[1:]),

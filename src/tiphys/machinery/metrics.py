@@ -12,7 +12,7 @@ The text is Prometheus' exposition format 0.0.4; families and series are sorted,
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf, isinf, isnan
 
@@ -21,6 +21,8 @@ ALPHA, BETA, STABLE = "ALPHA", "BETA", "STABLE"
 INTERNAL = ""
 """The stability of families that are not Kubernetes' own, such as process_*."""
 Labels = tuple[str, ...]
+PENDING_LIMIT = 64
+"""Observations of one series that are kept as they came, before they are counted together."""
 
 
 def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
@@ -41,23 +43,63 @@ class Value:
 
 
 class Buckets:
-    """One series of a histogram."""
+    """One series of a histogram.
 
-    __slots__ = ("bounds", "counts", "sum")
+    To observe is to note the number down; which bucket it belongs to is found out for many at a time (`fold`), or when somebody
+    reads. What observes for every request adds to `pending` itself, and folds when there are PENDING_LIMIT of them.
+    """
+
+    __slots__ = ("_counts", "_sum", "bounds", "pending")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+        self.pending: list[float] = []
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+        pending = self.pending
+        pending.append(value)
+        if len(pending) >= PENDING_LIMIT:
+            self.fold()
+
+    def observe_all(self, values: Iterable[float]) -> None:
+        self.pending += values
+        self.fold()
 
     def add(self, value: float, weight: int) -> None:
         """As `weight` observations of one value."""
-        self.counts[bisect_left(self.bounds, value)] += weight
-        self.sum += value * weight
+        self._counts[bisect_left(self.bounds, value)] += weight
+        self._sum += value * weight
+
+    def fold(self) -> None:
+        """Counts what has been noted: sorted, it takes one look for each bucket and not for each number."""
+        pending, counts = self.pending, self._counts
+        self._sum = sum(pending, self._sum)
+        pending.sort()
+        counted = 0
+        for position, bound in enumerate(self.bounds):
+            through = bisect_right(pending, bound, counted)
+            counts[position] += through - counted
+            counted = through
+            if counted == len(pending):
+                break
+        else:
+            counts[-1] += len(pending) - counted
+        pending.clear()
+
+    @property
+    def counts(self) -> list[int]:
+        """How many fell into each bucket, the last being for all that is beyond the bounds."""
+        if self.pending:
+            self.fold()
+        return self._counts
+
+    @property
+    def sum(self) -> float:
+        if self.pending:
+            self.fold()
+        return self._sum
 
     @property
     def count(self) -> int:

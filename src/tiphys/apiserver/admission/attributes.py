@@ -82,7 +82,10 @@ class Attributes:
 class Plugin(Protocol):
     """One rule. `admit` may change the object, `validate` only look at it; both refuse by raising a StatusError.
 
-    Either may be left out. What must wait (webhooks) returns an awaitable.
+    Either may be left out. What must wait (webhooks) returns an awaitable. Two more are looked for: `concerns(kind, attributes)`
+    says whether it may have anything to say ("admit" or "validate") to any request of this operation on this resource (in this
+    version, with this subresource), whoever asks and for whatever object; it is not asked again before it has called what
+    `follow(changed)` gave it.
     """
 
     name: str

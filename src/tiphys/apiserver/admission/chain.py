@@ -6,8 +6,8 @@ names, the order and what is on by default are upstream's; `--enable-admission-p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
 from tiphys.apiserver.admission.always import AlwaysAdmit, AlwaysDeny
 from tiphys.apiserver.admission.always_pull_images import AlwaysPullImages
@@ -34,6 +34,7 @@ from tiphys.apiserver.admission.owner_references_permission_enforcement import (
     OwnerReferencesPermissionEnforcement,
 )
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
+from tiphys.apiserver.admission.plans import Plan, run
 from tiphys.apiserver.admission.pod_node_selector import PodNodeSelector
 from tiphys.apiserver.admission.pod_security.plugin import TEMPLATED, PodSecurity
 from tiphys.apiserver.admission.pod_toleration_restriction import PodTolerationRestriction
@@ -51,19 +52,6 @@ from tiphys.apiserver.admission.taint_nodes_by_condition import TaintNodesByCond
 from tiphys.apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from tiphys.apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.metrics import Buckets
-
-
-class _Step(NamedTuple):
-    """What one plugin does, and how long that takes when it lets something pass."""
-
-    plugin: str
-    does: Callable[[Attributes], Awaitable[None] | None]
-    took: Buckets
-
-
-_Steps = tuple[tuple[_Step, ...], Buckets]
-"""Of one kind, for one operation; and how long all together take."""
 
 
 @frozen
@@ -128,7 +116,7 @@ class UnknownPlugin(Exception):
 
 
 class Chain:
-    """The plugins that are switched on, in order. Raises UnknownPlugin and ConfigurationError."""
+    """The plugins that are switched on, in order, of one server. Raises UnknownPlugin and ConfigurationError."""
 
     def __init__(
         self,
@@ -138,7 +126,11 @@ class Chain:
         configurations: Mapping[str, Configuration] | None = None,
     ) -> None:
         self._chosen = [(row, _make(row, configurations or {})) for row in enabled(enable, disable)]
-        self._steps: dict[tuple[str, str, str, str], _Steps] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._revision = -1
+        for _, plugin in self._chosen:
+            if hasattr(plugin, "follow"):
+                plugin.follow(self._plan_anew)
 
     async def close(self) -> None:
         """Ends the connections that plugins keep."""
@@ -146,35 +138,42 @@ class Chain:
             if hasattr(plugin, "close"):
                 await plugin.close()
 
-    async def admit(self, attributes: Attributes) -> None:
-        """One round, and one more when a webhook or policy has changed what those before it saw."""
-        await _run("admit", self._of("admit", attributes), attributes)
-        if attributes.wants_again:
-            attributes.again = True
-            await _run("admit", self._of("admit", attributes), attributes)
+    def admit(self, attributes: Attributes) -> Coroutine[Any, Any, None]:
+        return run(self._plan("admit", attributes), attributes)
 
-    async def validate(self, attributes: Attributes) -> None:
-        await _run("validate", self._of("validate", attributes), attributes)
+    def validate(self, attributes: Attributes) -> Coroutine[Any, Any, None]:
+        return run(self._plan("validate", attributes), attributes)
 
-    def _of(self, kind: str, attributes: Attributes) -> _Steps:
-        """What the plugins that have something to say about a resource do to it."""
-        row, operation = attributes.row, attributes.operation
-        key = (kind, operation, row.group, row.plural)
-        known = self._steps.get(key)
+    def _plan(self, kind: str, attributes: Attributes) -> Plan:
+        """What the plugins do to such a request, until something changes that they go by."""
+        row = attributes.row
+        revision = attributes.call.server.scheme.revision
+        if revision != self._revision:  # a rule may speak of another version of the same objects
+            self._plan_anew()
+            self._revision = revision
+        key = (kind, attributes.operation, row.group, row.version, row.plural, attributes.subresource)
+        known = self._plans.get(key)
         if known is None:
             resource = f"{row.plural}.{row.group}" if row.group else row.plural
-            metrics = attributes.call.server.admission_metrics
-            steps = tuple(
-                _Step(
-                    plugin.name,
-                    getattr(made, kind),
-                    metrics.plugin.labels(plugin.name, operation, "false", kind),
-                )
+            plugins = [
+                (plugin.name, getattr(made, kind) if _is_concerned(made, kind, attributes) else None)
                 for plugin, made in self._chosen
                 if hasattr(made, kind) and (not plugin.only or resource in plugin.only)
-            )
-            known = self._steps[key] = steps, metrics.step.labels(operation, "false", kind)
+            ]
+            metrics = attributes.call.server.admission_metrics
+            known = self._plans[key] = Plan(kind, attributes.operation, plugins, metrics)
+            metrics.plans[known] = None
         return known
+
+    def _plan_anew(self) -> None:
+        """Another plugin may have something to say from now on."""
+        for plan in self._plans.values():
+            plan.retire()
+        self._plans.clear()
+
+
+def _is_concerned(plugin: Any, kind: str, attributes: Attributes) -> bool:
+    return not hasattr(plugin, "concerns") or plugin.concerns(kind, attributes)
 
 
 def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
@@ -184,26 +183,6 @@ def _make(row: Row, configurations: Mapping[str, Configuration]) -> Any:
         return row.make(configurations.get(row.name))
     except BadConfiguration as error:
         raise refusal(row.name, configurations.get(row.name), str(error)) from None
-
-
-async def _run(kind: str, of_kind: _Steps, attributes: Attributes) -> None:
-    steps, passed = of_kind
-    now = attributes.call.server.clock.monotonic
-    before = began = now()
-    try:
-        for step in steps:
-            waiting = step.does(attributes)
-            if waiting is not None:
-                await waiting
-            after = now()
-            step.took.observe(after - before)
-            before = after
-    except BaseException:
-        metrics, operation, after = attributes.call.server.admission_metrics, attributes.operation, now()
-        metrics.plugin.observe(after - before, step.plugin, operation, "true", kind)
-        metrics.step.observe(after - began, operation, "true", kind)
-        raise
-    passed.observe(before - began)
 
 
 def enabled(enable: Iterable[str], disable: Iterable[str]) -> list[Row]:

@@ -8,9 +8,10 @@ from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
 class DefaultTolerationSeconds:
     name = "DefaultTolerationSeconds"
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return attributes.operation in (CREATE, UPDATE) and attributes.is_for("", "pods")
+
     def admit(self, attributes: Attributes) -> None:
-        if attributes.operation not in (CREATE, UPDATE) or not attributes.is_for("", "pods"):
-            return
         assert attributes.object is not None
         spec = attributes.object["spec"]
         settings = attributes.call.server.settings

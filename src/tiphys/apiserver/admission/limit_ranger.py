@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tiphys.api.core.pod_resources import pod_limits, pod_requests
@@ -20,21 +20,19 @@ _KINDS = (("request", "requests"), ("limit", "limits"))
 class LimitRanger:
     name = "LimitRanger"
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        if kind == "admit":
+            return _concerns_pod(attributes)
+        return _concerns_pod(attributes) or _concerns_claim(attributes)
+
     def admit(self, attributes: Attributes) -> None:
-        if _concerns_pod(attributes):
-            assert attributes.object is not None
-            for limit_range in _limit_ranges(attributes):
-                set_defaults(attributes.object, limit_range)
+        assert attributes.object is not None
+        for limit_range in _limit_ranges(attributes):
+            set_defaults(attributes.object, limit_range)
 
     def validate(self, attributes: Attributes) -> None:
         obj = attributes.object
-        check: Callable[[Object, Object], Iterator[str]]
-        if _concerns_pod(attributes):
-            check = pod_faults
-        elif _concerns_claim(attributes):
-            check = claim_faults
-        else:
-            return
+        check = pod_faults if attributes.row.plural == "pods" else claim_faults
         assert obj is not None
         for limit_range in _limit_ranges(attributes):
             faults = list(dict.fromkeys(check(obj, limit_range)))

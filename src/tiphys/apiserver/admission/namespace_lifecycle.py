@@ -14,18 +14,22 @@ _NAMESPACES = GroupResource("", "namespaces")
 class NamespaceLifecycle:
     name = "NamespaceLifecycle"
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        if attributes.operation == DELETE:
+            return attributes.is_for("", "namespaces")
+        row = attributes.row  # A review asks; it creates nothing.
+        is_made = row.namespaced and row.plural != "localsubjectaccessreviews"
+        return is_made and attributes.operation in (CREATE, UPDATE)
+
     def admit(self, attributes: Attributes) -> None:
         """First of all: that the namespace is missing is said before anything in it is missed."""
-        if attributes.operation == DELETE and attributes.is_for("", "namespaces"):
+        if attributes.operation == DELETE:
             if attributes.name in IMMORTAL:
                 raise errors.forbidden(_NAMESPACES, attributes.name, "this namespace may not be deleted")
-        elif attributes.operation in (CREATE, UPDATE) and attributes.row.namespaced and attributes.namespace:
-            self._check_namespace(attributes)
-
-    def _check_namespace(self, attributes: Attributes) -> None:
+            return
         namespace = attributes.namespace
-        if attributes.row.plural == "localsubjectaccessreviews":
-            return  # A review asks; it creates nothing.
+        if not namespace:
+            return
         record = attributes.objects.cache("", "namespaces").get("", namespace)
         if record is None:
             raise errors.not_found(_NAMESPACES, namespace)

@@ -10,9 +10,12 @@ LABELS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 class PodTopologyLabels:
     name = "PodTopologyLabels"
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return attributes.operation == CREATE and attributes.kind.kind == "Binding"
+
     def admit(self, attributes: Attributes) -> None:
         binding = attributes.object
-        if attributes.operation != CREATE or attributes.kind.kind != "Binding" or binding is None:
+        if binding is None:
             return
         record = attributes.objects.cache("", "nodes").get("", (binding.get("target") or {}).get("name", ""))
         if record is None:

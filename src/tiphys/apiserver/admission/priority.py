@@ -15,20 +15,21 @@ _DEFAULT = {"value": 0, "preemptionPolicy": "PreemptLowerPriority"}
 class Priority:
     name = "Priority"
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        if attributes.operation not in (CREATE, UPDATE):
+            return False
+        if kind == "admit":
+            return attributes.is_for("", "pods")
+        return attributes.is_for("scheduling.k8s.io", "priorityclasses")
+
     def admit(self, attributes: Attributes) -> None:
-        if not attributes.is_for("", "pods"):
-            return
         if attributes.operation == UPDATE:
             _inherit(attributes)
-        elif attributes.operation == CREATE:
+        else:
             self._resolve(attributes)
 
     def validate(self, attributes: Attributes) -> None:
         """One class at most is the default."""
-        if attributes.operation not in (CREATE, UPDATE):
-            return
-        if not attributes.is_for("scheduling.k8s.io", "priorityclasses"):
-            return
         assert attributes.object is not None
         if not attributes.object.get("globalDefault"):
             return

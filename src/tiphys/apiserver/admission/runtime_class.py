@@ -9,9 +9,10 @@ from tiphys.apiserver.admission.attributes import CREATE, Attributes
 class RuntimeClass:
     name = "RuntimeClass"
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return attributes.operation == CREATE and attributes.is_for("", "pods")
+
     def admit(self, attributes: Attributes) -> None:
-        if attributes.operation != CREATE or not attributes.is_for("", "pods"):
-            return
         assert attributes.object is not None
         spec = attributes.object["spec"]
         chosen = self._class(attributes, spec)
@@ -27,8 +28,6 @@ class RuntimeClass:
         _schedule(attributes, spec, chosen.get("scheduling") or {})
 
     def validate(self, attributes: Attributes) -> None:
-        if attributes.operation != CREATE or not attributes.is_for("", "pods"):
-            return
         assert attributes.object is not None
         spec = attributes.object["spec"]
         if not spec.get("overhead"):

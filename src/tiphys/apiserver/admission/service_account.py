@@ -30,9 +30,12 @@ class ServiceAccount:
 
         self._random = random.SystemRandom()
 
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        if attributes.operation == UPDATE:
+            return kind == "validate" and attributes.is_for("", "pods", "ephemeralcontainers")
+        return attributes.operation == CREATE and attributes.is_for("", "pods")
+
     def admit(self, attributes: Attributes) -> None:
-        if attributes.operation != CREATE or not attributes.is_for("", "pods"):
-            return
         pod = attributes.object
         assert pod is not None
         if _is_mirror(pod):
@@ -51,15 +54,13 @@ class ServiceAccount:
     def validate(self, attributes: Attributes) -> None:
         """Once more what `admit` has seen to: something else may have changed the pod since."""
         pod = attributes.object
-        if attributes.operation == UPDATE and attributes.is_for("", "pods", "ephemeralcontainers"):
-            assert pod is not None
+        assert pod is not None
+        if attributes.operation == UPDATE:
             _check_ephemeral_containers(attributes, pod)
-        elif attributes.operation == CREATE and attributes.is_for("", "pods"):
-            assert pod is not None
-            if _is_mirror(pod):
-                _check_mirror(attributes, pod)
-            else:
-                _check_secrets(attributes, pod, _account(attributes, _account_name(attributes, pod)))
+        elif _is_mirror(pod):
+            _check_mirror(attributes, pod)
+        else:
+            _check_secrets(attributes, pod, _account(attributes, _account_name(attributes, pod)))
 
     def _mount_token(self, spec: dict[str, Any]) -> None:
         containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]

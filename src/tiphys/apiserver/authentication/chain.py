@@ -35,7 +35,8 @@ def authenticate(call: Call) -> Awaitable[None] | None:
         raise
     if waiting is not None:
         return _later(call, waiting)
-    _count(call, found=True)
+    server = call.server  # as in _count, which this saves a call
+    server.authentication_metrics.succeeded(call.user.name, server.clock.monotonic() - call.received_at)
     return None
 
 

@@ -75,13 +75,15 @@ def _nobody(reasons: Iterable[str]) -> Decision:
 
 def authorize(call: Call) -> Awaitable[None] | None:
     """The step: raises 403 in upstream's words."""
-    now = call.server.clock.monotonic
+    server = call.server
+    now = server.clock.monotonic
     began = now()
-    decision = call.server.authorizer.authorize(call.user, call.info)
+    decision = server.authorizer.authorize(call.user, call.info)
     if not isinstance(decision, Decision):
         return _wait(call, decision, began)
-    call.server.authorization_metrics.decided(decision, now() - began)
-    _enforce(call, decision)
+    server.authorization_metrics.decided(decision, now() - began)
+    if call.audit is not None or not decision.allowed:
+        _enforce(call, decision)
     return None
 
 

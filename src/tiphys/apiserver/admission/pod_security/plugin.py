@@ -51,15 +51,18 @@ class PodSecurity:
     def __init__(self, configuration: Configuration | None = None) -> None:
         self._configured = read_configuration(configuration)
 
-    def validate(self, attributes: Attributes) -> None:
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
         if attributes.operation not in (CREATE, UPDATE):
-            return
+            return False
         row = attributes.row
         if row.group == "" and row.plural == "pods":
-            if attributes.subresource not in _OTHER_SUBRESOURCES:
-                self._pod(attributes)
-        elif attributes.subresource:
-            return
+            return attributes.subresource not in _OTHER_SUBRESOURCES
+        return not attributes.subresource
+
+    def validate(self, attributes: Attributes) -> None:
+        row = attributes.row
+        if row.group == "" and row.plural == "pods":
+            self._pod(attributes)
         elif row.group == "" and row.plural == "namespaces":
             self._namespace(attributes)
         elif (row.group, row.plural) in _TEMPLATES:

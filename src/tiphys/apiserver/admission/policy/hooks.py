@@ -77,6 +77,8 @@ class Hooks(Generic[Evaluator]):
         self._compile = compile_policy
         self._caches: tuple[ResourceCache, ResourceCache] | None = None
         self._hooks: dict[str, Hook[Evaluator]] | None = None
+        self.changed: Callable[[], None] = lambda: None
+        """Who wants to know that other hooks may be for a request now."""
         self._known: dict[Any, tuple[Hook[Evaluator], ...]] = {}
         self._revision = -1
         self._objects: Objects | None = None
@@ -114,6 +116,7 @@ class Hooks(Generic[Evaluator]):
     def _changed(self, event: Event) -> None:
         self._hooks, self._before = None, self._hooks or self._before
         self._known.clear()
+        self.changed()
 
     _before: dict[str, Hook[Evaluator]] | None = None
     """What was there before the last changes: most of it is still good."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tiphys.api.resource import Object
@@ -20,6 +20,12 @@ class MutatingAdmissionPolicy:
         self._hooks = Hooks(
             "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", _compile_mutations
         )
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        self._hooks.changed = changed
+
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return bool(self._hooks.of(attributes))
 
     def admit(self, attributes: Attributes) -> Coroutine[Any, Any, None] | None:
         hooks = self._hooks.of(attributes)
@@ -43,6 +49,12 @@ class ValidatingAdmissionPolicy:
         self._hooks = Hooks(
             "validatingadmissionpolicies", "validatingadmissionpolicybindings", _compile_validations
         )
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        self._hooks.changed = changed
+
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return bool(self._hooks.of(attributes))
 
     def validate(self, attributes: Attributes) -> Coroutine[Any, Any, None] | None:
         hooks = self._hooks.of(attributes)

@@ -5,7 +5,7 @@ Where there is no quota, a write passes after one look. What a write uses is cha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from tiphys.apiserver.admission.configuration import Configuration
 from tiphys.apiserver.admission.quota.decision import Quota, Refused, charges
 from tiphys.apiserver.admission.quota.ledger import Charge, Kind, Ledger, Stale
 from tiphys.apiserver.admission.quota.limits import Limited, read_limits
+from tiphys.apiserver.cache import Event, ResourceCache
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 
@@ -28,6 +29,18 @@ class ResourceQuota:
         self._limited = read_limits(configuration)
         self._ledger: Ledger | None = None
         self._evaluators: dict[tuple[str, str], Evaluator | None] = {}
+        self._existence = _Existence()
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        self._existence.changed = changed
+
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        """Nobody, as long as there is no quota in the whole cluster."""
+        if kind == "admit":
+            return attributes.is_for("", "resourcequotas", "status")
+        if attributes.operation not in (CREATE, UPDATE) or not attributes.row.namespaced:
+            return False
+        return self._existence.of(attributes.objects.cache("", "resourcequotas")) or bool(self._limited)
 
     def admit(self, attributes: Attributes) -> None:
         """What somebody writes as the status of a quota must not forget what is being created just now."""
@@ -79,6 +92,29 @@ class ResourceQuota:
             ledger.settle(namespace, made, done=not refused, seen=failure is None)
 
         attributes.when_over.append(over)
+
+
+class _Existence:
+    """Whether there are any objects in a cache; tells when that changes."""
+
+    namespace = ""
+
+    def __init__(self) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        self._cache: ResourceCache | None = None
+        self._known = False
+
+    def of(self, cache: ResourceCache) -> bool:
+        if cache is not self._cache:
+            self._cache = cache
+            cache.watch(self)
+        self._known = bool(cache.records)
+        return self._known
+
+    def deliver(self, event: Event) -> None:
+        if self._cache is not None and bool(self._cache.records) is not self._known:
+            self._known = not self._known
+            self.changed()
 
 
 class _Judge:

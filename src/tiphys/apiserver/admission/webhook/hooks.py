@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tiphys.api.resource import Object
 from tiphys.apiserver.admission.attributes import Attributes
@@ -79,19 +79,27 @@ class Hooks:
         self._credentials = credentials
         self._cache: object = None
         self._hooks: list[Hook] | None = None
+        self.changed: Callable[[], None] = lambda: None
+        """Who wants to know that other webhooks may be called now."""
         self._revision = -1
         self._found: dict[tuple[str, ...], tuple[Hook, ...]] = {}
 
     def deliver(self, event: object) -> None:
         """A configuration has changed."""
         self._hooks = None
+        self.changed()
 
     def candidates(self, attributes: Attributes) -> tuple[Hook, ...]:
+        """Those that are to be asked, if their selectors say so, in order."""
+        found = self.matching(attributes)
+        return () if found and _begins(attributes) else found
+
+    def matching(self, attributes: Attributes) -> tuple[Hook, ...]:
         """Those whose rules a request may meet, in order."""
         hooks = self._hooks
         if hooks is None:
             hooks = self._read(attributes)
-        if not hooks or _begins(attributes):
+        if not hooks:
             return ()
         revision = attributes.call.server.scheme.revision
         if revision != self._revision:

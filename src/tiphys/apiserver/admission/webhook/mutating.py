@@ -6,7 +6,7 @@ When one has changed it, the whole chain runs once more, in which those are call
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -51,6 +51,12 @@ class MutatingAdmissionWebhook:
 
     def __init__(self, configuration: Configuration | None = None) -> None:
         self._hooks = Hooks("mutatingwebhookconfigurations", read_credentials(configuration))
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        self._hooks.changed = changed
+
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return bool(self._hooks.matching(attributes))
 
     def admit(self, attributes: Attributes) -> Awaitable[None] | None:
         candidates = self._hooks.candidates(attributes)

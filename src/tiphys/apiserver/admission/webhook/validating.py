@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.apiserver.admission.configuration import Configuration
@@ -20,6 +20,12 @@ class ValidatingAdmissionWebhook:
 
     def __init__(self, configuration: Configuration | None = None) -> None:
         self._hooks = Hooks("validatingwebhookconfigurations", read_credentials(configuration))
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        self._hooks.changed = changed
+
+    def concerns(self, kind: str, attributes: Attributes) -> bool:
+        return bool(self._hooks.matching(attributes))
 
     def validate(self, attributes: Attributes) -> Awaitable[None] | None:
         candidates = self._hooks.candidates(attributes)
