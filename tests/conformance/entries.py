@@ -406,15 +406,12 @@ APPS = {
 }
 
 OPEN: dict[str, str] = {
-    "ControllerRevision": "a test",
     "CronJob": "the controller of cron jobs",
-    "Daemon set": "a test",
     "Deployment": "a test",
     "DisruptionController": "a test",
     "Job": "the controller of jobs",
     "ReplicaSet": "a test",
     "ReplicationController": "a test",
-    "StatefulSet": "a test",
 }
 """Entries that may be without a test, by how they begin, and what they wait for."""
 

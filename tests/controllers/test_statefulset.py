@@ -1,5 +1,6 @@
 """StatefulSets over a whole API: what no single plan shows."""
 
+from datetime import timedelta
 from typing import Any
 
 from tiphys.client.resources import (
@@ -10,6 +11,7 @@ from tiphys.client.resources import (
 )
 from tiphys.controllers import statefulset
 from tiphys.controllers.revisions import next_name
+from tiphys.machinery import meta
 from tiphys.machinery.errors import forbidden
 from tiphys.testing.world import World
 
@@ -333,3 +335,19 @@ async def test_what_cannot_be_made_is_told(world: World) -> None:
     assert message.startswith("create Pod web-0 in StatefulSet web failed error: ")
     assert "exceeded quota" in message
     assert the_set(world)["status"]["updateRevision"]
+
+
+async def test_a_pod_that_always_fails_is_not_made_in_a_hot_loop(world: World) -> None:
+    await world.client.create(STATEFULSETS, make(1))
+    await world.start(statefulset.CONTROLLER)
+    for _ in range(3):
+        await world.settle(0)
+        young = pod(world, "web-0")
+        world.set_pod(young, status={"phase": "Failed"})
+        await world.settle(0)
+        made = meta.creation_time(young)
+        assert made is not None
+        is_old = made + timedelta(seconds=1) <= world.clock.now()
+        assert (pod(world, "web-0")["metadata"]["uid"] != young["metadata"]["uid"]) == is_old
+        await world.settle(1)
+        assert pod(world, "web-0")["metadata"]["uid"] != young["metadata"]["uid"]

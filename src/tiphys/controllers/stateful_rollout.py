@@ -32,6 +32,8 @@ from tiphys.controllers.stateful_pods import (
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
 
+REST_SECONDS = 1.0
+"""The shortest life of a pod. (Upstream's have none, but its controller may not write as fast as ours.)"""
 Step = tuple[list[Action], str]
 """What to do, and what must be waited for before anything else is done; "": nothing."""
 
@@ -106,6 +108,14 @@ def is_healthy(pod: Object | None) -> bool:
     return pod is not None and is_running_and_ready(pod) and not meta.is_deleting(pod)
 
 
+def seconds_to_stay(pod: Object, now: datetime) -> float:
+    """How long a pod that has ended is still left alone: one that its node refuses, and its successors, would keep everybody busy."""
+    created = meta.creation_time(pod)
+    if created is None or not is_finished(pod):
+        return 0
+    return REST_SECONDS - (now - created).total_seconds()
+
+
 def next_steps(members: Members) -> Step:
     actions: list[Action] = []
     for ordinal in ordinals_of(members.statefulset):
@@ -137,7 +147,8 @@ def _care_for(members: Members, ordinal: int) -> Step:
         return [*create_claims(statefulset, ordinal, volumes), made], f"{name} is made"
     if is_finished(pod):
         # However it ended: the phase of a pod that was evicted says nothing about its work.
-        return ([] if meta.is_deleting(pod) else [delete_pod(statefulset, pod)]), f"{name} has ended"
+        stays = meta.is_deleting(pod) or seconds_to_stay(pod, members.now) > 0
+        return ([] if stays else [delete_pod(statefulset, pod)]), f"{name} has ended"
     actions: list[Action] = []
     if status_of(pod).get("phase") == "Pending":
         actions += create_claims(statefulset, ordinal, volumes)

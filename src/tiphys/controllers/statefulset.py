@@ -31,7 +31,7 @@ from tiphys.controllers.revisions import (
 from tiphys.controllers.runner import Controller, Watch, owner_keys
 from tiphys.controllers.stateful_pods import claim_names, ordinal_in, ordinal_of, ordinals_of, pod_name
 from tiphys.controllers.stateful_pods import revision_of as revision_name_of
-from tiphys.controllers.stateful_rollout import Members, next_steps
+from tiphys.controllers.stateful_rollout import Members, next_steps, seconds_to_stay
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
 from tiphys.machinery.selectors import label_selector_from_dict
@@ -196,6 +196,8 @@ def _look_again_seconds(statefulset: Object, observed: Observed, now: datetime) 
     waits = [next_available_seconds(observed.claims.owned, min_ready, now)]
     if observed.taken:
         waits.append(STRANGER_SECONDS)
+    rests = (seconds_to_stay(pod, now) for pod in observed.claims.owned if not meta.is_deleting(pod))
+    waits += (rest for rest in rests if rest > 0)
     return min((wait for wait in waits if wait is not None), default=None)
 
 
