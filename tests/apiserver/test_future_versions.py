@@ -122,3 +122,25 @@ async def test_what_the_cache_does_is_counted(client: Client) -> None:
         f"watch_cache_capacity{{{maps}}} 10000",
     ):
         assert f"\n{line}\n" in text, line
+
+
+@pytest.mark.parametrize(
+    "more", ["", "&allowWatchBookmarks=true", "&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"]
+)
+async def test_a_plain_watch_is_silent_until_its_version_has_come(
+    client: Client, clock: FakeClock, more: str
+) -> None:
+    """Neither upstream's watch cache nor etcd looks whether a revision is there: they tell of what comes after it."""
+    ahead = client.server.store.revision + 2
+    watch = await client.watch(at(f"{MAPS}?watch=1&timeoutSeconds=300{more}", ahead))
+    await clock.advance(61)
+    for name in ("a", "b", "c"):
+        await client.create(MAPS, {"metadata": {"name": name}})
+    if not more:
+        assert watch.summary() == [("ADDED", "c")]
+    await clock.advance(60)
+    assert ("ADDED", "a") not in (shown := watch.summary())
+    assert shown.count(("BOOKMARK", "")) == (1 if "Bookmarks" in more else 0)
+    assert watch.open
+    await clock.advance(200)
+    assert not watch.open

@@ -137,13 +137,6 @@ async def test_what_the_cache_forgot_is_read_from_the_store(
     assert [name for _, name in watch.summary()] == [f"a{number}" for number in range(150)]
 
 
-async def test_a_revision_of_the_future_is_refused(client: Client) -> None:
-    watch = await client.watch(f"{MAPS}?watch=1&resourceVersion=999999")
-    ((kind, status),) = watch.events()
-    assert (kind, status["reason"]) == ("ERROR", "Timeout")
-    assert "Too large resource version: 999999" in status["message"]
-
-
 # Bookmarks and initial events
 
 

@@ -156,6 +156,22 @@ class WatchStream:
         self._sink.close()
 
 
+class LaterStream(WatchStream):
+    """A watch from a revision that is not there yet: it is silent until the store has gone beyond it, as upstream's and etcd's are."""
+
+    def __init__(self, after: int, *args: Any) -> None:
+        super().__init__(*args)
+        self._after = after
+
+    def deliver(self, event: Event) -> None:
+        if event.revision > self._after:
+            super().deliver(event)
+
+    def bookmark(self, revision: int, *, annotations: dict[str, str] | None = None) -> None:
+        if revision >= self._after:
+            super().bookmark(revision, annotations=annotations)
+
+
 def _nobody_counts() -> None:
     """A watch that is cut off."""
 

@@ -58,7 +58,7 @@ def open_store(settings: ControlPlaneSettings) -> Store:
     if not settings.database:
         from tiphys.store.memory import MemoryStore
 
-        return MemoryStore()
+        return MemoryStore(after=int(SystemClock().now().timestamp() * 1_000_000))
     from tiphys.store.sqlite import SQLiteStore
 
     Path(settings.database).parent.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,10 @@ _by_revision = attrgetter("revision")
 class MemoryStore(GroupCommitStore):
     """Keeps the current entries and the history; the past is the present with later changes undone."""
 
-    def __init__(self) -> None:
-        super().__init__(revision=0, compact_revision=0)
+    def __init__(self, *, after: int = 0) -> None:
+        """`after`: revisions begin behind it. Who has seen those of an earlier life is told that they are gone, if this is later than
+        all of them; else he waits for them."""
+        super().__init__(revision=after, compact_revision=after)
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []  # of _entries, sorted
         self._history: list[Change] = []

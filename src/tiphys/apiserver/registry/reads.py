@@ -49,7 +49,7 @@ from tiphys.apiserver.views import (
     joined,
     many,
 )
-from tiphys.apiserver.watch import Bookmarks, WatchStream
+from tiphys.apiserver.watch import Bookmarks, LaterStream, WatchStream
 from tiphys.machinery import errors
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.errors import StatusError
@@ -333,7 +333,9 @@ class Reads:
     ) -> None:
         row, namespace = call.row, call.info.namespace
         cache = self.cache_of(row)
-        stream = WatchStream(sink, namespace, selection, view, row.api_version, row.kind)
+        seen = (sink, namespace, selection, view, row.api_version, row.kind)
+        is_ahead = not options.send_initial_events and self._freshness.is_behind(options.revision)
+        stream = LaterStream(options.revision or 0, *seen) if is_ahead else WatchStream(*seen)
         stream.events, stream.sizes = call.server.watch_metrics.of(row)
         stream.cut_off = partial(self._metrics.cut_off, row)
         if row.reading is None:
@@ -385,8 +387,7 @@ class Reads:
             stream.begin_now(())
             return
         if options.revision > revision:
-            # A server that has lost its store is younger than its clients: they must list again instead of waiting.
-            stream.error(errors.resource_version_too_large(options.revision, revision).status())
+            stream.begin_now(())
             return
         try:
             events = self._cache.events_after(cache, options.revision)
