@@ -66,6 +66,8 @@ CATALOG = (
     Entry("daemonset-controller", "daemonset", "daemon-set-controller"),
     Entry("statefulset-controller", "statefulset", "statefulset-controller"),
     Entry("job-controller", "jobs.job", "job-controller"),
+    Entry("cronjob-controller", "jobs.cronjob", "cronjob-controller"),
+    Entry("ttl-after-finished-controller", "jobs.ttl", "ttl-after-finished-controller"),
     Entry("disruption-controller", "disruption", "disruption-controller"),
     Entry("endpoints-controller", "endpoints", "endpoint-controller"),
     Entry("endpointslice-controller", "endpointslice", "endpointslice-controller"),
