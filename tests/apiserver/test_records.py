@@ -1,10 +1,12 @@
 """Records: owners are cut out of the bytes of an object, and whatever an object says cannot hide where."""
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiphys.apiserver.records import Record, encode_stored, with_version
+from tiphys.machinery.errors import StatusError
 
 texts = st.text(st.characters(codec="utf-8")) | st.sampled_from(
     ["\t", '"managedFields":[', '"fieldsV1":{', "}]},", "],", '\\"fieldsV1\\":{}', ""]
@@ -56,3 +58,26 @@ def test_owners_come_and_go_with_an_object(owners: list[object], value: str) -> 
     assert again.data == made.data
     assert again.at(9).full["metadata"]["resourceVersion"] == "9"
     assert b"\n" not in made.data
+
+
+def _nested(steps: str, levels: int) -> object:
+    value: object = 1
+    for level in range(levels):
+        match steps[level % len(steps)]:
+            case "{":
+                value = {"a": 1, "b": value, "c": "{"}
+            case "[":
+                value = [1, value, "[{"]
+            case "e":
+                value = [value, {}]
+    return value
+
+
+@pytest.mark.parametrize("steps", ["{", "[", "e", "{[", "{{[[", "[e{"])
+def test_what_is_nested_too_deeply_is_refused(steps: str) -> None:
+    """The object itself is a level, and 50 of orjson's 254 are kept for what stands around it."""
+    head = {"kind": "X", "apiVersion": "v1", "metadata": {"name": "a"}}
+    for innermost in ({}, [], {"a": {}}, "{"):
+        encode_stored({**head, "spec": [innermost, _nested(steps, 201)]})
+        with pytest.raises(StatusError, match="exceeded max depth"):
+            encode_stored({**head, "spec": [innermost, _nested(steps, 203)]})

@@ -53,11 +53,19 @@ def encode_stored(obj: dict[str, Any]) -> bytes:
     ordered["metadata"] = metadata
     try:
         stored = orjson.dumps(ordered)
-        if stored.count(b"{") + stored.count(b"[") > _LEVELS - _ROOM:
+        if _levels_at_most(stored) > _LEVELS - _ROOM:
             orjson.dumps(_in_lists(ordered))
         return _with_owners(stored, owners) if owners else stored
     except TypeError:
         raise errors.bad_request("json: exceeded max depth") from None
+
+
+def _levels_at_most(stored: bytes) -> int:
+    """How often something that may hold something else begins, strings included; the innermost may be an empty object.
+
+    `bytes.count` looks at each byte when it counts one character: a search for two, or for the next one, is much faster.
+    """
+    return stored.count(b'{"') + 1 + len(stored) - len(stored.replace(b"[", b""))
 
 
 def _in_lists(obj: Any) -> Any:

@@ -254,6 +254,7 @@ def test_unknown_fields_are_pruned_and_the_last_of_the_same_name_wins() -> None:
         '{"spec" : {"hostname":"a","hostname":"a"}}',
         '{"spec":{"hostname":"\\u0022:","hostname":"\\u0022:"}}',
         '{"spec":{"hostname":"a","hostnam\\u0065":"b"}}',
+        '{"spec":{"hostname":"a","hostname":"a"}}\n',
     ],
 )
 def test_no_spelling_hides_a_duplicate(source: str) -> None:
@@ -262,6 +263,11 @@ def test_no_spelling_hides_a_duplicate(source: str) -> None:
 
 def test_what_only_looks_like_a_duplicate_is_none() -> None:
     assert complaints_of('{"spec":{"hostname":"\\u0022hostname\\u0022:", "subdomain":"\\"a\\":"}}') == ()
+
+
+@pytest.mark.parametrize("end", ["", "\n", " \r\n\t"])
+def test_nothing_is_complained_of_what_is_written_as_it_was_read(end: str) -> None:
+    assert complaints_of('{"spec":{"hostname":"\\"a\\":","subdomain":"b"}}' + end) == ()
 
 
 def test_what_the_caller_added_after_reading_is_kept() -> None:
