@@ -127,3 +127,44 @@ def test_every_version_that_is_stored_is_known_when_only_stable_ones_are_served(
 )
 def test_feature_gates(told: Told, expected: bool) -> None:
     assert is_on(Settings(b"", feature_gates=told), POD_CERTIFICATE_REQUEST) is expected
+
+
+STATEFUL_SETS = "/apis/apps/v1/namespaces/default/statefulsets"
+LABELS = {"app": "x"}
+
+
+def stateful(**rolling: object) -> dict[str, object]:
+    containers = [{"name": "c", "image": "i"}]
+    spec = {
+        "selector": {"matchLabels": LABELS},
+        "template": {"metadata": {"labels": LABELS}, "spec": {"containers": containers}},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+    }
+    return {"metadata": {"name": "web"}, "spec": spec}
+
+
+async def test_a_field_behind_a_gate(clock: FakeClock, signing_key: bytes) -> None:
+    class Kept(MemoryStore):
+        async def close(self) -> None:
+            """Another server comes."""
+
+    store = Kept()
+    one = f"{STATEFUL_SETS}/web"
+    async with running(clock, signing_key, store=store) as server:
+        client = Client(server)
+        made = await client.create(STATEFUL_SETS, stateful(maxUnavailable=2))
+        assert made["spec"]["updateStrategy"]["rollingUpdate"] == {"partition": 0}
+    gate = (("MaxUnavailableStatefulSet", "true"),)
+    async with running(clock, signing_key, store=store, feature_gates=gate) as server:
+        client = Client(server)
+        touched = await client.patch(one, {"metadata": {"labels": {"a": "b"}}})
+        rolling = touched["spec"]["updateStrategy"]["rollingUpdate"]
+        assert rolling == {"partition": 0, "maxUnavailable": 1}
+        patch = {"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "50%"}}}}
+        changed = await client.patch(one, patch)
+        assert changed["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "50%"
+    async with running(clock, signing_key, store=store) as server:
+        client = Client(server)
+        patch = {"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 3}}}}
+        changed = await client.patch(one, patch)
+        assert changed["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == 3

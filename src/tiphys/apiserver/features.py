@@ -12,7 +12,9 @@ from tiphys.apiserver.settings import Settings
 
 ALPHA, BETA = "alpha", "beta"
 POD_CERTIFICATE_REQUEST = "PodCertificateRequest"
+MAX_UNAVAILABLE_STATEFUL_SET = "MaxUnavailableStatefulSet"
 GATES: Mapping[str, tuple[str, bool]] = {
+    MAX_UNAVAILABLE_STATEFUL_SET: (BETA, False),
     POD_CERTIFICATE_REQUEST: (BETA, False),
 }
 """Each with its stage in v1.36, and whether it is on by itself."""

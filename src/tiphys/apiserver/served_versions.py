@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from tiphys.api.apps.defaults import stateful_set_with_max_unavailable
 from tiphys.api.resource import Resource
 from tiphys.api.scheme import Scheme, built_in
+from tiphys.apiserver.features import MAX_UNAVAILABLE_STATEFUL_SET, is_on
 from tiphys.apiserver.settings import ConfigurationError, Settings
 from tiphys.machinery.gvk import GroupVersion
 
@@ -26,6 +29,7 @@ STAGES: Mapping[str, str] = {
 def served_scheme(settings: Settings) -> Scheme:
     """All built-in kinds; those that are switched off are known and not served. Raises ConfigurationError."""
     scheme = built_in(*settings.optional_groups)
+    _open_gates(scheme, settings)
     told = dict(settings.runtime_config)
     if not told:
         return scheme
@@ -35,6 +39,13 @@ def served_scheme(settings: Settings) -> Scheme:
         if not _is_served(row, told, has_stage=row.group_version in own):
             scheme.hide(row.gvr)
     return scheme
+
+
+def _open_gates(scheme: Scheme, settings: Settings) -> None:
+    """Kinds that have a field more when a gate is on."""
+    row = scheme.by_resource("apps", "v1", "statefulsets")
+    if row is not None and is_on(settings, MAX_UNAVAILABLE_STATEFUL_SET):
+        scheme.add(replace(row, prepare=None, defaults=stateful_set_with_max_unavailable))
 
 
 def _is_served(row: Resource, told: Mapping[str, str], *, has_stage: bool) -> bool:

@@ -96,6 +96,14 @@ def _stateful_set_strategy(strategy: Object) -> None:
         _missing(rolling_update, "partition", 0)
 
 
+def stateful_set_with_max_unavailable(obj: Object) -> None:
+    """When the gate MaxUnavailableStatefulSet is on."""
+    stateful_set(obj)
+    rolling_update = obj["spec"]["updateStrategy"].get("rollingUpdate")
+    if obj["spec"]["updateStrategy"]["type"] == "RollingUpdate" and rolling_update is not None:
+        _missing(rolling_update, "maxUnavailable", 1)
+
+
 def _claim_template(claim: Object) -> None:
     # A claim inside another object would lose its kind in Go; upstream writes it for clients that look for it.
     claim["apiVersion"] = "v1"

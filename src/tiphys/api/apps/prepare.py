@@ -27,6 +27,20 @@ def daemon_set(new: Object, old: Object | None) -> None:
     metadata["annotations"] = {**(metadata.get("annotations") or {}), TEMPLATE_GENERATION: str(generation)}
 
 
+def stateful_set(new: Object, old: Object | None) -> None:
+    """While the gate MaxUnavailableStatefulSet is off, as it is in v1.36, a set that had no maxUnavailable gets none."""
+    if old is not None and _rolling(old).get("maxUnavailable") is not None:
+        return
+    if "maxUnavailable" in (rolling := _rolling(new)):
+        kept = {field: value for field, value in rolling.items() if field != "maxUnavailable"}
+        new["spec"]["updateStrategy"] = {**new["spec"]["updateStrategy"], "rollingUpdate": kept}
+
+
+def _rolling(obj: Object) -> Object:
+    strategy = obj["spec"].get("updateStrategy") or {}
+    return strategy.get("rollingUpdate") or {}
+
+
 def _template_generation(obj: Object) -> int:
     text = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "")
     return int(text) if text.isascii() and text.isdecimal() else 0

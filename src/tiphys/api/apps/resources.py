@@ -96,6 +96,7 @@ RESOURCES = (
         scale=ScalePaths(),
         type="apps/v1.StatefulSet",
         defaults=defaults.stateful_set,
+        prepare=prepare.stateful_set,
         validate=validation.stateful_set,
         validate_status=validation.stateful_set_status,
         name_errors=names.dns1123_label,
