@@ -165,7 +165,7 @@ async def test_containers_that_start_again_count_where_pods_are_not_replaced(wor
     await start(world, job)
     (pod,) = world.pods()
     for restarts in (1, 2):
-        containers = [{"name": "main", "restartCount": restarts, "state": {}}]
+        containers: list[Object] = [{"name": "main", "restartCount": restarts, "state": {}}]
         world.set_pod(pod, status={"phase": "Running", "containerStatuses": containers})
         assert "conditions" not in status(world)
         await world.settle()
