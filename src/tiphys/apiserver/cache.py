@@ -26,6 +26,9 @@ HISTORY_MINIMUM = 100
 HISTORY_MAXIMUM = 10_000
 """So many at most, however soon they came: a storm of writes must not fill the memory."""
 
+SORTING_FACTOR = 200
+"""One new key in so many is where sorting all becomes cheaper than finding the place of each."""
+
 
 class Event:
     """One change of one object. `frames` holds what was already made of it, by encoding, for all watchers together."""
@@ -62,6 +65,8 @@ class ResourceCache:
         self.received = 0
         """Changes that were taken in so far."""
         self._keys: list[str] = []
+        self._unsorted: list[str] = []
+        """Keys that are not among `_keys` yet: to find the place of each costs more the more there are, and readers are few."""
         self._history: deque[Event] = deque()
         self._watchers: dict[str, dict[Watcher, None]] = {}
         self._readers = 0
@@ -80,21 +85,33 @@ class ResourceCache:
         """What could not be read is known now: as this, or as gone."""
         del self.unreadable[key]
         if not self.unreadable:
-            self.records = {known: self.records[known] for known in self._keys}
+            self.records = {known: self.records[known] for known in self._sorted_keys()}
         if record is not None:
             self.records[key] = record
-            insort(self._keys, key)
+            self._unsorted.append(key)
             self._tell(Event(ADDED, record, None, record.revision, at))
 
     def get(self, namespace: str, name: str) -> Record | None:
         return self.records.get(f"{self.prefix}{namespace}/{name}" if namespace else self.prefix + name)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) + len(self._unsorted)
+
+    def _sorted_keys(self) -> list[str]:
+        keys, new = self._keys, self._unsorted
+        if new:
+            if len(new) * SORTING_FACTOR < len(keys):
+                for key in new:
+                    insort(keys, key)
+            else:
+                keys += new
+                keys.sort()
+            self._unsorted = []
+        return keys
 
     def average_bytes(self, samples: int) -> int:
         """The size of an object, by some of them."""
-        keys = self._keys
+        keys = self._sorted_keys()
         if not keys:
             return 0
         seen = keys[:: max(1, len(keys) // samples)]
@@ -103,7 +120,7 @@ class ResourceCache:
     def page(self, namespace: str = "", *, start_after: str = "", limit: int = 0) -> tuple[list[Record], int]:
         """Records in key order and how many remain behind the last; `namespace` "" is all of them."""
         prefix = f"{self.prefix}{namespace}/" if namespace else self.prefix
-        keys = self._keys
+        keys = self._sorted_keys()
         first = bisect_right(keys, start_after) if start_after else bisect_left(keys, prefix)
         end = bisect_left(keys, prefix + "\U0010ffff") if namespace else len(keys)
         last = min(first + limit, end) if limit else end
@@ -142,7 +159,8 @@ class ResourceCache:
             if previous is None:
                 return None
             del self.records[key]
-            self._keys.pop(bisect_left(self._keys, key))
+            keys = self._sorted_keys()
+            keys.pop(bisect_left(keys, key))
             event = Event(DELETED, previous.at(revision), previous, revision, at)
         else:
             record = make_record(self.prefix, key, value, revision)
@@ -151,7 +169,7 @@ class ResourceCache:
                 record.take(expected[1])
             self.records[key] = record
             if previous is None:
-                insort(self._keys, key)
+                self._unsorted.append(key)
                 event = Event(ADDED, record, None, revision, at)
             else:
                 event = Event(MODIFIED, record, previous, revision, at)
