@@ -11,6 +11,7 @@ from tiphys.client.parts import (
     ALL,
     DELETION,
     EXISTENCE,
+    FINALIZERS,
     LABELS,
     OWNERS,
     SPEC,
@@ -23,7 +24,7 @@ from tiphys.client.resources import PODS
 CHANGES: list[tuple[dict[str, Any], dict[str, Any], int]] = [
     ({"labels": {"app": "web"}}, {}, LABELS),
     ({"annotations": {"note": "x"}}, {}, 0),
-    ({"finalizers": ["example.com/x"]}, {}, 0),
+    ({"finalizers": ["example.com/x"]}, {}, FINALIZERS),
     ({"ownerReferences": [{"uid": "rs", "controller": True}]}, {}, OWNERS),
     ({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}, {}, DELETION),
     ({"deletionGracePeriodSeconds": 0}, {}, DELETION),

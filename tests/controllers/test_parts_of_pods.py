@@ -10,6 +10,7 @@ from tiphys.client.cache import BY_CONTROLLER, BY_NODE, BY_OWNER, Index
 from tiphys.client.parts import changed_parts
 from tiphys.client.resources import PODS
 from tiphys.controllers import (
+    daemonset,
     deployment,
     disruption,
     endpoints,
@@ -19,15 +20,21 @@ from tiphys.controllers import (
     pvc_protection,
     replicaset,
     replicationcontroller,
+    statefulset,
     taint_eviction,
 )
 from tiphys.controllers.catalog import Options
+from tiphys.controllers.jobs import job, orphans
+from tiphys.controllers.jobs.making import TRACKING
 from tiphys.controllers.runner import Controller
 
 CONTROLLERS: list[Controller[Any]] = [
+    daemonset.make(Options()),
     deployment.CONTROLLER,
     disruption.CONTROLLER,
     disruption.CONDITIONS,
+    job.CONTROLLER,
+    orphans.ORPHANS,
     endpoints.CONTROLLER,
     endpointslice.CONTROLLER,
     node_lifecycle.make(Options()),
@@ -35,6 +42,7 @@ CONTROLLERS: list[Controller[Any]] = [
     pvc_protection.CONTROLLER,
     replicaset.CONTROLLER,
     replicationcontroller.CONTROLLER,
+    statefulset.CONTROLLER,
     taint_eviction.CONTROLLER,
 ]
 INDEXES: list[Index] = [
@@ -65,7 +73,10 @@ volumes = st.one_of(
 parts = {
     ("metadata", "labels"): st.dictionaries(words, words),
     ("metadata", "annotations"): st.dictionaries(words, words),
-    ("metadata", "finalizers"): st.lists(words),
+    ("metadata", "finalizers"): st.lists(st.sampled_from(["a", TRACKING])),
+    ("status", "containerStatuses"): st.lists(
+        st.fixed_dictionaries({"name": words, "restartCount": st.integers(0, 1)})
+    ),
     ("metadata", "ownerReferences"): st.lists(
         st.fixed_dictionaries(
             {"uid": words, "name": words, "kind": st.just("ReplicaSet")},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from itertools import compress, repeat
+from operator import is_not
 from typing import Any, NamedTuple
 
 from tiphys.api.resource import Object, Schema
@@ -91,16 +93,18 @@ def _changed(schema: Schema, old: Object | None, new: Object, *, with_owners: bo
     if old is None or schema.struct is None:
         part = dict(new)
     else:
-        part = {name: value for name, value in new.items() if value is not old.get(name, _ABSENT)}
+        part = dict(compress(new.items(), map(is_not, map(old.get, new, repeat(_ABSENT)), new.values())))
     metadata = part.get("metadata")
     if not with_owners and isinstance(metadata, dict):
-        part["metadata"] = {name: value for name, value in metadata.items() if name != "managedFields"}
+        part["metadata"] = metadata = dict(metadata)
+        metadata.pop("managedFields", None)
     return part
 
 
 def _joined(form: Form, new: Object, part: Object, checked: Object) -> Object:
-    whole = {name: value for name, value in new.items() if name not in part or name in checked}
-    whole.update(checked)
+    whole = {**new, **checked}
+    for name in part.keys() - checked.keys():
+        del whole[name]
     whole["kind"], whole["apiVersion"] = form.kind.kind, form.kind.api_version
     if whole.get("metadata") is new.get("metadata") is not None:
         whole["metadata"] = {**whole["metadata"]}  # it is about to get its owners back

@@ -125,7 +125,7 @@ def _owned(obj: dict[str, Any], owners: list[dict[str, Any]]) -> dict[str, Any]:
 class Record:
     """One object at one revision. Immutable; `object` is shared: copy before change."""
 
-    __slots__ = ("_object", "data", "key", "name", "namespace", "printed", "readings", "revision")
+    __slots__ = ("_object", "data", "key", "name", "namespace", "printed", "readings", "revision", "settled")
 
     def __init__(self, key: str, namespace: str, name: str, revision: int, data: bytes) -> None:
         self.key = key
@@ -134,6 +134,8 @@ class Record:
         self.revision = revision
         self.data = data
         self._object: dict[str, Any] | None = None
+        self.settled = False
+        """This process has written it: its defaults are in it, all that this version of the server knows."""
         self.readings: dict[str, tuple[Reading, Record | None]] | None = None
         """What `registry/translation.py` made of it, by version. None for the record: itself."""
         self.printed: Printed | None = None
@@ -169,6 +171,7 @@ class Record:
         metadata["resourceVersion"] = str(self.revision)
         taken = self._object = {**obj}
         taken["metadata"] = metadata
+        self.settled = True
 
     def copy(self) -> dict[str, Any]:
         """The same, to be changed."""

@@ -19,6 +19,7 @@ DELETION = 16
 """`deletionTimestamp` and `deletionGracePeriodSeconds`."""
 SPEC = 32
 STATUS = 64
+FINALIZERS = 128
 ALL = -1
 """Whatever it is, parts without a bit of their own (annotations, data) and the version, too."""
 
@@ -37,6 +38,8 @@ def changed_parts(old: Object, new: Object) -> int:
         before.get("deletionGracePeriodSeconds") != after.get("deletionGracePeriodSeconds")
     ):
         parts |= DELETION
+    if before.get("finalizers") != after.get("finalizers"):
+        parts |= FINALIZERS
     # What did not change is mostly one and the same object, and never looked into.
     if old.get("spec") != new.get("spec"):
         parts |= SPEC

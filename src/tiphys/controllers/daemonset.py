@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tiphys.client.cache import BY_CONTROLLER, View
+from tiphys.client.parts import DELETION, LABELS, OWNERS, SPEC, STATUS
 from tiphys.client.resources import CONTROLLERREVISIONS, DAEMONSETS, NODES, PODS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import (
@@ -105,7 +106,7 @@ class DaemonSets:
             failed=failed,
             gone=self.gone,
             watches=[
-                Watch(PODS, _keys_of_pod, changed=_pod_changed),
+                Watch(PODS, _keys_of_pod, changed=_pod_changed, parts=_COUNTED),
                 Watch(NODES, _keys_of_node, changed=_node_changed),
                 Watch(CONTROLLERREVISIONS, owner_keys(DAEMONSETS.kind)),
             ],
@@ -311,6 +312,9 @@ def _keys_of_pod(pod: Object, view: View) -> Iterable[str]:
         for daemonset in view.list(DAEMONSETS, meta.namespace(pod))
         if label_selector_from_dict(spec_of(daemonset).get("selector")).matches(labels)
     ]
+
+
+_COUNTED = LABELS | OWNERS | DELETION | SPEC | STATUS
 
 
 def _pod_changed(old: Object, new: Object) -> bool:

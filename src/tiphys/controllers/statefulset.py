@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from tiphys.client.cache import BY_CONTROLLER, View
+from tiphys.client.parts import DELETION, LABELS, OWNERS, STATUS
 from tiphys.client.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import NOTHING, Action, Plan, UpdateStatus
@@ -229,6 +230,9 @@ def _templates(statefulset: Object) -> Iterable[Object]:
     return spec_of(statefulset).get("volumeClaimTemplates") or ()
 
 
+_COUNTED = LABELS | OWNERS | DELETION | STATUS
+
+
 def _pod_changed(old: Object, new: Object) -> bool:
     return _counted(old) != _counted(new)
 
@@ -256,7 +260,7 @@ CONTROLLER = Controller(
     plan=plan,
     failed=failed,
     watches=[
-        Watch(PODS, _keys_of_pod, changed=_pod_changed),
+        Watch(PODS, _keys_of_pod, changed=_pod_changed, parts=_COUNTED),
         Watch(PERSISTENTVOLUMECLAIMS, _keys_of_claim, changed=_claim_changed),
         Watch(CONTROLLERREVISIONS, owner_keys(STATEFULSETS.kind)),
     ],

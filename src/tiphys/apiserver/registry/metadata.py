@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 
 from tiphys.api.resource import EVERYTHING, Object, Resource
@@ -28,6 +29,8 @@ _SERVER_FIELDS = (
     "generation",
 )
 _SERVER_FIELDS_SET = frozenset(_SERVER_FIELDS)
+_IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp")
+_ABSENT: Any = object()
 _TYPE_AND_METADATA = frozenset({"apiVersion", "kind", "metadata"})
 _STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 _UIDS_AT_ONCE = 64
@@ -67,11 +70,17 @@ def random_uid() -> str:
 def keep_server_fields(new: Object, old: Object) -> None:
     """What an update cannot change is taken from the old object."""
     metadata, before = new["metadata"], old["metadata"]
+    if _server_fields_of(metadata) == _server_fields_of(before):
+        return  # nearly always: a patch leaves them alone
     for name in _SERVER_FIELDS:
         if name in before:
             metadata[name] = before[name]
         else:
             metadata.pop(name, None)
+
+
+def _server_fields_of(metadata: Object) -> list[Any]:
+    return [*map(metadata.get, _SERVER_FIELDS, repeat(_ABSENT))]
 
 
 def raise_generation(new: Object, old: Object, row: Resource) -> None:
@@ -86,14 +95,15 @@ def raise_generation(new: Object, old: Object, row: Resource) -> None:
 def validate_new(obj: Object, row: Resource) -> list[FieldError]:
     """Everything about `metadata` that a creation may get wrong."""
     metadata = obj["metadata"]
-    return _validate_name(metadata, row) + _validate_maps_and_lists(metadata, row)
+    return _validate_name(metadata, row) + _validate_maps_and_lists(metadata, {}, row)
 
 
 def validate_update(new: Object, old: Object, row: Resource) -> list[FieldError]:
     """What an update may get wrong beyond the same rules: what must stay, and finalizers of a dying object."""
     metadata, before = new["metadata"], old["metadata"]
-    found = _validate_maps_and_lists(metadata, row)
-    for name in ("name", "namespace", "uid", "creationTimestamp"):
+    # What is as it was kept the rules when it came.
+    found = _validate_maps_and_lists(metadata, before, row)
+    for name in _IMMUTABLE:
         if metadata.get(name) != before.get(name):
             found.append(FieldError.invalid(_METADATA.child(name), metadata.get(name), "field is immutable"))
     if before.get("deletionTimestamp"):
@@ -127,15 +137,17 @@ def _validate_name(metadata: dict[str, Any], row: Resource) -> list[FieldError]:
     return found
 
 
-def _validate_maps_and_lists(metadata: dict[str, Any], row: Resource) -> list[FieldError]:
+def _validate_maps_and_lists(
+    metadata: dict[str, Any], before: dict[str, Any], row: Resource
+) -> list[FieldError]:
     found: list[FieldError] = []
-    if labels := metadata.get("labels"):
+    if (labels := metadata.get("labels")) and labels != before.get("labels"):
         found += validate_labels(labels, _METADATA.child("labels"))
-    if annotations := metadata.get("annotations"):
+    if (annotations := metadata.get("annotations")) and annotations != before.get("annotations"):
         found += validate_annotations(annotations, _METADATA.child("annotations"))
-    if owners := metadata.get("ownerReferences"):
+    if (owners := metadata.get("ownerReferences")) and owners != before.get("ownerReferences"):
         found += _validate_owners(owners)
-    if finalizers := metadata.get("finalizers"):
+    if (finalizers := metadata.get("finalizers")) and finalizers != before.get("finalizers"):
         found += _validate_finalizers(finalizers, qualified=_wants_qualified(row))
     return found
 

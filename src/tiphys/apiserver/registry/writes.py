@@ -28,6 +28,7 @@ from tiphys.apiserver.registry.deletion import (
 )
 from tiphys.apiserver.registry.owners import Owners, check_admitted
 from tiphys.apiserver.registry.translation import translate_one, translated
+from tiphys.apiserver.registry.unchanged import has_its_defaults, share_unchanged
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
 from tiphys.machinery.apply import differs_only_in_times
@@ -239,7 +240,7 @@ class Writes:
         rules.keep_server_fields(new, old)
         if call.subresource is None:
             self._keep_status(row, new, old)
-        if row.defaults is not None:
+        if row.defaults is not None and not has_its_defaults(row, record, new, old):
             row.defaults(new)
         if not owned:
             self.owners.keep(call, new, old, self._clock.now())
@@ -255,10 +256,13 @@ class Writes:
             own.prepare(new, old)
         if row.note_time is not None:
             row.note_time(new, old, self._clock.now())
+        is_served = call.server.allocators.serves(row)
+        if not is_served:
+            share_unchanged(row, new, old)
         if own.raises_generation:
             rules.raise_generation(new, old, row)
         with attributes:
-            if call.server.allocators.serves(row):
+            if is_served:
                 _reserve(attributes, call.server.allocators.on_update(row, new, old))
             self._check(call, new, old, own.validate)
             if not reviewed:
@@ -483,5 +487,5 @@ def _rules_of(row: Resource, subresource: str) -> Rules:
     """What an update through a path obeys."""
     if subresource == "status":
         return Rules(row.prepare_status, row.validate_status, raises_generation=False)
-    found = row.subresource(subresource)
+    found = row.subresource(subresource) if subresource else None
     return found.rules if found is not None and found.rules is not None else Rules(row.prepare, row.validate)

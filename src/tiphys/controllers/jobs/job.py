@@ -15,6 +15,7 @@ from typing import Any
 
 from tiphys.client.cache import BY_CONTROLLER, View
 from tiphys.client.client import Client
+from tiphys.client.parts import DELETION, FINALIZERS, LABELS, OWNERS, STATUS
 from tiphys.client.reflector import Informers
 from tiphys.client.resources import JOBS, PODS
 from tiphys.client.transport import Object
@@ -294,6 +295,9 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
     ]
 
 
+COUNTED = LABELS | OWNERS | DELETION | FINALIZERS | STATUS
+
+
 def changes(old: Object, new: Object) -> bool:
     """Whether a change of a pod can change what is decided: of somebody else's pod never, of an own one seldom."""
     owners = [meta.controller_of(pod) for pod in (old, new)]
@@ -324,7 +328,7 @@ CONTROLLER = Controller(
     plan=plan,
     concerns=_concerns,
     failed=failed,
-    watches=[Watch(PODS, keys_of_pod, changed=changes)],
+    watches=[Watch(PODS, keys_of_pod, changed=changes, parts=COUNTED)],
 )
 
 
