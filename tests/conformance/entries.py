@@ -406,10 +406,8 @@ APPS = {
 }
 
 OPEN: dict[str, str] = {
-    "CronJob": "the controller of cron jobs",
     "Deployment": "a test",
     "DisruptionController": "a test",
-    "Job": "the controller of jobs",
     "ReplicaSet": "a test",
     "ReplicationController": "a test",
 }

@@ -193,6 +193,13 @@ async def test_somebody_elses_job_of_that_name_is_left_alone(world: World) -> No
     assert names(world) == [str(MIDNIGHT + 5), str(MIDNIGHT + 10)]
 
 
+async def test_more_often_than_once_a_minute_is_once_a_minute(world: World) -> None:
+    await start(world, make("@every 20s"))
+    await world.settle(179)
+    assert names(world) == [str(MIDNIGHT), str(MIDNIGHT + 1), str(MIDNIGHT + 2)]
+    assert {reason for _, reason, _ in world.events()} == {"SuccessfulCreate"}
+
+
 @pytest.mark.parametrize(
     ("spec", "reason", "message"),
     [

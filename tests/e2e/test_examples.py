@@ -99,3 +99,30 @@ def test_pod_that_ends(cluster: Cluster, namespace: str) -> None:
     status = cluster.get("pod", "counter", "-n", namespace)["status"]
     assert status["containerStatuses"][0]["state"]["terminated"]["reason"] == "Completed"
     assert status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+
+
+def test_job(cluster: Cluster, namespace: str) -> None:
+    at = ("-n", namespace)
+    apply(cluster, namespace, "06-job.yaml")
+    cluster.kubectl("wait", "job/squares", "--for=condition=Complete", "--timeout=300s", *at)
+    pods = cluster.get("pods", "-l", "batch.kubernetes.io/job-name=squares", *at)["items"]
+    said = [cluster.kubectl("logs", pod["metadata"]["name"], *at).stdout.strip() for pod in pods]
+    assert sorted(said, key=int) == ["0", "1", "4", "9", "16"]
+    job = cluster.get("job", "squares", *at)
+    assert job["status"]["completedIndexes"] == "0-4"
+    assert cluster.kubectl("get", "job", "squares", *at).stdout.split()[6:8] == ["Complete", "5/5"]
+    told = cluster.kubectl("describe", "job", "squares", *at).stdout
+    assert "0 Active (0 Ready) / 5 Succeeded / 0 Failed" in told
+    assert "Job completed" in told
+    cluster.kubectl("delete", "job", "squares", *at)
+    wait_for(lambda: not cluster.get("pods", *at)["items"], "the pods go with the job")
+
+
+def test_cron_job(cluster: Cluster, namespace: str) -> None:
+    at = ("-n", namespace)
+    apply(cluster, namespace, "07-cronjob.yaml")
+    cluster.kubectl("create", "job", "now", "--from=cronjob/greeting", *at)
+    cluster.kubectl("wait", "job/now", "--for=condition=Complete", "--timeout=300s", *at)
+    assert cluster.kubectl("logs", "job/now", *at).stdout == "good morning\n"
+    cluster.kubectl("delete", "cronjob", "greeting", "--cascade=foreground", *at)
+    wait_for(lambda: not cluster.get("jobs,pods", *at)["items"], "all that it made goes with it")

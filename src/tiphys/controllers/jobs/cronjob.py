@@ -79,8 +79,9 @@ def plan(cron_job: Object, observed: Observed, now: datetime) -> Plan:
     status, actions = _seen(cron_job, observed)
     found = due(cron_job, status, observed.rescheduled, now)
     moment = found.moment
-    if moment is not None and _name(cron_job, moment) in observed.taken:
-        moment = None
+    taken = observed.taken.union(map(meta.name, observed.jobs))
+    if moment is not None and _name(cron_job, moment) in taken:
+        moment = None  # somebody else's, or a second one within a minute (`@every 30s`)
     deleted = _superfluous(cron_job, observed.jobs)
     if moment is not None and spec_of(cron_job).get("concurrencyPolicy") == "Replace":
         replaced = {entry["uid"] for entry in status.get("active", ())}
