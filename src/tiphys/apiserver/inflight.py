@@ -25,26 +25,25 @@ def kind_of(info: RequestInfo) -> int:
 
 
 class Inflight:
-    """Requests that run now, of both kinds, and the most that ran at once since that was last asked."""
+    """Requests of one kind: those that run now, the most that ran at once since that was last asked, and those that wait."""
 
     __slots__ = ("executing", "most", "waiting")
 
     def __init__(self) -> None:
-        self.executing = [0, 0]
-        self.waiting = [0, 0]
-        self.most = [0, 0]
+        self.executing = self.most = self.waiting = 0
 
-    def begin(self, kind: int) -> None:
-        self.executing[kind] += 1
-        if self.executing[kind] > self.most[kind]:
-            self.most[kind] = self.executing[kind]
+    def begin(self) -> None:
+        self.executing = executing = self.executing + 1
+        if executing > self.most:
+            self.most = executing
 
-    def end(self, kind: int) -> None:
-        self.executing[kind] -= 1
-
-    def take_most(self) -> list[int]:
-        found, self.most = self.most, list(self.executing)
+    def take_most(self) -> int:
+        found, self.most = self.most, self.executing
         return found
+
+
+Inflights = tuple[Inflight, Inflight]
+"""Of all requests: READ_ONLY, MUTATING."""
 
 
 class Gate(Protocol):
@@ -63,36 +62,36 @@ class Gate(Protocol):
 class Ticket:
     """A place among those that run."""
 
-    __slots__ = ("kind",)
+    __slots__ = ("inflight",)
 
-    def __init__(self, kind: int) -> None:
-        self.kind = kind
+    def __init__(self, inflight: Inflight) -> None:
+        self.inflight: Inflight | None = inflight
 
 
 class InflightLimits:
     """The gate without fairness: so many that read, so many that write, and administrators always. 0: no limit."""
 
-    def __init__(self, inflight: Inflight, *, read_only: int, mutating: int) -> None:
-        self._inflight = inflight
+    def __init__(self, inflights: Inflights, *, read_only: int, mutating: int) -> None:
+        self._inflights = inflights
         self._limits = (read_only, mutating)
 
     def enter(self, call: Call) -> Response | None:
         if is_long_running(call.info):
             return None
         kind = kind_of(call.info)
-        limit = self._limits[kind]
-        if limit and self._inflight.executing[kind] >= limit and PRIVILEGED not in call.user.groups:
+        limit, inflight = self._limits[kind], self._inflights[kind]
+        if limit and inflight.executing >= limit and PRIVILEGED not in call.user.groups:
             response = plain_error(TOO_MANY, 429)
             response.headers.append(("retry-after", str(RETRY_AFTER_SECONDS)))
             return response
-        self._inflight.begin(kind)
-        call.seat = Ticket(kind)
+        inflight.begin()
+        call.seat = Ticket(inflight)
         return None
 
     def leave(self, seat: Ticket) -> None:
-        if seat.kind >= 0:
-            self._inflight.end(seat.kind)
-            seat.kind = -1
+        if seat.inflight is not None:
+            seat.inflight.executing -= 1
+            seat.inflight = None
 
     def headers(self, seat: Ticket) -> tuple[tuple[str, str], ...]:
         return ()

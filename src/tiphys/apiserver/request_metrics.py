@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiphys.apiserver.call import Call
-from tiphys.apiserver.inflight import KINDS, Inflight
+from tiphys.apiserver.inflight import KINDS, Inflights
 from tiphys.machinery.metrics import PENDING_LIMIT, STABLE, Buckets, Registry, Value, exponential
 from tiphys.net.http import ByteStream, Response, Sink
 
@@ -47,8 +47,8 @@ class Series:
 
 
 class RequestMetrics:
-    def __init__(self, registry: Registry, inflight: Inflight) -> None:
-        self._inflight = inflight
+    def __init__(self, registry: Registry, inflights: Inflights) -> None:
+        self._inflights = inflights
         self._known: dict[tuple[object, ...], Series] = {}
         self._served = registry.counter(
             "apiserver_request_total",
@@ -101,11 +101,9 @@ class RequestMetrics:
         registry.before_scrape(self._collect)
 
     def _collect(self) -> None:
-        for kind, most, waiting in zip(
-            KINDS, self._inflight.take_most(), self._inflight.waiting, strict=True
-        ):
-            self._current.set(most, kind)
-            self._waiting.set(waiting, kind)
+        for kind, inflight in zip(KINDS, self._inflights, strict=True):
+            self._current.set(inflight.take_most(), kind)
+            self._waiting.set(inflight.waiting, kind)
 
     def answered(self, call: Call, response: Response, seconds: float) -> None:
         """Counts an answer that is complete (or as good as: its body is at hand)."""

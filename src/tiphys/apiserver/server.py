@@ -180,8 +180,8 @@ class APIServer:
         self.cross_origin = CrossOrigin(origins) if origins else None
         self.slis = Registry()
         self.health_metrics = HealthMetrics(self.slis)
-        self.inflight = Inflight()
-        self.request_metrics = RequestMetrics(self.metrics, self.inflight)
+        self.inflights = Inflight(), Inflight()
+        self.request_metrics = RequestMetrics(self.metrics, self.inflights)
         self.authentication_metrics = AuthenticationMetrics(self.metrics)
         self.authentication_reloads = self._reloads_of("authentication")
         self.authorization_reloads = self._reloads_of("authorization")
@@ -201,10 +201,12 @@ class APIServer:
     def _make_gate(self, settings: Settings) -> Gate:
         read_only, mutating = settings.max_requests_inflight, settings.max_mutating_requests_inflight
         if not settings.fairness:
-            return InflightLimits(self.inflight, read_only=read_only, mutating=mutating)
+            return InflightLimits(self.inflights, read_only=read_only, mutating=mutating)
         self.upkeep = Upkeep(self)
         counted = FairnessMetrics(self.metrics)
-        fairness = Fairness(self.upkeep, counted, self.inflight, seats=read_only + mutating, clock=self.clock)
+        fairness = Fairness(
+            self.upkeep, counted, self.inflights, seats=read_only + mutating, clock=self.clock
+        )
         self.metrics.before_scrape(fairness.collect)
         self.upkeep.fairness = fairness
         return fairness

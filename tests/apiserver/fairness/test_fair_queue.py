@@ -139,6 +139,39 @@ def test_exempt_requests_are_counted_and_never_held_back() -> None:
     assert queues.measure(2.0) == (pytest.approx((500 + 495) / 2), pytest.approx(2.5), 500)
 
 
+def test_the_most_that_was_wanted_at_once_may_have_been_for_a_moment() -> None:
+    queues = QueueSet(Queuing(1, 1, 9), limit=2, now=0.0)
+    assert queues.measure(0.0) == (0.0, 0.0, 0)
+    seats = [Seat(queues) for _ in range(3)]
+    for seat in seats:
+        queues.arrive(seat, (0,), 1.0)
+    for seat in seats:
+        queues.finish(seat, 1.0)
+    assert queues.idle
+    assert queues.measure(4.0) == (0.0, 0.0, 3)
+    assert queues.measure(5.0) == (0.0, 0.0, 0)
+
+
+def test_what_a_flow_had_before_anybody_waited_counts_when_somebody_does() -> None:
+    queues = QueueSet(Queuing(2, 1, 9), limit=2, now=0.0)
+    greedy, other = (0,), (1,)
+    before = Seat(queues)
+    queues.arrive(before, greedy, 0.0)
+    for moment in range(1, 20):  # never in want of a seat, for one request overlaps the next
+        seat = Seat(queues)
+        queues.arrive(seat, greedy, float(moment))
+        assert seat.state == EXECUTING
+        queues.finish(before, float(moment))
+        before = seat
+    second, waiting, late = Seat(queues), Seat(queues), Seat(queues)
+    queues.arrive(second, greedy, 20.0)
+    queues.arrive(waiting, greedy, 20.0)
+    queues.arrive(late, other, 20.5)
+    assert (second.state, waiting.state, late.state) == (EXECUTING, WAITING, WAITING)
+    assert list(queues.finish(before, 21.0)) == [late], "who has had nothing yet goes before who has had much"
+    assert list(queues.finish(second, 22.0)) == [waiting]
+
+
 def test_who_leaves_the_queue_frees_its_place() -> None:
     queues = QueueSet(Queuing(1, 1, 2), limit=1, now=0.0)
     running, wide, narrow = Seat(queues), Seat(queues, Work(3)), Seat(queues)

@@ -30,11 +30,13 @@ from tiphys.apiserver.fairness.queueset import (
     deal,
 )
 from tiphys.apiserver.fairness.retry_after import Dropped
-from tiphys.apiserver.inflight import TOO_MANY, Inflight, kind_of
+from tiphys.apiserver.fairness.work import WATCHES_PER_SEAT, mutating_work
+from tiphys.apiserver.inflight import TOO_MANY, Inflight, Inflights, kind_of
 from tiphys.apiserver.longrunning import is_long_running
 from tiphys.apiserver.requests import RequestInfo
 from tiphys.apiserver.responses import plain_error
 from tiphys.machinery.clock import Clock, Timer
+from tiphys.machinery.metrics import PENDING_LIMIT
 from tiphys.net.http import Response
 
 Object = dict[str, Any]
@@ -49,8 +51,8 @@ class Objects(Protocol):
     def size(self, info: RequestInfo) -> tuple[int, int]:
         """How many objects of a resource there are, and their average size in bytes."""
 
-    def watches(self, info: RequestInfo) -> int:
-        """How many watch a resource."""
+    def watches(self, info: RequestInfo) -> Callable[[], int]:
+        """Says, whenever it is called, how many watch a resource."""
 
 
 class Level:
@@ -68,14 +70,16 @@ class Level:
 class Flow:
     """What a request was classified as; found again by the request's attributes."""
 
-    __slots__ = ("distinguisher", "estimate", "hand", "headers", "kind", "level", "schema", "series")
+    __slots__ = ("distinguisher", "estimate", "hand", "headers", "inflight", "level", "schema", "series")
 
-    def __init__(self, schema: Schema, distinguisher: str, level: Level, series: Series, kind: int) -> None:
+    def __init__(
+        self, schema: Schema, distinguisher: str, level: Level, series: Series, inflight: Inflight
+    ) -> None:
         self.schema = schema
         self.distinguisher = distinguisher
         self.level = level
         self.series = series
-        self.kind = kind
+        self.inflight = inflight
         self.estimate: Callable[[Call, Level], Work] | None = None
         queuing = level.config.queuing
         self.hand = deal(hash_of(schema.name, distinguisher), queuing.queues, queuing.hand_size)
@@ -90,14 +94,22 @@ def _one(call: Call, level: Level) -> Work:
     return ONE
 
 
+def _mutating_work(count_watches: Callable[[], int]) -> Callable[[Call, Level], Work]:
+    def work(call: Call, level: Level) -> Work:
+        watches = count_watches()
+        return ONE if watches < WATCHES_PER_SEAT else mutating_work(watches, limit=level.widest)
+
+    return work
+
+
 class Fairness:
     """`seats`: how many requests of one seat the server runs at once."""
 
     def __init__(
-        self, objects: Objects, metrics: FairnessMetrics, inflight: Inflight, *, seats: int, clock: Clock
+        self, objects: Objects, metrics: FairnessMetrics, inflights: Inflights, *, seats: int, clock: Clock
     ) -> None:
         self._objects = objects
-        self._inflight = inflight
+        self._inflights = inflights
         self._metrics = metrics
         self._seats = seats
         self._clock = clock
@@ -123,14 +135,18 @@ class Fairness:
         else:
             key = (user.name, user.groups, info.verb, info.path)
         flow = self._flows.get(key) or self._classify(key, user, info)
-        if flow.estimate is None:
+        estimate, level = flow.estimate, flow.level
+        if estimate is None:
             return None
-        queues = flow.level.queues
-        work = flow.estimate(call, flow.level)
+        work = ONE if estimate is _one else estimate(call, level)
+        queues = level.queues
         seat = call.seat = Seat(queues, work, flow, call)
         others = queues.arrive(seat, flow.hand, self._clock.monotonic())
         if seat.state == EXECUTING:
-            self._inflight.begin(flow.kind)
+            inflight = flow.inflight  # as in its `begin`, which this saves a call
+            inflight.executing = executing = inflight.executing + 1
+            if executing > inflight.most:
+                inflight.most = executing
             if work is ONE:
                 flow.series.at_once += 1
             else:
@@ -152,7 +168,9 @@ class Fairness:
             return None
         if info.is_resource and info.verb == "list":
             return self._list_work
-        return self._mutating_work if info.is_resource and estimates.is_mutating(info) else _one
+        if info.is_resource and estimates.is_mutating(info):
+            return _mutating_work(self._objects.watches(info))
+        return _one
 
     def _list_work(self, call: Call, level: Level) -> Work:
         info = call.info
@@ -161,9 +179,6 @@ class Fairness:
 
     def _watch_work(self, call: Call, level: Level) -> Work:
         return self._list_work(call, level) if estimates.sends_initial_events(call.request.query) else ONE
-
-    def _mutating_work(self, call: Call, level: Level) -> Work:
-        return estimates.mutating_work(self._objects.watches(call.info), limit=level.widest)
 
     def _queued(self, seat: Seat, call: Call) -> Awaitable[Response | None]:
         # The future is there before the waiting begins: the seat's turn may come in this same turn of the loop.
@@ -179,7 +194,7 @@ class Fairness:
         series.in_queue_seats.value += seat.seats
         if seat.queue is not None:
             series.length.observe(len(seat.queue.waiting))
-        self._inflight.waiting[flow.kind] += 1
+        flow.inflight.waiting += 1
         timer = self._clock.call_later(
             min(call.timeout_seconds / 4, WAIT_LIMIT_SECONDS), lambda: self._withdraw(seat, TIME_OUT)
         )
@@ -188,7 +203,7 @@ class Fairness:
         finally:
             timer.cancel()
             call.excused_seconds += self._clock.monotonic() - seat.arrived_at
-            self._inflight.waiting[flow.kind] -= 1
+            flow.inflight.waiting -= 1
             series.in_queue.value -= 1
             series.in_queue_seats.value -= seat.seats
         if seat.state == REJECTED:
@@ -198,7 +213,7 @@ class Fairness:
     def _go(self, seat: Seat) -> None:
         """A waiting seat has become one that runs."""
         flow = seat.flow
-        self._inflight.begin(flow.kind)
+        flow.inflight.begin()
         flow.series.begin(seat.seats, seat.started_at - seat.arrived_at)
         if seat.go is not None:
             seat.go()
@@ -230,25 +245,26 @@ class Fairness:
 
     def leave(self, seat: Seat) -> None:
         """The call is over, or its client has gone; harmless when repeated."""
-        if seat.state == WAITING:
+        if seat.state == EXECUTING:
+            if seat.work is ONE or not seat.work.additional_seconds:
+                self._end(seat)
+            elif not seat.leaving:
+                seat.leaving = True
+                self._clock.call_later(seat.work.additional_seconds, lambda: self._end(seat))
+        elif seat.state == WAITING:
             seat.go = None
             self._withdraw(seat, CANCELLED)
             self._metrics.rejected.inc(*seat.flow.series.names, CANCELLED)
-            return
-        if seat.state != EXECUTING or seat.leaving:
-            return
-        if seat.work.additional_seconds:
-            seat.leaving = True
-            self._clock.call_later(seat.work.additional_seconds, lambda: self._end(seat))
-        else:
-            self._end(seat)
 
     def _end(self, seat: Seat) -> None:
         now = self._clock.monotonic()
         started = seat.queues.finish(seat, now)
-        flow = seat.flow
-        self._inflight.end(flow.kind)
-        flow.series.took.observe(now - seat.started_at)
+        flow: Flow = seat.flow
+        flow.inflight.executing -= 1
+        took = flow.series.took
+        took.pending.append(now - seat.started_at)
+        if len(took.pending) >= PENDING_LIMIT:
+            took.fold()
         for other in started:
             self._go(other)
 
@@ -263,7 +279,9 @@ class Fairness:
         series = self._series.get(names)
         if series is None:
             series = self._series[names] = self._metrics.series(*names)
-        flow = self._flows[key] = Flow(schema, schema.flow(user, info), level, series, kind_of(info))
+        flow = self._flows[key] = Flow(
+            schema, schema.flow(user, info), level, series, self._inflights[kind_of(info)]
+        )
         flow.estimate = self._estimate(info)
         return flow
 

@@ -11,8 +11,8 @@ The names are KEP-1040's; the road not taken is upstream's epochs: a float keeps
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tiphys.machinery.frozen import frozen
@@ -102,33 +102,27 @@ class Seat:
     arrived_at = 0.0
     arrived_r = 0.0
     started_at = 0.0
+    state = NEW
+    work = ONE
+    seats = 1
 
     def __init__(self, queues: QueueSet, work: Work = ONE, flow: Any = None, call: Any = None) -> None:
         self.queues = queues
-        self.work = work
-        self.seats = 1 if work is ONE else work.seats
-        self.state = NEW
+        if work is not ONE:
+            self.work = work
+            self.seats = work.seats
         self.flow = flow
         self.call = call
 
 
-class Demand:
-    """Seats wanted over time, integrated: what a level would have used if it had got all that it asked for."""
-
-    __slots__ = ("area", "began", "high", "square")
-
-    def __init__(self, now: float) -> None:
-        self.began = now
-        self.area = self.square = 0.0
-        self.high = 0
-
-    def statistics(self, now: float) -> tuple[float, float, int]:
-        """Average, standard deviation and maximum."""
-        span = now - self.began
-        if span <= 0:
-            return float(self.high), 0.0, self.high
-        average = self.area / span
-        return average, max(self.square / span - average * average, 0.0) ** 0.5, self.high
+def statistics(spent: Mapping[int, float]) -> tuple[float, float, int]:
+    """Average, standard deviation and maximum of what was wanted, by how long each number of seats was."""
+    high, span = max(spent), sum(spent.values())
+    if span <= 0:
+        return float(high), 0.0, high
+    average = sum(wanted * seconds for wanted, seconds in spent.items()) / span
+    square = sum(wanted * wanted * seconds for wanted, seconds in spent.items()) / span
+    return average, max(square - average * average, 0.0) ** 0.5, high
 
 
 class QueueSet:
@@ -147,7 +141,8 @@ class QueueSet:
         self.dispatched = 0
         self.refused: dict[str, int] = {}
         """How many were turned away, by reason."""
-        self.demand = Demand(now)
+        self._spent: defaultdict[int, float] = defaultdict(float)
+        """The seats that were wanted since the last measurement, had all got what they asked for: how long each number was."""
         self._last = now
         self._busy_queues = 0
         self._nonempty: dict[Queue, None] = {}
@@ -159,24 +154,19 @@ class QueueSet:
     # Time
 
     def advance(self, now: float) -> None:
-        """Lets virtual time run, and the demand be counted, up to now."""
+        """Lets virtual time run, and the demand be counted, up to now; before every change of it, even in the same moment."""
         span = now - self._last
-        if span <= 0:
-            return
         self._last = now
         wanted = self.seats_in_use + self.seats_waiting
-        if wanted:
-            self.demand.area += wanted * span
-            self.demand.square += wanted * wanted * span
-            if self._busy_queues:
-                self.r += span * min(wanted, self.limit) / self._busy_queues
+        self._spent[wanted] += span
+        if self._busy_queues:
+            self.r += span * (wanted if wanted < self.limit else self.limit) / self._busy_queues
 
     def measure(self, now: float) -> tuple[float, float, int]:
         """The demand since the last measurement."""
         self.advance(now)
-        found = self.demand.statistics(now)
-        self.demand = Demand(now)
-        self.demand.high = self.seats_in_use + self.seats_waiting
+        found = statistics(self._spent)
+        self._spent.clear()
         return found
 
     # Requests
@@ -188,14 +178,19 @@ class QueueSet:
         """
         self.advance(now)
         seat.arrived_at = now
-        if not self.waiting and self._fits(seat.seats):
+        seats = seat.seats
+        if not self.waiting and (self.exempt or self._fits(seats)):
             if hand:
                 seat.queue = queue = self.queues[hand[0]]
                 if not queue.executing:
                     queue.next_dispatch_r = self.r
                     self._busy_queues += 1
                 self._charge(queue, seat)
-            self._execute(seat, now)
+            seat.state = EXECUTING  # as in _execute, which this saves a call
+            seat.started_at = now
+            self.running[seat] = None
+            self.dispatched += 1
+            self.seats_in_use += seats
             return _NOBODY
         if hand:
             return self._enqueue(seat, hand, now)
@@ -218,7 +213,6 @@ class QueueSet:
         self._nonempty[queue] = None
         self.waiting += 1
         self.seats_waiting += seat.seats
-        self._note_high()
         return [other for other in self.dispatch(now) if other is not seat]
 
     def finish(self, seat: Seat, now: float) -> Sequence[Seat]:
@@ -301,18 +295,10 @@ class QueueSet:
         self.running[seat] = None
         self.dispatched += 1
         self.seats_in_use += seat.seats
-        wanted = self.seats_in_use + self.seats_waiting
-        if wanted > self.demand.high:
-            self.demand.high = wanted
 
     def _refuse(self, seat: Seat, reason: str) -> None:
         seat.state, seat.reason = REJECTED, reason
         self.refused[reason] = self.refused.get(reason, 0) + 1
-
-    def _note_high(self) -> None:
-        wanted = self.seats_in_use + self.seats_waiting
-        if wanted > self.demand.high:
-            self.demand.high = wanted
 
     def _fits(self, seats: int) -> bool:
         """A request that is wider than the level runs alone."""

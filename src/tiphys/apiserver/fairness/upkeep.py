@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tiphys.api.resource import Resource
@@ -95,9 +96,14 @@ class Upkeep:
         cache = self._server.cache.known(resource_prefix(info.group, info.resource))
         return (len(cache), cache.average_bytes(_SAMPLES)) if cache is not None else (0, 0)
 
-    def watches(self, info: RequestInfo) -> int:
-        cache = self._server.cache.known(resource_prefix(info.group, info.resource))
-        return cache.watcher_count if cache is not None else 0
+    def watches(self, info: RequestInfo) -> Callable[[], int]:
+        prefix, known = resource_prefix(info.group, info.resource), self._server.cache.known
+
+        def count() -> int:
+            cache = known(prefix)  # each time: a resource may go, and come again
+            return cache.watcher_count if cache is not None else 0
+
+        return count
 
     # Configuration
 
