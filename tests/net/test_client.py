@@ -5,6 +5,7 @@ import datetime
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -357,6 +358,48 @@ async def test_what_is_no_whole_response_is_an_error(
 
     with pytest.raises(ResponseError):
         await (await scripted(serve)).request("GET", "/")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\nContent-Length: 2\nX-Made-By: hand\n\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\nX-Made-By: hand\r\n\nhi",
+        b"HTTP/1.1 200\nTransfer-Encoding: chunked\nX-Made-By: hand\n\n2\r\nhi\r\n0\r\n\r\n",
+    ],
+)
+async def test_lines_of_a_head_may_end_without_cr(
+    scripted: Callable[[Script], Awaitable[HTTPClient]], answer: bytes
+) -> None:
+    """As Go's client takes them, even in pieces."""
+
+    async def by_hand(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await head_of(reader):
+            for byte in answer:
+                writer.write(bytes([byte]))
+                await writer.drain()
+
+    client = await scripted(by_hand)
+    for _ in range(2):
+        response = await client.request("GET", "/")
+        assert (response.status, response.headers["x-made-by"], response.body) == (200, "hand", b"hi")
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n"])
+async def test_a_head_without_end_is_given_up(
+    scripted: Callable[[Script], Awaitable[HTTPClient]], begun: bytes
+) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(begun)
+        with suppress(OSError):
+            while True:
+                writer.write(b"a" * 1024 + (b": b\n" if begun.endswith(b"\n") else b""))
+                await writer.drain()
+
+    client = await scripted(endless)
+    with pytest.raises(ResponseError, match="headers exceed 262144 bytes"):
+        await client.request("GET", "/", timeout_seconds=60)
 
 
 async def test_a_refused_connection_says_where_and_why() -> None:

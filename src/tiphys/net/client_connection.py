@@ -56,6 +56,9 @@ class IncomingResponse:
         self._bodiless = bodiless
         self._upgrade = upgrade
         self._parser = httptools.HttpResponseParser(self)
+        # As Go's client, which servers have been tried with: a line of the head may end without CR (RFC 9112, section 2.2). Whoever
+        # answers us has the connection for himself, so that nobody between us can be led to see another message.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
         self._head_done = False
         self._header_bytes = 0
         self._chunks: deque[bytes] = deque()
@@ -98,6 +101,9 @@ class IncomingResponse:
             return
         try:
             self._parser.feed_data(data)
+            if not self._head_done and self.received_bytes > HEADERS_LIMIT_BYTES:
+                # The parser keeps a line until it ends.
+                self.fail(ResponseError(f"the headers exceed {HEADERS_LIMIT_BYTES} bytes"))
         except httptools.HttpParserUpgrade as switch:
             self.leftover = data[switch.args[0] :]
         except httptools.HttpParserError as error:
