@@ -83,6 +83,8 @@ class _Pair:
 
 
 def replace_pods(daemons: Daemons) -> Changes:
+    if all(daemons.is_updated(pod) for pods in daemons.pods.values() for pod in pods):
+        return Changes()
     return _beside(daemons) if daemons.allows_surge else _one_after_the_other(daemons)
 
 

@@ -164,9 +164,9 @@ def _care_for(members: Members, ordinal: int) -> Step:
 def _waits_for(members: Members, pod: Object) -> str:
     if meta.is_deleting(pod):
         return f"{meta.name(pod)} is terminating"
-    if not is_running_and_ready(pod):
-        return f"{meta.name(pod)} is not ready"
-    return "" if members.is_available(pod) else f"{meta.name(pod)} is not available"
+    if members.is_available(pod):
+        return ""
+    return f"{meta.name(pod)} is not {'available' if is_running_and_ready(pod) else 'ready'}"
 
 
 def _shrink(members: Members) -> Step:
