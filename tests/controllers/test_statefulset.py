@@ -351,3 +351,26 @@ async def test_a_pod_that_always_fails_is_not_made_in_a_hot_loop(world: World) -
         assert (pod(world, "web-0")["metadata"]["uid"] != young["metadata"]["uid"]) == is_old
         await world.settle(1)
         assert pod(world, "web-0")["metadata"]["uid"] != young["metadata"]["uid"]
+
+
+async def test_a_claim_that_is_being_deleted_holds_the_pod_up(world: World) -> None:
+    claims = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
+    leaving = {
+        "metadata": {
+            "name": "data-web-0",
+            "namespace": "default",
+            "finalizers": ["kubernetes.io/pvc-protection"],
+        }
+    }
+    await world.client.create(PERSISTENTVOLUMECLAIMS, leaving)
+    await world.client.delete(PERSISTENTVOLUMECLAIMS, "data-web-0", "default")
+    await world.client.create(STATEFULSETS, make(1, volumeClaimTemplates=claims))
+    await world.start(statefulset.CONTROLLER)
+    assert names(world) == []
+    told = "create Pod web-0 in StatefulSet web failed error: pvc data-web-0 is being deleted"
+    assert ("web", "FailedCreate", told) in world.events()
+    await world.client.patch(
+        PERSISTENTVOLUMECLAIMS, "data-web-0", {"metadata": {"finalizers": None}}, "default"
+    )
+    await world.settle()
+    assert names(world) == ["web-0"]

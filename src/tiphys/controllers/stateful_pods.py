@@ -218,6 +218,16 @@ def is_stale(statefulset: Object, ordinal: int, claims: Claims) -> bool:
     )
 
 
+def leaving_claims(statefulset: Object, ordinal: int, claims: Claims) -> list[str]:
+    """The pod's claims that are being deleted: there can be no new ones before, and those cannot be used any more."""
+    return [name for name in claim_names(statefulset, ordinal) if meta.is_deleting(claims.get(name, {}))]
+
+
+def cannot_create(statefulset: Object, pod: str, claim: str) -> RecordEvent:
+    about = f"create Pod {pod} in StatefulSet {meta.name(statefulset)}"
+    return RecordEvent(WARNING, "FailedCreate", f"{about} failed error: pvc {claim} is being deleted")
+
+
 def settle_owners(statefulset: Object, pod: Object, ordinal: int, claims: Claims) -> Iterable[Action]:
     """Claims whose owners are not what the retention policy says, changed."""
     for name in claim_names(statefulset, ordinal):

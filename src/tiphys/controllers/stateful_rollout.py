@@ -17,10 +17,12 @@ from tiphys.controllers.revisions import template_of
 from tiphys.controllers.rollout import resolve
 from tiphys.controllers.stateful_pods import (
     Claims,
+    cannot_create,
     create_claims,
     create_pod,
     delete_pod,
     is_stale,
+    leaving_claims,
     new_pod,
     ordinals_of,
     pod_name,
@@ -143,6 +145,8 @@ def _care_for(members: Members, ordinal: int) -> Step:
             return [], f"another pod is named {name}"
         if is_stale(statefulset, ordinal, volumes):
             return [], f"claims of the last pod {name} are going"
+        if leaving := leaving_claims(statefulset, ordinal, volumes):
+            return [cannot_create(statefulset, name, leaving[0])], f"claims of {name} are being deleted"
         made = create_pod(statefulset, members.pod_to_make(ordinal))
         return [*create_claims(statefulset, ordinal, volumes), made], f"{name} is made"
     if is_finished(pod):
