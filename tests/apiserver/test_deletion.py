@@ -100,6 +100,20 @@ async def test_the_policy_becomes_a_finalizer(client: Client, options: Object, f
     assert background["status"] == "Success"
 
 
+async def test_a_job_leaves_its_pods_unless_somebody_says_what_becomes_of_them(client: Client) -> None:
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    container = {"name": "main", "image": "busybox"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    for name in ("a", "b"):
+        await client.create(jobs, {"metadata": {"name": name}, "spec": {"template": template}})
+    answer = await client.call("DELETE", f"{jobs}/a")
+    assert answer.body["metadata"]["finalizers"] == ["orphan"]
+    (warning,) = answer.warnings
+    assert "child pods are preserved by default when jobs are deleted; set propagationPolicy=" in warning
+    answer = await client.call("DELETE", f"{jobs}/b?propagationPolicy=Background")
+    assert (answer.warnings, answer.body["status"]) == ((), "Success")
+
+
 async def test_the_policy_by_query(client: Client) -> None:
     await client.create(MAPS, {"metadata": {"name": "a"}})
     marked = await client.delete(f"{MAPS}/a?propagationPolicy=Foreground")

@@ -294,6 +294,20 @@ def test_jobs_take_every_verb(cluster: Cluster, namespace: Namespace, batch: off
     assert namespace.wait_for_all("pods", lambda pods: not pods, PATIENCE_SECONDS) == []
 
 
+def test_a_job_rests_is_placed_anew_and_goes_on(cluster: Cluster, namespace: Namespace) -> None:
+    namespace.create(job(activeDeadlineSeconds=3600))
+    running(namespace, 2)
+    namespace.patch("job/work", {"spec": {"suspend": True}})
+    rested = namespace.wait_for("job/work", "Suspended", PATIENCE_SECONDS)
+    assert "startTime" not in rested["status"]
+    assert namespace.wait_for_all("pods", lambda pods: not pods, PATIENCE_SECONDS) == []
+    placed = {"nodeSelector": {"kubernetes.io/hostname": "node-2"}}
+    ends(cluster, namespace)
+    namespace.patch("job/work", {"spec": {"suspend": False, "template": {"spec": placed}}})
+    assert completed(namespace)["succeeded"] == 4
+    assert {pod["spec"]["nodeName"] for pod in namespace.list("pods")} == {"node-2"}
+
+
 # Cron jobs
 
 

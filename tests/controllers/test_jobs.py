@@ -203,6 +203,7 @@ async def test_a_suspended_job_has_no_pods_and_starts_anew(world: World) -> None
     assert all(meta.is_deleting(pod) and not meta.finalizers(pod) for pod in world.pods())
     await world.remove_terminating()
     assert status(world).get("failed", 0) == 0
+    assert "startTime" not in status(world)
     await world.client.patch(JOBS, "work", {"spec": {"suspend": False}}, "default")
     await world.settle(90)
     assert len(live(world)) == 1

@@ -211,6 +211,8 @@ class Resource:
     scale: ScalePaths | None = None
     graceful_deletion_seconds: Callable[[Object], int | None] | None = None
     """The grace period of a delete without one of its own; None: this kind is deleted at once."""
+    orphans_dependents: str = ""
+    """A delete that does not say what becomes of dependents leaves them, and the client is warned so; "": they go in the background."""
     note_caller: Callable[[Object, Mapping[str, Any]], None] | None = None
     note_time: Callable[[Object, Object, datetime], None] | None = None
     """Fills in the times that an update left to the server: (new, old, now)."""

@@ -148,7 +148,10 @@ def delete_options(call: Call) -> DeleteOptions:
     found = validate_dry_run(body.get("dryRun"))
     if found:
         raise refused("DeleteOptions", found)
-    return read_delete_options(body, call.request.query)
+    options = read_delete_options(body, call.request.query)
+    if not options.tells_of_dependents:
+        call.warn(call.row.orphans_dependents)
+    return options
 
 
 async def _delete(call: Call) -> Response:

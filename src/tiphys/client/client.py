@@ -101,7 +101,9 @@ class Client:
         return await self.transport.request("DELETE", resource_path(resource, namespace, name), body=options)
 
     async def delete_collection(self, resource: Resource, namespace: str = "") -> Object:
-        return await self.transport.request("DELETE", resource_path(resource, namespace))
+        """Everything of a kind, and what belongs to it in the background."""
+        options = delete_options("", "", "Background", None)
+        return await self.transport.request("DELETE", resource_path(resource, namespace), body=options)
 
 
 def selector_query(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ def job(**spec):
     return {"spec": {"template": template(), **spec}}
 
 
+TIME = "2026-11-22T10:00:00Z"
 GENERATED = {
     "batch.kubernetes.io/controller-uid": "u-1",
     "batch.kubernetes.io/job-name": "x",
@@ -224,14 +225,28 @@ def test_indexed_jobs_grow_in_tandem(written):
 
 @pytest.mark.parametrize(
     ("suspend", "status", "allowed"),
-    [(True, {}, True), (False, {}, False), (True, {"startTime": "2026-11-22T10:00:00Z"}, False)],
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"startTime": TIME}, False),
+        (True, {"startTime": TIME, "conditions": [{"type": "Suspended", "status": "True"}]}, True),
+        (
+            True,
+            {"startTime": TIME, "active": 1, "conditions": [{"type": "Suspended", "status": "True"}]},
+            False,
+        ),
+    ],
 )
-def test_a_queue_may_place_what_never_ran(written, suspend, status, allowed):
+def test_a_queue_may_place_what_does_not_run(written, suspend, status, allowed):
     old = {**written(JOB, job(suspend=suspend)), "status": status}
     pods = old["spec"]["template"]
     placed = {**pods, "spec": {**pods["spec"], "nodeSelector": {"zone": "a"}}}
     found = validation.job({**old, "spec": {**old["spec"], "template": placed}}, old)
     assert (found == []) == allowed
+    (container,) = pods["spec"]["containers"]
+    sized = {**container, "resources": {"requests": {"cpu": "2"}}}
+    larger = {**pods, "spec": {**pods["spec"], "containers": [sized]}}
+    assert (validation.job({**old, "spec": {**old["spec"], "template": larger}}, old) == []) == allowed
     other = {**pods, "spec": {**pods["spec"], "hostNetwork": True}}
     found = validation.job({**old, "spec": {**old["spec"], "template": other}}, old)
     assert [error.field for error in found] == ["spec.template"]

@@ -13,6 +13,11 @@ _TOO_MANY = (
     "able to track completedIndexes when a big number of indexes fail"
 )
 
+ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+
 
 def _of_spec(*where: str) -> Advise:
     """Of a kind with a job's spec there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.api.batch import index_format
 from tiphys.api.resource import Object
 from tiphys.api.validation import Errors, non_negative, qualified_name
 from tiphys.machinery.errors import FieldError, Path
@@ -9,6 +10,7 @@ from tiphys.machinery.fields import OMITTED
 
 _RULES_LIMIT = 20
 _VALUES_LIMIT = 255
+_INDEXES_BYTES_LIMIT = 64 * 1024
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _STATUSES = ("False", "True", "Unknown")
 _OPERATORS = ("In", "NotIn")
@@ -114,11 +116,28 @@ def _success_rule(rule: Object, completions: int, path: Path) -> Errors:
     if count is None and indexes is None:
         detail = "at least one of succeededCount or succeededIndexes must be specified"
         return [FieldError.required(path, detail)]
+    errors, total = _succeeded_indexes(indexes, completions, path.child("succeededIndexes"))
     if count is None:
-        return []
+        return errors
     here = path.child("succeededCount")
-    errors = non_negative(count, here)
-    if count > completions:
-        detail = f"must be less than or equal to {completions} (the number of specified completions)"
-        errors.append(FieldError.invalid(here, count, detail))
+    errors += non_negative(count, here)
+    bounds = [(completions, "the number of specified completions")]
+    if indexes is not None:
+        bounds.append((total, "the number of indexes in the specified succeededIndexes field"))
+    for bound, what in bounds:
+        if count > bound:
+            errors.append(FieldError.invalid(here, count, f"must be less than or equal to {bound} ({what})"))
     return errors
+
+
+def _succeeded_indexes(text: str | None, completions: int, path: Path) -> tuple[Errors, int]:
+    """And how many they are."""
+    if text is None:
+        return [], 0
+    errors: Errors = []
+    if len(text.encode()) > _INDEXES_BYTES_LIMIT:
+        errors.append(FieldError.too_long(path, _INDEXES_BYTES_LIMIT))
+    try:
+        return errors, index_format.count(index_format.runs(text, completions))
+    except ValueError as error:
+        return [*errors, FieldError.invalid(path, text, f"error parsing succeededIndexes: {error}")], 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiphys.api.batch import advice, columns, defaults, prepare, selectable, validation
+from tiphys.api.batch import advice, columns, defaults, job_status, prepare, selectable, validation
 from tiphys.api.resource import Resource, Subresource
 
 RESOURCES = (
@@ -33,9 +33,10 @@ RESOURCES = (
         defaults=defaults.job,
         prepare=prepare.job,
         validate=validation.job,
-        validate_status=validation.job_status,
+        validate_status=job_status.job_status,
         selectable_fields=selectable.JOB,
         advise=advice.job,
+        orphans_dependents=advice.ORPHANS,
         table=columns.JOB,
     ),
 )

@@ -21,6 +21,7 @@ from tiphys.api.validation import (
 )
 from tiphys.machinery import names
 from tiphys.machinery.errors import FieldError, Path
+from tiphys.machinery.meta import is_condition_true
 from tiphys.machinery.meta import name as name_of
 from tiphys.machinery.meta import uid as uid_of
 from tiphys.machinery.selectors import SelectorError, label_selector_from_dict
@@ -231,11 +232,13 @@ def _completions_update(spec: Object, before: Object) -> Errors:
 
 
 def _template_update(spec: Object, old: Object) -> Errors:
-    """The template stays; while a job is suspended and never ran, a queue may say where its pods go."""
+    """The template stays; while a job is suspended and no pod of it runs, a queue may say where its pods go and what they get."""
     template, before = spec.get("template") or {}, (old.get("spec") or {}).get("template") or {}
-    started = (old.get("status") or {}).get("startTime") is not None
-    if (old.get("spec") or {}).get("suspend") and not started and template != before:
-        before = _with_scheduling(before, template)
+    status = old.get("status") or {}
+    rests = is_condition_true(status.get("conditions"), "Suspended") and not status.get("active")
+    is_free = status.get("startTime") is None or rests
+    if (old.get("spec") or {}).get("suspend") and is_free and template != before:
+        before = _with_resources(_with_scheduling(before, template), template)
     return immutable(template, before, _SPEC.child("template"))
 
 
@@ -262,19 +265,19 @@ def _with_scheduling(before: Object, template: Object) -> Object:
     return merged
 
 
+def _with_resources(before: Object, template: Object) -> Object:
+    for field in ("initContainers", "containers"):
+        wanted = (template.get("spec") or {}).get(field) or ()
+        for container, source in zip(before["spec"].get(field) or (), wanted, strict=False):
+            _take(container, source, "resources")
+    return before
+
+
 def _take(holder: Object, source: Object, field: str) -> None:
     if field in source:
         holder[field] = source[field]
     else:
         holder.pop(field, None)
-
-
-def job_status(new: Object, old: Object | None) -> Errors:
-    status, here = new.get("status") or {}, Path("status")
-    errors: Errors = []
-    for field in ("active", "succeeded", "failed", "ready", "terminating"):
-        errors += non_negative(status.get(field), here.child(field))
-    return errors
 
 
 # Cron jobs
@@ -288,8 +291,10 @@ def cron_job(new: Object, old: Object | None) -> Errors:
             FieldError.invalid(Path("metadata", "name"), name, "must be no more than 52 characters")
         )
     spec = new.get("spec") or {}
-    before = ((old or {}).get("spec") or {}).get("schedule")
-    errors += _schedule(spec, zone_allowed="TZ" in (before or ""))
+    before = (old or {}).get("spec") or {}
+    errors += _schedule(spec, zone_allowed="TZ" in (before.get("schedule") or ""))
+    if spec.get("schedule") and spec.get("timeZone") not in (None, before.get("timeZone")):
+        errors += _time_zone(spec["timeZone"], _SPEC.child("timeZone"))
     errors += non_negative(spec.get("startingDeadlineSeconds"), _SPEC.child("startingDeadlineSeconds"))
     errors += required_one_of(
         spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"), _SPEC.child("concurrencyPolicy")
@@ -315,7 +320,7 @@ def _schedule(spec: Object, *, zone_allowed: bool) -> Errors:
     elif "TZ" in text and zone is not None:
         detail = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
         errors.append(FieldError.invalid(here, text, detail))
-    return errors if zone is None else errors + _time_zone(zone, _SPEC.child("timeZone"))
+    return errors
 
 
 def _time_zone(zone: str, path: Path) -> Errors:

@@ -34,6 +34,10 @@ class DeleteOptions:
     orphan_dependents: bool | None = None
     dry_run: bool = False
 
+    @property
+    def tells_of_dependents(self) -> bool:
+        return self.orphan_dependents is not None or self.policy is not None
+
     def to_dict(self) -> Object:
         """As admission is told of them."""
         conditions = {"uid": self.uid, "resourceVersion": self.resource_version}
@@ -104,7 +108,7 @@ def check_preconditions(row: Resource, obj: Object, options: DeleteOptions) -> N
 def plan_deletion(row: Resource, obj: Object, options: DeleteOptions, now: datetime) -> Object | None:
     """None: remove it now. Otherwise the object as it shall be written (equal to `obj`: it is dying already)."""
     metadata = dict(obj["metadata"])
-    finalizers = _finalizers(metadata, options)
+    finalizers = _finalizers(row, metadata, options)
     if finalizers:
         metadata["finalizers"] = finalizers
     else:
@@ -144,13 +148,15 @@ def _shorten(metadata: dict[str, Any], grace: int) -> None:
     metadata["deletionGracePeriodSeconds"] = grace
 
 
-def _finalizers(metadata: dict[str, Any], options: DeleteOptions) -> list[str]:
+def _finalizers(row: Resource, metadata: dict[str, Any], options: DeleteOptions) -> list[str]:
     """The policy decides which of the garbage collector's two finalizers is there; the others stay."""
     current = list(metadata.get("finalizers") or ())
     if options.orphan_dependents is not None:
         wanted = ORPHAN if options.orphan_dependents else None
     elif options.policy is not None:
         wanted = _POLICIES[options.policy]
+    elif row.orphans_dependents and ORPHAN not in current and FOREGROUND not in current:
+        wanted = ORPHAN
     else:
         return current
     kept = [item for item in current if item not in (ORPHAN, FOREGROUND) or item == wanted]

@@ -250,12 +250,13 @@ def _set(
 
 
 def _suspension(status: dict[str, Any], *, suspend: bool, now: datetime) -> list[RecordEvent]:
-    """The condition Suspended; a job that goes on starts anew, so that its deadline does."""
+    """The condition Suspended. A job that rests has not started, so that its deadline begins anew when it goes on."""
     is_suspended = meta.is_condition_true(status.get("conditions"), "Suspended")
     if suspend == is_suspended:
         return []
     word = "suspended" if suspend else "resumed"
     _set(status, "Suspended", f"Job{word.title()}", f"Job {word}", now, on=suspend)
+    status.pop("startTime", None)
     if not suspend:
         status["startTime"] = meta.format_time(now)
     return [RecordEvent(NORMAL, word.title(), f"Job {word}")]
