@@ -58,7 +58,7 @@ def test_values() -> None:
         ("runtime-config=metrics.k8s.io", "runtime-config invalid key metrics.k8s.io"),
         ("runtime-config=api/v1=false", "runtime-config invalid key api/v1"),
         ("runtime-config=api/alpha=maybe", "it must be true or false"),
-        ("runtime-config=api/all=false", "api/all is stable, and is always served"),
+        ("runtime-config=api/all=false", "invalid key with only api/all=false"),
         ("runtime-config=batch/v1/jobs=false", "batch/v1/jobs is stable, and is always served"),
         ("feature-gates=Nope=true", "unrecognized feature gate: Nope"),
         ("feature-gates=AllAlpha", "missing bool value for AllAlpha"),

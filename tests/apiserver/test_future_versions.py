@@ -144,3 +144,27 @@ async def test_a_plain_watch_is_silent_until_its_version_has_come(
     assert watch.open
     await clock.advance(200)
     assert not watch.open
+
+
+async def test_what_the_store_does_is_counted(client: Client) -> None:
+    first = await client.create(SECRETS, {"metadata": {"name": "a"}, "data": {"k": "dg=="}})
+    await client.create(SECRETS, {"metadata": {"name": "b"}})
+    then = f"{SECRETS}?resourceVersionMatch=Exact&resourceVersion={first['metadata']['resourceVersion']}"
+    assert [each["metadata"]["name"] for each in (await client.get(then))["items"]] == ["a"]
+    text = (await client.call("GET", "/metrics")).raw.decode()
+    labels = 'group="",resource="secrets"'
+    for name, value in (
+        ("apiserver_storage_list_total", 1),
+        ("apiserver_storage_list_fetched_objects_total", 1),
+        ("apiserver_storage_list_returned_objects_total", 1),
+        ("apiserver_storage_events_received_total", 2),
+        ("apiserver_resource_objects", 2),
+    ):
+        assert f"\n{name}{{{labels}}} {value}\n" in text, name
+    (size,) = [
+        line
+        for line in text.splitlines()
+        if line.startswith("apiserver_resource_size_estimate_bytes{" + labels)
+    ]
+    assert float(size.split()[-1]) > 100
+    assert 'apiserver_storage_size_bytes{storage_cluster_id="etcd-0"} 0\n' in text

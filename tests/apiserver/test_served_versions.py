@@ -55,6 +55,12 @@ def test_stages_versions_and_resources() -> None:
     # What upstream's server serves when nobody tells it anything, and the metrics that another serves there.
     stable: Told = (("api/alpha", "false"), ("api/beta", "false"))
     assert versions(*stable) == {"metrics.k8s.io/v1beta1"}
+    one_version: Told = (("api/all", "false"), ("resource.k8s.io/v1beta2", "true"))
+    assert versions(*one_version) == {"metrics.k8s.io/v1beta1", "resource.k8s.io/v1beta2"}
+    # Stages count in their order: all, stable, beta, alpha.
+    assert versions(("api/beta", "true"), ("api/all", "false")) == {
+        each for each in everything if "beta" in each
+    }
     # A version, whatever the order in which it is told; and one resource of another.
     chosen = ("resource.k8s.io/v1beta2", "true")
     assert versions(chosen, *stable) == {"metrics.k8s.io/v1beta1", "resource.k8s.io/v1beta2"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiphys.api.resource import Resource
 from tiphys.apiserver.cache import HISTORY_MAXIMUM, WatchCache
-from tiphys.machinery.metrics import Buckets, Registry, Value
+from tiphys.machinery.metrics import BETA, Buckets, Registry, Value
 
 _RESOURCE = ("group", "resource")
 _WAITS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -41,6 +41,15 @@ class CacheMetrics:
             "Objects that lists from the watch cache returned.",
             _RESOURCE,
         )
+        self._history = [
+            registry.counter(f"apiserver_storage_list_{name}", text, _RESOURCE)
+            for name, text in (
+                ("total", "Lists of an earlier state, which were read from the store."),
+                ("fetched_objects_total", "Objects that lists read from the store."),
+                ("evaluated_objects_total", "Objects of the store that lists looked at."),
+                ("returned_objects_total", "Objects that lists from the store returned."),
+            )
+        ]
         self._consistent = registry.counter(
             "apiserver_watch_cache_consistent_read_total",
             "Lists of the newest state from the watch cache.",
@@ -51,6 +60,12 @@ class CacheMetrics:
             "How long reads waited for the watch cache to be fresh enough.",
             _WAITS,
             _RESOURCE,
+        )
+        self._stored = registry.counter(
+            "apiserver_storage_events_received_total",
+            "Changes that came from the store.",
+            _RESOURCE,
+            stability=BETA,
         )
         self._received = registry.counter(
             "apiserver_watch_cache_events_received_total", "Changes that the watch cache took in.", _RESOURCE
@@ -89,6 +104,11 @@ class CacheMetrics:
         series.returned.value += returned
         series.consistent.value += consistent
 
+    def listed_before(self, row: Resource, fetched: int, returned: int) -> None:
+        """A list was answered from the store: of what was."""
+        for family, count in zip(self._history, (1, fetched, fetched, returned), strict=True):
+            family.labels(row.group, row.plural).value += count
+
     def _find(self, key: tuple[str, str]) -> _Lists:
         series = self._known[key] = _Lists(
             self._lists.labels(*key, ""),
@@ -114,6 +134,7 @@ class CacheMetrics:
             if (cache := self._cache.known(prefix)) is None:
                 continue
             self._received.labels(*labels).value = cache.received
+            self._stored.labels(*labels).value = cache.received
             self._dispatched.labels(*labels).value = cache.received
             self._revision.set(self._cache.revision % _DIGITS, *labels)
             self._capacity.set(HISTORY_MAXIMUM, *labels)

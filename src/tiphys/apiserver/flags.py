@@ -69,9 +69,11 @@ def _versions(text: str) -> tuple[tuple[str, str], ...]:
         parts = key.split("/")
         if key not in _STAGES and (len(parts) not in (2, 3) or parts[0] == "api"):
             raise ValueError(f"runtime-config invalid key {key}")
-        if not is_served and (key in ("api/all", "api/ga") or _is_stable(parts)):
+        if not is_served and (key == "api/ga" or _is_stable(parts)):
             raise ValueError(f"{key} is stable, and is always served")
         found.append((key, str(is_served).lower()))
+    if found == [("api/all", "false")]:
+        raise ValueError("invalid key with only api/all=false")
     return tuple(found)
 
 

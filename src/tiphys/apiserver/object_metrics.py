@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tiphys.apiserver.allocators import Allocators
     from tiphys.apiserver.server import APIServer
 
+_SAMPLES = 50
 _RESOURCE = ("group", "version", "resource")
 FEATURES = {
     "AllowParsingUserUIDFromCertAuth": "BETA",
@@ -40,6 +41,17 @@ class ObjectMetrics:
             ("resource",),
             stability=STABLE,
         )
+        self._bytes = registry.gauge(
+            "apiserver_resource_size_estimate_bytes",
+            "Bytes of the objects that are stored, estimated by some of them.",
+            ("group", "resource"),
+        )
+        self._size = registry.gauge(
+            "apiserver_storage_size_bytes",
+            "Bytes that the store takes of its disk.",
+            ("storage_cluster_id",),
+            stability=STABLE,
+        )
         build = registry.gauge(
             "kubernetes_build_info",
             "Always 1; its labels say what was built from what.",
@@ -61,12 +73,14 @@ class ObjectMetrics:
         registry.before_scrape(self._collect)
 
     def _collect(self) -> None:
-        self._objects.clear()
-        self._stored.clear()
+        for family in (self._objects, self._stored, self._bytes):
+            family.clear()
+        self._size.set(self._server.store.size_bytes(), "etcd-0")
         for prefix, cache in self._server.cache.loaded.items():
             group, resource = prefix.strip("/").split("/")[1:3]
             group = "" if group == "core" else group
             self._objects.set(len(cache), group, resource)
+            self._bytes.set(cache.average_bytes(_SAMPLES) * len(cache), group, resource)
             self._stored.set(len(cache), f"{resource}.{group}" if group else resource)
 
 

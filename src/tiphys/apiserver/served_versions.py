@@ -53,7 +53,8 @@ def _is_served(row: Resource, told: Mapping[str, str], *, has_stage: bool) -> bo
     is_on = True
     for name, pattern in STAGES.items():
         if has_stage and name in told and re.fullmatch(pattern, row.version):
-            is_on = told[name] == "true"
+            # Without stable versions no server starts, upstream's neither.
+            is_on = told[name] == "true" or bool(re.fullmatch(STAGES["api/ga"], row.version))
     version = f"{row.group}/{row.version}"
     for key in (version, f"{version}/{row.plural}"):
         if key in told:

@@ -188,5 +188,8 @@ class Store(Protocol):
         A revision that has been compacted already is no error.
         """
 
+    def size_bytes(self) -> int:
+        """What it takes of its disk; 0 when that is nothing."""
+
     async def close(self) -> None:
         """Finish the writes that wait, then release everything. Later calls fail with StoreClosed."""

@@ -52,6 +52,9 @@ class MemoryStore(GroupCommitStore):
         self.compact_revision = max(self.compact_revision, revision)
         del self._history[: bisect_right(self._history, revision, key=_by_revision)]
 
+    def size_bytes(self) -> int:
+        return 0
+
     async def close(self) -> None:
         await self._finish_writes()
 

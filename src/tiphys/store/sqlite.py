@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -98,6 +99,11 @@ class SQLiteStore(GroupCommitStore):
                 return
             while not self._closed and await self._alone(partial(self._sweep, self.compact_revision)):
                 await asyncio.sleep(0)
+
+    def size_bytes(self) -> int:
+        """Of the database and what was not yet taken over from its journal."""
+        files = (self._database.path, f"{self._database.path}-wal")
+        return sum(os.stat(file).st_size for file in files if os.path.exists(file))
 
     async def close(self) -> None:
         if self._closed:

@@ -139,5 +139,8 @@ class EncryptedStore:
     async def compact(self, revision: int) -> None:
         await self._store.compact(revision)
 
+    def size_bytes(self) -> int:
+        return self._store.size_bytes()
+
     async def close(self) -> None:
         await self._store.close()

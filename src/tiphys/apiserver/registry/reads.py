@@ -208,6 +208,8 @@ class Reads:
             if found[1].revision == self._cache.revision:
                 newest = options.revision is None and not options.continue_revision
                 self._metrics.listed(row, fetched, len(found[0]), consistent=newest)
+            else:
+                self._metrics.listed_before(row, fetched, len(found[0]))
             return found
 
     @staticmethod
