@@ -13,7 +13,6 @@ from tiphys.net.http import Request
 
 if TYPE_CHECKING:
     from tiphys.api.resource import Object, Resource, Subresource
-    from tiphys.apiserver.aggregation.remote import Remote
     from tiphys.apiserver.audit.record import Record
     from tiphys.apiserver.server import APIServer
     from tiphys.machinery.clock import Timer
@@ -56,8 +55,6 @@ class Call:
     row: Resource = None  # type: ignore[assignment]
     """Set for every resource request before a handler sees it."""
     subresource: Subresource | None = None
-    remote: Remote | None = None
-    """The other API server that this request is for."""
     representation: Representation = AS_IS
     statement: Object | None = None
     """What it is answered, where that is no stored object but a Status or a review."""

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 from tiphys.apiserver.call import Call
 from tiphys.machinery import errors
 from tiphys.machinery.apply import validate_field_manager
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.gvk import GroupKind
+from tiphys.net.http import parse_query
 
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 _OF_FIELDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
-_OF_DELETION = {"delete": "DeleteOptions", "deletecollection": "DeleteOptions"}
+_KINDS = {**_OF_FIELDS, "delete": "DeleteOptions", "deletecollection": "DeleteOptions"}
+REMEMBERED_CHARACTERS = 250
+"""What is wrong with a query is remembered for some of them, of no more characters."""
 
 
 def check_options(call: Call, *, applies: bool) -> None:
     """Refuses (422) options that make no sense. `applies`: the request is a server-side apply."""
-    query, verb = call.request.query, call.info.verb
+    verb, query = call.info.verb, call.request.query
+    kind = _KINDS.get(verb)
+    if kind is None or not (query or applies):
+        return
+    text = call.request.target.partition("?")[2]
+    if len(text) <= REMEMBERED_CHARACTERS:
+        found = _known_faults(text, verb, applies=applies)
+    else:
+        found = _faults(query, verb, applies=applies)
+    if found:
+        raise refused(kind, list(found))
+
+
+@lru_cache(maxsize=1000)
+def _known_faults(text: str, verb: str, *, applies: bool) -> tuple[FieldError, ...]:
+    """A client says the same with every request."""
+    return _faults(parse_query(text), verb, applies=applies)
+
+
+def _faults(query: Mapping[str, list[str]], verb: str, *, applies: bool) -> tuple[FieldError, ...]:
     found: list[FieldError] = []
-    kind = _OF_FIELDS.get(verb)
-    if kind is not None:
+    if verb in _OF_FIELDS:
         if verb == "patch" and not applies and "force" in query:
             found.append(FieldError.forbidden(Path("force"), "may not be specified for non-apply patch"))
         found += validate_field_manager(query.get("fieldManager", ("",))[0], applies=applies)
-    else:
-        kind = _OF_DELETION.get(verb)
-    if kind is None:
-        return
     found += validate_dry_run(query.get("dryRun"))
-    if verb in _OF_FIELDS and (mode := field_validation(call)) not in (STRICT, WARN, IGNORE):
+    mode = query.get("fieldValidation", ("",))[0] or WARN
+    if verb in _OF_FIELDS and mode not in (STRICT, WARN, IGNORE):
         found.append(FieldError.not_supported(Path("fieldValidation"), mode, (IGNORE, STRICT, WARN)))
-    if found:
-        raise refused(kind, found)
+    return tuple(found)
 
 
 def refused(options: str, found: list[FieldError]) -> errors.StatusError:

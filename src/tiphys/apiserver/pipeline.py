@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from inspect import isawaitable
+from typing import TYPE_CHECKING
 
 from tiphys.api.types import schema_of
 from tiphys.apiserver.authentication import authenticate, impersonate
@@ -26,6 +27,9 @@ from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.net.http import Request, Response
 
+if TYPE_CHECKING:
+    from tiphys.apiserver.server import APIServer
+
 Answer = Response | Awaitable[Response | None] | None
 Step = Callable[[Call], Answer]
 
@@ -35,15 +39,16 @@ def audit(call: Call) -> Answer:
     return None if call.server.auditor is None else call.server.auditor.begin(call)
 
 
-def find_server(call: Call) -> None:
-    """Whether another API server serves what is asked for: its paths mean what it says they mean."""
-    call.remote = call.server.aggregator.remote_of(call)
+def delegate(call: Call) -> Awaitable[Response] | None:
+    """Passes on what another API server serves, in the name of who asks: what a path means and who may do it is for that to say."""
+    remote = call.server.aggregator.remote_of(call)
+    return None if remote is None else remote.serve(call)
 
 
 def find_resource(call: Call) -> None:
     """Which row and subresource the path means; to those who may not use it, an unknown one is as forbidden as a known one."""
     info = call.info
-    if not info.is_resource or call.remote is not None:
+    if not info.is_resource:
         return
     row = call.server.scheme.by_resource(info.group, info.version, info.resource)
     if row is None or (info.namespace and not row.namespaced and row.plural != "namespaces"):
@@ -84,11 +89,6 @@ def negotiate(call: Call) -> None:
     call.representation = accepted(call.request.headers.get("accept", ""), served, tables=tables)
 
 
-def delegate(call: Call) -> Awaitable[Response] | None:
-    """To the other server, in the name of who asks; it decides for itself what they may."""
-    return None if call.remote is None else call.remote.serve(call)
-
-
 def take_seat(call: Call) -> Answer:
     """Fairness, or the plain limits: a request that finds no place waits for one, or is turned away with 429."""
     return call.server.gate.enter(call)
@@ -102,9 +102,8 @@ STEPS: tuple[Step, ...] = (
     impersonate,
     take_seat,
     authorize,
-    find_server,
-    find_resource,
     delegate,
+    find_resource,
     serve_path,
     negotiate,
     serve,
@@ -112,21 +111,32 @@ STEPS: tuple[Step, ...] = (
 """The pipeline. `serve_path` answers what is no resource (/healthz, /apis, /openapi); `serve` answers the rest."""
 
 
+def steps_of(server: APIServer) -> tuple[Step, ...]:
+    """Those of STEPS that a server needs, as it is set up."""
+    unneeded: dict[Step, bool] = {
+        answer_preflight: server.cross_origin is None,
+        audit: server.auditor is None,
+    }
+    return tuple(step for step in STEPS if not unneeded.get(step))
+
+
 def handle(call: Call) -> Response | Awaitable[Response]:
     """Runs a call through the steps."""
+    steps = call.server.steps
+    answer: Answer = None
     try:
-        for step in STEPS:
+        for step in steps:
             answer = step(call)
-            if answer is None:
-                continue
-            if isinstance(answer, Response):
-                return _ended(call, answer)
-            return _later(call, answer, STEPS.index(step) + 1)
+            if answer is not None:
+                break
     except StatusError as error:
         return _ended(call, failure(call, error))
     except Exception as error:
         return _ended(call, call.server.crashed(call.request, error))
-    raise AssertionError("the last step answers every call")
+    assert answer is not None, "the last step answers every call"
+    if isinstance(answer, Response):
+        return _ended(call, answer)
+    return _later(call, answer, steps.index(step) + 1)
 
 
 def _ended(call: Call, response: Response) -> Response | Awaitable[Response]:
@@ -163,7 +173,7 @@ async def _end_later(call: Call, waiting: Awaitable[Response | None], position: 
     try:
         answer = await waiting
         while answer is None:
-            passed = STEPS[position](call)
+            passed = call.server.steps[position](call)
             position += 1
             answer = await passed if isawaitable(passed) else passed
         response = end(call, answer)

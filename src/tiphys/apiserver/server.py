@@ -49,7 +49,7 @@ from tiphys.apiserver.ip_addresses import IPAddresses
 from tiphys.apiserver.legacy_token_tracking import LegacyTokenTracking
 from tiphys.apiserver.object_metrics import AdmissionMetrics, AllocatorMetrics, ObjectMetrics, WatchMetrics
 from tiphys.apiserver.openapi.library import Library
-from tiphys.apiserver.pipeline import handle
+from tiphys.apiserver.pipeline import handle, steps_of
 from tiphys.apiserver.registry.reads import Reads
 from tiphys.apiserver.registry.writes import Writes
 from tiphys.apiserver.request_metrics import RequestMetrics
@@ -197,6 +197,7 @@ class APIServer:
         self._audit_count = 0
         self.upkeep: Upkeep | None = None
         self.gate: Gate = self._make_gate(settings)
+        self.steps = steps_of(self)
 
     def _make_gate(self, settings: Settings) -> Gate:
         read_only, mutating = settings.max_requests_inflight, settings.max_mutating_requests_inflight

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.cache import ResourceCache
@@ -13,6 +13,7 @@ from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.gvk import GroupVersionKind
 
+Remembered = TypeVar("Remembered")
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 
@@ -40,7 +41,7 @@ class Attributes:
     subresource: str = ""
     object: Object | None = None
     old: Object | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] | None = None
     """Of a deletion: what its DeleteOptions say."""
     dry_run: bool = False
     changed: bool = False
@@ -50,12 +51,9 @@ class Attributes:
     """Whether this is the second round of those who may change the object (reinvocation)."""
     wants_again: bool = False
     """Set in the first round by a plugin that has changed the object so that the others should look again."""
-    memory: dict[str, Any] = field(default_factory=dict)
-    """What plugins remember from the first round, by their names."""
-    warnings: list[str] = field(default_factory=list)
-    annotations: dict[str, str] = field(default_factory=dict)
-    """For the audit log: what was decided, and why."""
-    when_over: list[Callable[[type[BaseException] | None], None]] = field(default_factory=list)
+    memory: dict[str, Any] | None = None
+    """What plugins remember from the first round, by their names; made by the first of them."""
+    when_over: tuple[Callable[[type[BaseException] | None], None], ...] = ()
     """Called once the write is over, with what went wrong: None when it is in the store."""
 
     def __enter__(self) -> None:
@@ -64,6 +62,15 @@ class Attributes:
     def __exit__(self, kind: type[BaseException] | None, error: Any, where: Any) -> None:
         for over in self.when_over:
             over(kind)
+
+    def recall(self, name: str, make: Callable[[], Remembered]) -> Remembered:
+        """What a plugin remembers, made when it is first asked for."""
+        if self.memory is None:
+            self.memory = {}
+        if name not in self.memory:
+            self.memory[name] = make()
+        remembered: Remembered = self.memory[name]
+        return remembered
 
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
         return self.row.plural == plural and self.row.group == group and self.subresource == subresource

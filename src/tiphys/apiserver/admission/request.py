@@ -44,7 +44,7 @@ def operation_options(attributes: Attributes) -> Object | None:
         return None
     options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
     if attributes.operation == DELETE:
-        return {**options, **attributes.options}
+        return {**options, **(attributes.options or {})}
     query = attributes.call.request.query
     if query.get("dryRun"):
         options["dryRun"] = query["dryRun"]

@@ -328,7 +328,6 @@ class Writes:
             object=new,
             old=old,
             dry_run=call.dry_run,
-            warnings=call.warnings,
         )
 
     async def review(
@@ -480,7 +479,7 @@ def _reserve(attributes: Attributes, release: Callable[[], None]) -> None:
         if error is None or issubclass(error, Exception):
             release()
 
-    attributes.when_over.append(over)
+    attributes.when_over += (over,)
 
 
 def _rules_of(row: Resource, subresource: str) -> Rules:

@@ -162,7 +162,7 @@ async def _invocations(
 
 
 async def _invoke(attributes: Attributes, invocations: list[Invocation], failures: list[_Failure]) -> None:
-    rounds: _Rounds = attributes.memory.setdefault(NAME, _Rounds())
+    rounds = attributes.recall(NAME, _Rounds)
     if attributes.again and _bytes(attributes.object) != rounds.output:
         rounds.changed()  # by plugins of the server's own, in their second round
     subject, patched = Subject(attributes), False

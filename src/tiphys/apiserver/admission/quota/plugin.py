@@ -91,7 +91,7 @@ class ResourceQuota:
             refused = failure is not None and issubclass(failure, Exception)
             ledger.settle(namespace, made, done=not refused, seen=failure is None)
 
-        attributes.when_over.append(over)
+        attributes.when_over += (over,)
 
 
 class _Existence:

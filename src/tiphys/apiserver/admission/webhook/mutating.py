@@ -63,7 +63,7 @@ class MutatingAdmissionWebhook:
         return self._ask_all(attributes, candidates) if candidates else None
 
     async def _ask_all(self, attributes: Attributes, candidates: tuple[Hook, ...]) -> None:
-        rounds: _Rounds = attributes.memory.setdefault(self.name, _Rounds())
+        rounds = attributes.recall(self.name, _Rounds)
         if attributes.again and _bytes(attributes.object) != rounds.output:
             rounds.changed()  # by plugins of the server's own, in their second round
         asking = Asking(attributes, ADMIT)
