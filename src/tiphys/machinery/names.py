@@ -17,12 +17,17 @@ SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_SUFFIX_LENGTH = 5
 GENERATED_NAME_LIMIT = 63
 SUFFIXES_AT_ONCE = 64
+_BYTES_AS_LETTERS = bytes(ord(SAFE_ALPHABET[byte % len(SAFE_ALPHABET)]) for byte in range(256))
+_BEYOND = bytes(range(256 - 256 % len(SAFE_ALPHABET), 256))
+"""Bytes that are left out, or the first letters would come more often than the others."""
 
 
 class Random(Protocol):
     """The part of `random.Random` that makes names."""
 
     def choices(self, population: str, *, k: int) -> list[str]: ...
+
+    def randbytes(self, n: int) -> bytes: ...
 
 
 class Suffixes:
@@ -36,10 +41,15 @@ class Suffixes:
 
     def take(self) -> str:
         if not self._ready:
-            drawn = "".join(self._random.choices(SAFE_ALPHABET, k=SUFFIXES_AT_ONCE * GENERATED_SUFFIX_LENGTH))
-            starts = range(0, len(drawn), GENERATED_SUFFIX_LENGTH)
-            self._ready = [drawn[at : at + GENERATED_SUFFIX_LENGTH] for at in starts]
+            self._draw()
         return self._ready.pop()
+
+    def _draw(self) -> None:
+        length = GENERATED_SUFFIX_LENGTH
+        while not self._ready:
+            drawn = self._random.randbytes(SUFFIXES_AT_ONCE * length)
+            letters = drawn.translate(_BYTES_AS_LETTERS, _BEYOND).decode()
+            self._ready = [letters[at : at + length] for at in range(0, len(letters) - length + 1, length)]
 
 
 def generated(base: str, suffix: str) -> str:
