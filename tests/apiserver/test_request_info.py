@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiphys.apiserver.requests import query_bool, read_request
+from tiphys.apiserver.requests import PATH_LIMIT_CHARACTERS, query_bool, read_request
 from tiphys.net.http import parse_query
 
 CASES = [
@@ -70,6 +70,20 @@ def test_resources(method: str, target: str, expected: tuple[str, ...]) -> None:
 def test_other_paths_keep_the_method_as_verb(path: str) -> None:
     info = read_request("GET", path, {})
     assert (info.is_resource, info.verb, info.path) == (False, "get", path)
+
+
+def test_what_becomes_of_one_request_does_not_show_in_the_next() -> None:
+    first = read_request("GET", "/api/v1/namespaces/a", {})
+    first.namespace, first.verb, first.name = "", "watch", "b"
+    again = read_request("DELETE", "/api/v1/namespaces/a", {})
+    assert (again.namespace, again.verb, again.name) == ("a", "delete", "a")
+
+
+def test_a_long_path_is_read_like_any_other() -> None:
+    name = "x" * 2 * PATH_LIMIT_CHARACTERS
+    for verb, method in (("get", "GET"), ("update", "PUT")):
+        info = read_request(method, f"/api/v1/namespaces/a/pods/{name}/status", {})
+        assert (info.verb, info.namespace, info.name, info.subresource) == (verb, "a", name, "status")
 
 
 def test_what_a_proxy_passes_on_is_behind_the_subresource() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from tiphys.machinery import errors
 from tiphys.machinery.selectors import SelectorError, parse_field_selector
@@ -22,6 +24,9 @@ _VERBS = {
 }
 # Below /namespaces/{name} these are subresources of the namespace itself, not resources in it.
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+PATHS_LIMIT = 1024
+PATH_LIMIT_CHARACTERS = 256
+"""So many paths, and none longer, are remembered: who asks is not known yet."""
 _OF_MANY = frozenset({"list", "watch", "deletecollection"})
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LARGEST = (1 << 63) - 1
@@ -74,44 +79,58 @@ def query_integer(query: dict[str, list[str]], name: str) -> int | None:
 
 def read_request(method: str, path: str, query: dict[str, list[str]]) -> RequestInfo:
     """The RequestInfo of a request; `is_resource` is False for /healthz, /apis, /openapi and the like."""
-    parts = path.split("/")
-    if parts[0] or parts.count("") > 1:
-        parts = ["", *[part for part in parts if part]]
-    if len(parts) > 3 and parts[1] == "api":
-        group, version, rest = "", parts[2], parts[3:]
-    elif len(parts) > 4 and parts[1] == "apis":
-        group, version, rest = parts[2], parts[3], parts[4:]
-    else:
+    place = _known_place(path) if len(path) <= PATH_LIMIT_CHARACTERS else _place(path)
+    if place is None:
         return RequestInfo(path, method.lower())
-    if rest[0] == "watch" and len(rest) > 1:
-        # The old /watch/ prefix; a name below it narrows the watch to one object.
-        return _resource(path, "watch" if method in ("GET", "HEAD") else "", group, version, rest[1:])
-    info = _resource(path, _VERBS.get(method, ""), group, version, rest)
-    if not info.name and info.verb == "get":
+    if place.is_old_watch:
+        return RequestInfo(path, "watch" if method in ("GET", "HEAD") else "", True, *place.names)
+    info = RequestInfo(path, _VERBS.get(method, ""), True, *place.names)
+    if info.name:
+        return info
+    if info.verb == "get":
         info.verb = "watch" if query_bool(query, "watch") else "list"
-    elif not info.name and info.verb == "delete":
+    elif info.verb == "delete":
         info.verb = "deletecollection"
     if query and info.verb in _OF_MANY and ("fieldSelector" in query or "labelSelector" in query):
         info.field_selector = query.get("fieldSelector", ("",))[0]
         info.label_selector = query.get("labelSelector", ("",))[0]
-        info.name = info.name or _selected_name(info.field_selector)
+        info.name = _selected_name(info.field_selector)
     return info
 
 
-def _resource(path: str, verb: str, group: str, version: str, rest: list[str]) -> RequestInfo:
-    """`rest`: the path below the group version, the namespace included."""
+class _Place(NamedTuple):
+    """What a path says of a resource. `names`: as RequestInfo has them, from the group to the parts."""
+
+    is_old_watch: bool
+    names: tuple[str, str, str, str, str, str, str, str, tuple[str, ...]]
+
+
+def _place(path: str) -> _Place | None:
+    parts = [part for part in path.split("/") if part]
+    if len(parts) < 3 or parts[0] not in ("api", "apis"):
+        return None
+    if parts[0] == "api":
+        group, version, rest = "", parts[1], parts[2:]
+    elif len(parts) < 4:
+        return None
+    else:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    # The old /watch/ prefix; a name below it narrows the watch to one object.
+    is_old_watch = rest[0] == "watch" and len(rest) > 1
+    if is_old_watch:
+        del rest[0]
     namespace = ""
-    depth = len(rest)
-    if depth > 1 and rest[0] == "namespaces":
+    if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
-        if depth > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
-            rest = rest[2:]
-            depth -= 2
-    name = rest[1] if depth > 1 else ""
-    subresource = rest[2] if depth > 2 else ""
-    return RequestInfo(
-        path, verb, True, group, version, namespace, rest[0], subresource, name, "", "", tuple(rest)
-    )
+        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+            del rest[:2]
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    return _Place(is_old_watch, (group, version, namespace, rest[0], subresource, name, "", "", tuple(rest)))
+
+
+# Collections, leases and statuses are asked for again and again.
+_known_place = lru_cache(maxsize=PATHS_LIMIT)(_place)
 
 
 def _selected_name(selector: str) -> str:

@@ -104,7 +104,17 @@ class Engine:
         for event in happened:
             kind = type(event)
             if kind is DataReceived:
-                self._take_data(event, heads.pop(event.stream_id, None))
+                stream_id, ended = event.stream_id, event.end_stream
+                head = heads.pop(stream_id, None)
+                if head is None:
+                    listener.on_data(stream_id, event.data, ended=ended)
+                elif ended:
+                    data = event.data
+                    self.acknowledge(stream_id, len(data))
+                    listener.on_request(stream_id, head, data)
+                else:
+                    listener.on_request(stream_id, head, None)
+                    listener.on_data(stream_id, event.data, ended=False)
             elif kind is RequestReceived:
                 if event.stream_id in cancelled:
                     continue
@@ -120,18 +130,6 @@ class Engine:
                 listener.on_body_end(event.stream_id)
         for stream_id, head in heads.items():
             listener.on_request(stream_id, head, None)
-
-    def _take_data(self, event: DataReceived, head: Headers | None) -> None:
-        """`head`: of the request whose body begins here, when nobody has heard of it yet."""
-        stream_id, data, ended = event.stream_id, event.data, event.end_stream
-        if head is None:
-            self._listener.on_data(stream_id, data, ended=ended)
-        elif ended:
-            self.acknowledge(stream_id, len(data))
-            self._listener.on_request(stream_id, head, data)
-        else:
-            self._listener.on_request(stream_id, head, None)
-            self._listener.on_data(stream_id, data, ended=False)
 
     def respond(self, stream_id: int, headers: Headers, *, end: bool = False) -> None:
         """The response's head; `headers` begins with `:status`."""

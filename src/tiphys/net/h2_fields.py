@@ -99,28 +99,34 @@ class EncodedFields(dict[tuple[str, str], Field | None]):
     """Header fields of responses as HTTP/2 says them; None for those that it does not have. ValueError for a line break."""
 
     def __init__(self) -> None:
+        self._names: dict[str, bytes] = {}
         self._values: dict[str, int] = {}
 
     def __missing__(self, field: tuple[str, str]) -> Field | None:
         name, value = field
-        if "\n" in value or "\r" in value or "\0" in value:
+        if not value.isprintable() and ("\n" in value or "\r" in value or "\0" in value):
             raise ValueError("a response header holds a line break")
+        encoded_name = self._names.get(name)
+        if encoded_name is not None:  # So many values that none is kept.
+            return encoded_name, value.encode("latin-1")
         lower = name.lower()
         encoded: Field | None = None
         if lower not in _CONNECTION_HEADERS:
             encoded = lower.encode("latin-1"), value.encode("latin-1")
-        values = self._values.get(name, 0)
-        if values < VALUES_LIMIT and len(name) + len(value) <= FIELD_LIMIT_CHARACTERS:
-            self._keep(field, encoded, values)
+        if len(name) + len(value) <= FIELD_LIMIT_CHARACTERS:
+            self._keep(field, encoded)
         return encoded
 
-    def _keep(self, field: tuple[str, str], encoded: Field | None, values: int) -> None:
+    def _keep(self, field: tuple[str, str], encoded: Field | None) -> None:
         if len(self) >= FIELDS_LIMIT:
             self.clear()
+            self._names.clear()
             self._values.clear()
-            values = 0
         self[field] = encoded
-        self._values[field[0]] = values + 1
+        name = field[0]
+        self._values[name] = values = self._values.get(name, 0) + 1
+        if values >= VALUES_LIMIT and encoded is not None:
+            self._names[name] = encoded[0]
 
 
 _encoded = EncodedFields().__getitem__
