@@ -7,6 +7,7 @@ from typing import cast
 
 from served import MERGE_PATCH, Client
 
+from tiphys.api.resource import Resource
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.endings import end
 from tiphys.apiserver.server import APIServer
@@ -127,6 +128,25 @@ async def test_streams_and_upgrades_are_open_until_they_end(server: APIServer) -
     await upgraded.upgrade(cast(ByteStream, None))
     assert [line.rpartition(" ")[2] for line in seen[0].splitlines()].count("1") == 1
     assert all(line.endswith(" 0") for line in _open(server).splitlines())
+
+
+async def test_the_time_of_a_large_answer_runs_until_it_is_written(
+    server: APIServer, client: Client, clock: FakeClock
+) -> None:
+    lists, took = (
+        f"apiserver_request_duration_seconds_{kind}{_of('LIST', 'namespace', dry_run='')}"
+        for kind in ("count", "sum")
+    )
+    call = Call(server, Request("GET", MAPS))  # from outside
+    call.received_at = clock.monotonic()
+    call.row = cast(Resource, server.scheme.by_resource("", "v1", "configmaps"))
+    answer = end(call, Response(200, [], [b"x" * 60_000] * 2))
+    await clock.advance(3)
+    assert lists not in await _samples(client)
+    assert answer.on_sent is not None
+    answer.on_sent()
+    found = await _samples(client)
+    assert (found[lists], found[took]) == (1, 3)
 
 
 def _open(server: APIServer) -> str:

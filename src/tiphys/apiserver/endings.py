@@ -1,7 +1,7 @@
 """The end of every call: what its answer carries, what is counted of it, and when its seat is free again.
 
-A seat is held until the answer is on the wire when that takes longer than one write; a watch gives it back when it has
-sent what it begins with.
+A seat is held, and the time of a request runs, until the answer is on the wire when that takes longer than one write (upstream's
+handlers return when they have written all); a watch gives its seat back when it has sent what it begins with.
 """
 
 from __future__ import annotations
@@ -39,14 +39,20 @@ def end(call: Call, response: Response) -> Response:
     if response.upgrade is not None or (seat is None and isinstance(response.body, AsyncIterator)):
         server.request_metrics.follow(call, response)
         return response
+    # What a client in this process is given has arrived.
+    if call.request.context is None and small_body(response) is None:
+        response.on_sent = lambda: _sent(call, response)
+        return response
     server.request_metrics.answered(call, response, server.clock.monotonic() - call.received_at)
     if seat is not None:
-        # What a client in this process is given has arrived.
-        if call.request.context is not None or small_body(response) is not None:
-            server.gate.leave(seat)
-        else:
-            response.on_sent = lambda: server.gate.leave(seat)
+        server.gate.leave(seat)
     return response
+
+
+def _sent(call: Call, response: Response) -> None:
+    server = call.server
+    server.request_metrics.answered(call, response, server.clock.monotonic() - call.received_at)
+    give_back(call)
 
 
 def give_back(call: Call) -> None:
