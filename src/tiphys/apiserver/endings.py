@@ -7,11 +7,13 @@ handlers return when they have written all); a watch gives its seat back when it
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from tiphys.apiserver.call import Call
+from tiphys.apiserver.request_metrics import size_of
 from tiphys.apiserver.responses import finish, restate
 from tiphys.net.exchange import small_body
-from tiphys.net.http import Response, Sink
+from tiphys.net.http import Gradual, Response, Sink
 
 
 def end(call: Call, response: Response) -> Response:
@@ -39,19 +41,22 @@ def end(call: Call, response: Response) -> Response:
     if response.upgrade is not None or (seat is None and isinstance(response.body, AsyncIterator)):
         server.request_metrics.follow(call, response)
         return response
+    status, body = response.status, response.body
     # What a client in this process is given has arrived.
     if call.request.context is None and small_body(response) is None:
-        response.on_sent = lambda: _sent(call, response)
+        # Without the response itself: in a ring with it, its body would outlive it.
+        response.on_sent = partial(_sent, call, status, body if isinstance(body, Gradual) else size_of(body))
         return response
-    server.request_metrics.answered(call, response, server.clock.monotonic() - call.received_at)
+    seconds = server.clock.monotonic() - call.received_at
+    server.request_metrics.answered(call, status, size_of(body), seconds)
     if seat is not None:
         server.gate.leave(seat)
     return response
 
 
-def _sent(call: Call, response: Response) -> None:
-    server = call.server
-    server.request_metrics.answered(call, response, server.clock.monotonic() - call.received_at)
+def _sent(call: Call, status: int, body: Gradual | int) -> None:
+    server, seconds = call.server, call.server.clock.monotonic() - call.received_at
+    server.request_metrics.answered(call, status, body if isinstance(body, int) else body.size_bytes, seconds)
     give_back(call)
 
 

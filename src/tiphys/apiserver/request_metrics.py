@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.inflight import KINDS, Inflights
 from tiphys.machinery.metrics import PENDING_LIMIT, STABLE, Buckets, Registry, Value, exponential
-from tiphys.net.http import ByteStream, Response, Sink
+from tiphys.net.http import ByteStream, Gradual, Response, Sink
 
 _SECONDS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
@@ -105,9 +105,9 @@ class RequestMetrics:
             self._current.set(inflight.take_most(), kind)
             self._waiting.set(inflight.waiting, kind)
 
-    def answered(self, call: Call, response: Response, seconds: float) -> None:
+    def answered(self, call: Call, status: int, size_bytes: int, seconds: float) -> None:
         """Counts an answer that is complete (or as good as: its body is at hand)."""
-        info, status = call.info, response.status
+        info = call.info
         key: tuple[object, ...] = (
             info.resource, info.verb, status, not info.name, not info.namespace, info.subresource, info.group,
             info.version, call.dry_run, call.request.headers.get("content-type") if info.verb == "patch" else None,
@@ -124,8 +124,7 @@ class RequestMetrics:
             if len(pending) >= PENDING_LIMIT:
                 series.sli.fold()
         if series.size is not None:
-            body = response.body
-            series.size.observe(len(body) if isinstance(body, bytes) else _length(body))
+            series.size.observe(size_bytes)
 
     def _find(self, key: tuple[object, ...], call: Call, status: int) -> Series:
         labels = self._labels(call)
@@ -173,10 +172,11 @@ class RequestMetrics:
         """Has what stays open (a watch, an upgraded connection, a stream of logs) counted until it ends, and as answered then."""
         gauge = self._long.labels(*self._labels(call))
         clock = call.server.clock
+        status, size_bytes = response.status, size_of(response.body)
 
         def ended() -> None:
             gauge.value -= 1
-            self.answered(call, response, clock.monotonic() - call.received_at)
+            self.answered(call, status, size_bytes, clock.monotonic() - call.received_at)
 
         if response.start is not None:
             self._follow_pushed(response, gauge, ended)
@@ -226,5 +226,10 @@ def _scope(call: Call) -> str:
     return "namespace" if info.namespace else "cluster"
 
 
-def _length(body: object) -> int:
+def size_of(body: object) -> int:
+    """Bytes of a body at hand, or of what was made of it so far; of a stream 0."""
+    if isinstance(body, bytes):
+        return len(body)
+    if isinstance(body, Gradual):
+        return body.size_bytes
     return sum(map(len, body)) if isinstance(body, (list, tuple)) else 0

@@ -49,6 +49,8 @@ class ListMeta:
 class View(Protocol):
     key: Any
     content_type: str
+    is_ready: bool
+    """Its parts are ready-made bytes, or as good as: nothing can go wrong on the way, so that they may be sent as they are made."""
 
     def one(self, record: Record) -> bytes: ...
 
@@ -95,6 +97,7 @@ class JSONView(_JSONEvents):
     def __init__(self, row: Resource) -> None:
         self.row = row
         self.key: Any = "json"
+        self.is_ready = type(self) is JSONView
 
     def one(self, record: Record) -> bytes:
         return record.data
@@ -107,7 +110,7 @@ class JSONView(_JSONEvents):
     ) -> Iterator[bytes]:
         head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": meta.to_dict()})
         yield head[:-1] + b',"items":['
-        plain, first = type(self) is JSONView, 0
+        plain, first = self.is_ready, 0
         step = AT_ONCE if plain else DECODED_AT_ONCE
         while first < len(records):
             part = b",".join([self.one(record) for record in records[first : first + step]])
@@ -174,6 +177,7 @@ class TableView(_JSONEvents):
         self._convert = convert
         self._now = now
         self.key = ("table", printer.include, printer.version)
+        self.is_ready = convert is None
 
     def _rows(self, records: Sequence[Record], ages: Ages) -> bytes:
         """With a comma behind each."""
@@ -213,6 +217,7 @@ class YAMLView(_JSONEvents):
     """YAML of another view. Rare: kubectl makes its YAML itself."""
 
     content_type = "application/yaml"
+    is_ready = False
 
     def __init__(self, inner: View) -> None:
         self._inner = inner
@@ -232,6 +237,7 @@ class ProtobufView:
     """Protobuf, for clients that accept nothing else; `encode(kind, api_version, object)` knows the types."""
 
     content_type = "application/vnd.kubernetes.protobuf"
+    is_ready = False
 
     def __init__(self, inner: View, encode: Callable[[Object], bytes]) -> None:
         self._inner = inner

@@ -28,7 +28,7 @@ from tiphys.net.http import Connection, Frame, Request, Response
 from tiphys.net.service import Service, end_writing, plain_response
 
 # At most this much is taken out of the engine for one write; the rest in the next turn of the loop.
-WRITE_BYTES = 128 * 1024
+WRITE_BYTES = 256 * 1024
 # A stream with this much waiting in the engine produces no more.
 STREAM_QUEUE_BYTES = 128 * 1024
 # Uploads together may hold this much on one connection before only the oldest is let go on.

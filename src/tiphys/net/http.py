@@ -8,7 +8,7 @@ The words follow RFC 9110 (HTTP semantics).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote, unquote_plus
@@ -194,11 +194,32 @@ class ByteStream(ABC):
         """Send what was written, then close. May be called again."""
 
 
+class Gradual:
+    """A body that is made while it goes out, with back-pressure, of parts not much larger than a slice. Nobody knows its length
+    before the end. An empty part: that was enough for this turn of the loop."""
+
+    __slots__ = ("_parts", "size_bytes")
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self.size_bytes = 0
+        """Of what was made so far."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        part = next(self._parts)
+        self.size_bytes += len(part)
+        return part
+
+
 @dataclass(slots=True)
 class Response:
     """An answer. The server adds `content-length` (or the chunked coding) and `date`.
 
-    body:     bytes; or a sequence of pieces, written in slices with back-pressure; or an iterator, streamed as it comes.
+    body:     bytes; or a sequence of pieces, written in slices with back-pressure; or one that is made meanwhile (Gradual);
+              or an iterator, streamed as it comes.
     start:    push style instead of a body: called once the head is on the wire; writes to the sink when it likes.
               Not called for HEAD.
     on_sent:  called once, when the answer has left for the wire or never will (the client has gone, it was cut off).
@@ -208,7 +229,7 @@ class Response:
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes | Sequence[bytes] | AsyncIterator[bytes] = b""
+    body: bytes | Sequence[bytes] | Gradual | AsyncIterator[bytes] = b""
     start: Callable[[Sink], None] | None = None
     upgrade: Callable[[ByteStream], Awaitable[None]] | None = None
     on_sent: Callable[[], None] | None = None
