@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Awaitable
 from typing import cast
 
+import orjson
 import pytest
-from served import PROTOBUF, Client
+from served import PROTOBUF, Client, Object
 
 from tiphys.api.types import TYPES
+from tiphys.apiserver.authentication.tokens import Authenticated
+from tiphys.apiserver.call import User
 from tiphys.apiserver.registry.reads import PACED_FROM, TURN_SECONDS
 from tiphys.machinery.protobuf import decode_envelope, encode_envelope
-from tiphys.net.http import Response
+from tiphys.net.http import Gradual, Request, Response
 from tiphys.testing.clock import FakeClock
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -76,6 +79,54 @@ async def test_others_have_their_turn(filled: Client, accept: str) -> None:
         turns += 1
     assert turns > COUNT // 64, "a part in a turn, when each takes as long as that"
     assert (await listing).status == 200
+
+
+async def test_what_goes_outside_is_made_while_it_goes(filled: Client) -> None:
+    for turn, query in enumerate(("", f"?limit={PACED_FROM + 5}", "?labelSelector=!none")):
+        for accept in ("application/json", TABLE):
+            inside, before = await filled.call("GET", MAPS + query, accept=accept), sizes(filled)
+            answer = await filled.respond(from_outside(filled, MAPS + query, accept=accept))
+            assert isinstance(answer.body, Gradual)
+            await filled.create(MAPS, {"metadata": {"name": f"m-0000-{turn}-{len(accept)}"}})
+            await filled.delete(f"{MAPS}/{NAMES[-turn - 1]}")
+            parts = list(answer.body)
+            assert b"" in parts, "others have their turn"
+            assert _timeless(orjson.loads(b"".join(parts))) == _timeless(inside.body)
+            await filled.create(MAPS, {"metadata": {"name": NAMES[-turn - 1]}})
+            assert sizes(filled) == before
+            assert answer.on_sent is not None
+            answer.on_sent()
+            assert sizes(filled) == before + len(b"".join(parts))
+
+
+def _timeless(shown: Object) -> Object:
+    """The busy clock goes on between two tables."""
+    return {**shown, "rows": [{**row, "cells": row["cells"][:-1]} for row in shown.get("rows", ())]}
+
+
+def sizes(client: Client) -> float:
+    """Bytes of all lists so far."""
+    lines = client.server.metrics.render().decode().splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("apiserver_response_sizes_sum")
+        and 'verb="LIST"' in line
+        and '"configmaps"' in line
+    )
+
+
+async def test_what_must_be_whole_first(filled: Client) -> None:
+    for headers in ({"accept_encoding": "gzip"}, {"accept": PROTOBUF}, {"accept": METADATA}):
+        answer = await filled.respond(from_outside(filled, MAPS, **headers))
+        assert isinstance(answer.body, bytes | list)
+
+
+def from_outside(client: Client, target: str, **headers: str) -> Request:
+    client.server.token_readers.append(lambda token, audiences: Authenticated(User("a", ("system:masters",))))
+    request = client.request("GET", target, authorization="Bearer x", **headers)
+    request.context = None
+    return request
 
 
 async def test_short_lists_need_no_task(client: Client) -> None:

@@ -48,7 +48,8 @@ def end(call: Call, response: Response) -> Response:
         response.on_sent = partial(_sent, call, status, body if isinstance(body, Gradual) else size_of(body))
         return response
     seconds = server.clock.monotonic() - call.received_at
-    server.request_metrics.answered(call, status, size_of(body), seconds)
+    size_bytes = len(body) if isinstance(body, bytes) else size_of(body)
+    server.request_metrics.answered(call, status, size_bytes, seconds)
     if seat is not None:
         server.gate.leave(seat)
     return response

@@ -1,6 +1,6 @@
 """HTTP/2 on one connection: many requests at once, each on its stream (RFC 9113).
 
-What the streams write in one turn of the loop goes out in one write. Each stream's output waits in the engine for the
+What the streams write in one turn of the loop goes out in one write, or two. Each stream's output waits in the engine for the
 peer's windows; a connection whose transport is full takes nothing more out of the engine, so that all wait there.
 """
 
@@ -27,8 +27,9 @@ from tiphys.net.h2_fields import Heads, response_block
 from tiphys.net.http import Connection, Frame, Request, Response
 from tiphys.net.service import Service, end_writing, plain_response
 
-# At most this much is taken out of the engine for one write; the rest in the next turn of the loop.
-WRITE_BYTES = 256 * 1024
+# At most this much is taken out of the engine for one write, of which there are two in one turn of the loop. Not larger: TLS keeps
+# room for as much for as long as the connection lasts.
+WRITE_BYTES = 128 * 1024
 # A stream with this much waiting in the engine produces no more.
 STREAM_QUEUE_BYTES = 128 * 1024
 # Uploads together may hold this much on one connection before only the oldest is let go on.
@@ -322,14 +323,22 @@ class H2Connection(asyncio.Protocol):
             return
         try:
             data = self._engine.take(WRITE_BYTES)
+            if data:
+                self._transport.write(data)
+                if len(data) == WRITE_BYTES:
+                    self._write_more()
         except EngineError:
             self._fail()
             return
-        if data:
-            self._transport.write(data)
-            if len(data) == WRITE_BYTES:
-                self.flush_soon()
         self._after_flush(progress=bool(data))
+
+    def _write_more(self) -> None:
+        """Once more, and the rest in the next turn of the loop."""
+        if not self.paused:
+            data = self._engine.take(WRITE_BYTES)
+            if data:
+                self._transport.write(data)
+        self.flush_soon()
 
     def _after_flush(self, *, progress: bool) -> None:
         if self._waiting:
