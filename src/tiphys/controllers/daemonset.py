@@ -318,6 +318,9 @@ _COUNTED = LABELS | OWNERS | DELETION | SPEC | STATUS
 
 
 def _pod_changed(old: Object, new: Object) -> bool:
+    owners = (meta.controller_of(old), meta.controller_of(new))
+    if all(owner is not None and owner.get("kind") != DAEMONSETS.kind for owner in owners):
+        return False  # somebody else's
     return _counted(old) != _counted(new)
 
 
