@@ -118,22 +118,30 @@ def _one_after_the_other(daemons: Daemons) -> Changes:
 
 
 def _beside(daemons: Daemons) -> Changes:
-    surging = 0
+    surging = available = 0
     at_once: list[str] = []
     candidates: list[str] = []
     ends: list[Object] = []
+    misplaced: list[Object] = []
     for node in daemons.pods:
         pair = _pair(daemons, node)
         if pair is None:
             surging += 1
-        elif pair.old is None:
             continue
-        elif pair.new is None:
-            if daemons.may_start(node):
-                (candidates if daemons.is_available(pair.old) else at_once).append(node)
-        elif not daemons.is_available(pair.old) or daemons.is_available(pair.new):
-            ends.append(pair.old)
+        serving = daemons.is_available(pair.old or pair.new or {})
+        available += serving
+        if pair.old is None:
+            continue
+        if pair.new is not None:
+            if daemons.is_available(pair.new):
+                ends.append(pair.old)
+            else:
+                surging += 1
+        elif daemons.may_start(node):
+            (candidates if serving else at_once).append(node)
         else:
-            surging += 1
+            (misplaced if serving else ends).append(pair.old)
+    # What serves where none may start any more goes only when as many serve where they should.
+    spare = max(available - daemons.desired, 0)
     room = max(daemons.max_surge - surging, 0)
-    return Changes((*at_once, *candidates[:room]), tuple(ends))
+    return Changes((*at_once, *candidates[:room]), (*ends, *misplaced[:spare]))

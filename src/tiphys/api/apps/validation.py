@@ -13,6 +13,7 @@ from tiphys.api.validation import (
     Errors,
     annotation_map,
     at_most_100_percent,
+    dns_label,
     immutable,
     int_or_percent,
     int_or_percent_value,
@@ -232,6 +233,8 @@ _FIXED = (
 def stateful_set(new: Object, old: Object | None) -> Errors:
     spec = new["spec"]
     errors = _pod_management(spec)
+    if old is None and spec.get("serviceName"):
+        errors += dns_label(spec["serviceName"], _SPEC.child("serviceName"))
     errors += _stateful_set_strategy(spec.get("updateStrategy") or {}, _SPEC.child("updateStrategy"))
     retention, here = (
         spec.get("persistentVolumeClaimRetentionPolicy"),
