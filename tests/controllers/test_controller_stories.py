@@ -54,7 +54,7 @@ def _objects(given: Iterable[Object]) -> Iterable[Object]:
 def _pod(short: Object) -> Object:
     """`pod: {name: a, owner: web/uid-1, labels: {…}, ready: true, node: n1, …}`; a Running pod unless said otherwise."""
     metadata = {"name": short["name"], "namespace": "default", "labels": short.get("labels", {})}
-    for field in ("creationTimestamp", "deletionTimestamp", "annotations", "uid"):
+    for field in ("creationTimestamp", "deletionTimestamp", "annotations", "finalizers", "uid"):
         if field in short:
             metadata[field] = short[field]
     if "owner" in short:

@@ -81,6 +81,8 @@ def _written(job: Object) -> Verdict | None:
 
 
 def _failed_by_policy(found: Tally) -> Verdict | None:
+    if spec_of(found.job).get("podFailurePolicy") is None:
+        return None
     for pod in found.pods:
         if is_failed(found.job, pod) and (message := policies.judge(found.job, pod).message):
             return Verdict(FAILURE, "PodFailurePolicy", message)

@@ -132,6 +132,8 @@ def _wanted(found: Tally) -> int:
 
 def _excess(found: Tally, at_least: int, now: datetime) -> list[Object]:
     """The pods that must go: without a place among the indexes, second ones for an index, and those that are too many."""
+    if at_least == 0 and (not is_indexed(found.job) or _have_a_place_each(found)):
+        return []  # as nearly always, and the order costs most of a look
     superfluous: list[Object] = []
     remaining = deletion_order(found.active, (), now)
     if is_indexed(found.job):
@@ -145,6 +147,11 @@ def _excess(found: Tally, at_least: int, now: datetime) -> list[Object]:
     gone = set(map(meta.uid, superfluous))
     others = [pod for pod in remaining if meta.uid(pod) not in gone]
     return [*superfluous, *others[: max(0, at_least - len(superfluous))]]
+
+
+def _have_a_place_each(found: Tally) -> bool:
+    taken = {indexes.completion_index(pod) for pod in found.active}
+    return len(taken) == len(found.active) and all(counting.has_place(found.job, pod) for pod in found.active)
 
 
 def _creation(found: Tally, missing: int, now: datetime) -> Work:
