@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tiphys.machinery.errors import FieldError
@@ -165,6 +166,9 @@ class Conversion:
     from_stored: Callable[[Object], Object]
 
 
+_NAME_OF = attrgetter("name")
+
+
 @frozen(kw_only=True)
 class Resource:
     """One kind in one version. Rows of the same group and plural are versions of one resource."""
@@ -265,6 +269,11 @@ class Resource:
     @property
     def singular_name(self) -> str:
         return self.singular or self.kind.lower()
+
+    @property
+    def has_status(self) -> bool:
+        """Its status is a subresource. (Asked with every write: hence not by `subresource`.)"""
+        return "status" in map(_NAME_OF, self.subresources)
 
     def subresource(self, name: str) -> Subresource | None:
         """The subresource of that name, or None."""

@@ -80,6 +80,8 @@ class Cache:
         self._indexes: dict[Index, dict[str, dict[str, None]]] = {}
         """Keys by word."""
         self._handlers: list[tuple[int, Handler]] = []
+        self._concerned: dict[int, tuple[Handler, ...]] = {}
+        """Those of the handlers that go by one of these parts."""
         self._goes_by_parts = False
         """Whether anybody here asks which parts of an object an update has changed."""
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
@@ -122,10 +124,16 @@ class Cache:
         """
         follower = parts | EXISTENCE, handler
         self._handlers.append(follower)
+        self._concerned.clear()
         self._goes_by_parts = self._goes_by_parts or parts != ALL
         for obj in [*self._objects.values()]:
             handler(ADDED, None, obj)
-        return lambda: self._handlers.remove(follower)
+
+        def detach() -> None:
+            self._handlers.remove(follower)
+            self._concerned.clear()
+
+        return detach
 
     def when_seen(self, resource_version: int, callback: Callable[[], None]) -> None:
         """Calls back once a write of that version must be in the cache (at once when it is)."""
@@ -191,9 +199,11 @@ class Cache:
         self._tell(DELETED if new is None else ADDED if old is None else MODIFIED, old, new, changed)
 
     def _tell(self, type: str, old: Object | None, new: Object | None, changed: int) -> None:
-        for parts, handler in [*self._handlers]:
-            if not changed & parts:
-                continue
+        concerned = self._concerned.get(changed)
+        if concerned is None:
+            concerned = tuple([handler for parts, handler in self._handlers if changed & parts])
+            self._concerned[changed] = concerned
+        for handler in concerned:
             try:
                 handler(type, old, new)
             except Exception:

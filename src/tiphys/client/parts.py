@@ -6,6 +6,9 @@ follow a kind go by neither.
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import ne
+
 from tiphys.client.transport import Object
 from tiphys.machinery import meta
 
@@ -15,13 +18,18 @@ VERSION = 2
 """The resourceVersion: every update changes it."""
 LABELS = 4
 OWNERS = 8
-DELETION = 16
-"""`deletionTimestamp` and `deletionGracePeriodSeconds`."""
-SPEC = 32
-STATUS = 64
-FINALIZERS = 128
+DELETION = 16 | 32
+"""`deletionTimestamp`, `deletionGracePeriodSeconds`: of either of the two."""
+FINALIZERS = 64
+SPEC = 128
+STATUS = 256
 ALL = -1
 """Whatever it is, parts without a bit of their own (annotations, data) and the version, too."""
+
+_METADATA = ("labels", "ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers")
+_METADATA_BITS = (LABELS, OWNERS, 16, 32, FINALIZERS)
+_FIELDS = ("spec", "status")
+_FIELD_BITS = (SPEC, STATUS)
 
 
 def changed_parts(old: Object, new: Object) -> int:
@@ -29,20 +37,6 @@ def changed_parts(old: Object, new: Object) -> int:
     before, after = meta.metadata(old), meta.metadata(new)
     if before.get("uid") != after.get("uid"):
         return ALL
-    parts = VERSION
-    if before.get("labels") != after.get("labels"):
-        parts |= LABELS
-    if before.get("ownerReferences") != after.get("ownerReferences"):
-        parts |= OWNERS
-    if before.get("deletionTimestamp") != after.get("deletionTimestamp") or (
-        before.get("deletionGracePeriodSeconds") != after.get("deletionGracePeriodSeconds")
-    ):
-        parts |= DELETION
-    if before.get("finalizers") != after.get("finalizers"):
-        parts |= FINALIZERS
-    # What did not change is mostly one and the same object, and never looked into.
-    if old.get("spec") != new.get("spec"):
-        parts |= SPEC
-    if old.get("status") != new.get("status"):
-        parts |= STATUS
-    return parts
+    # A bit for every name under which the two differ, at C's speed: it is asked at every event.
+    parts = sum(compress(_METADATA_BITS, map(ne, map(before.get, _METADATA), map(after.get, _METADATA))))
+    return VERSION + parts + sum(compress(_FIELD_BITS, map(ne, map(old.get, _FIELDS), map(new.get, _FIELDS))))

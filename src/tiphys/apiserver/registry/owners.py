@@ -111,7 +111,7 @@ def resets_of(row: Resource, subresource: str) -> tuple[str, ...]:
         return path.resets
     if row.resets is not None:
         return row.resets
-    return ("status",) if row.subresource("status") is not None else ()
+    return ("status",) if row.has_status else ()
 
 
 def field_set(paths: Iterable[str]) -> FieldSet:

@@ -128,7 +128,7 @@ class Writes:
         row = call.row
         now = self._clock.now()
         obj = {**obj, "metadata": dict(obj["metadata"])}
-        if row.subresource("status") is not None and not row.status_on_create:
+        if row.has_status and not row.status_on_create:
             obj.pop("status", None)
         if row.defaults is not None:
             row.defaults(obj)
@@ -158,7 +158,7 @@ class Writes:
     def _settle_new(row: Resource, obj: Object, namespace: str) -> None:
         """What a webhook has made of a new object is held to what a client may make."""
         rules.check_scope(obj, row, namespace)
-        if row.subresource("status") is not None and not row.status_on_create:
+        if row.has_status and not row.status_on_create:
             obj.pop("status", None)
             if row.defaults is not None:
                 row.defaults(obj)
@@ -293,7 +293,7 @@ class Writes:
 
     @staticmethod
     def _keep_status(row: Resource, new: Object, old: Object) -> None:
-        if row.subresource("status") is None:
+        if not row.has_status:
             return
         if "status" in old:
             new["status"] = old["status"]

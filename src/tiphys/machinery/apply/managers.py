@@ -62,7 +62,9 @@ class Ownership:
 
     def owning(self, fields: FieldSet) -> Ownership:
         """The same manager with other fields."""
-        return self if fields is self.fields else replace(self, fields=fields, entry=None)
+        if fields is self.fields:
+            return self
+        return Ownership(self.manager, self.operation, self.api_version, fields, self.time, self.subresource)
 
 
 # Reading and writing entries

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from itertools import compress, repeat
-from operator import is_not
+from operator import ne
 from typing import Any, NamedTuple
 
 from tiphys.machinery.apply.fieldset import MEMBER, FieldSet, ordered
@@ -190,10 +190,10 @@ def compare_maps(
     """Puts in what differs in the fields of two objects, or under the keys of two maps, but those that are skipped."""
     old, new = values
     declared = shape.fields
-    for name, after in _not_shared(old, new):
-        before = old.get(name, _ABSENT)
-        if name in skipped or before == after:
+    for name, after in _not_equal(old, new):
+        if name in skipped:
             continue
+        before = old.get(name, _ABSENT)
         found = declared.get(name)
         if found is None:
             element, below = f"f:{name}", shape.item or DEDUCED
@@ -220,9 +220,9 @@ def compare_maps(
                 removed[found.element] = everything(found.shape, before)
 
 
-def _not_shared(old: dict[str, Any], new: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    """What of the new object is not one and the same in the old one: the rest, most of it, is passed over at C's speed."""
-    return compress(new.items(), map(is_not, map(old.get, new, repeat(_ABSENT)), new.values()))
+def _not_equal(old: dict[str, Any], new: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """What of the new object is not the same in the old one: the rest, most of it, is passed over at C's speed."""
+    return compress(new.items(), map(ne, map(old.get, new, repeat(_ABSENT)), new.values()))
 
 
 def _compare_lists(

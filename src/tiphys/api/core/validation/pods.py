@@ -118,9 +118,7 @@ def _update(new: Object, old: Object) -> Errors:
 
 def _annotation_changes(new: Mapping[str, str], old: Mapping[str, str]) -> Errors:
     errors: Errors = []
-    for key in sorted(new.keys() | old.keys()):
-        if new.get(key) == old.get(key):
-            continue
+    for key in sorted({key for key, _ in new.items() ^ old.items()}):
         verb = "remove or update" if key in old else "add"
         if key.startswith(_APP_ARMOR_PREFIX):
             errors.append(FieldError.forbidden(_ANNOTATIONS.key(key), f"may not {verb} AppArmor annotations"))
