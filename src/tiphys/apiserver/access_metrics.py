@@ -24,19 +24,32 @@ class AuthenticationMetrics:
         self._found, self._took = attempts.labels("success"), took.labels("success")
         self._missed, self._missing_took = attempts.labels("failure"), took.labels("failure")
         self._other = self._users.labels("other")
+        self._pending: list[float] = []
+        """How long those took who were found and are not counted yet, and how many of them are told apart."""
+        self._told_apart = 0
+        registry.before_scrape(self._fold)
 
     def succeeded(self, name: str, seconds: float) -> None:
-        self._found.value += 1
-        pending = self._took.pending
+        if name in _ALONE:
+            self._tell_apart(name)
+        elif "@" in name:
+            self._tell_apart("email_id")
+        pending = self._pending
         pending.append(seconds)
         if len(pending) >= PENDING_LIMIT:
-            self._took.fold()
-        if name in _ALONE:
-            self._users.labels(name).value += 1
-        elif "@" in name:
-            self._users.labels("email_id").value += 1
-        else:
-            self._other.value += 1
+            self._fold()
+
+    def _tell_apart(self, name: str) -> None:
+        self._users.labels(name).value += 1
+        self._told_apart += 1
+
+    def _fold(self) -> None:
+        count = len(self._pending)
+        self._found.value += count
+        self._other.value += count - self._told_apart
+        self._took.observe_all(self._pending)
+        self._told_apart = 0
+        self._pending.clear()
 
     def failed(self, seconds: float) -> None:
         self._missed.value += 1
@@ -54,15 +67,23 @@ class AuthorizationMetrics:
         self._series = {
             verdict: (attempts.labels(result), took.labels(result)) for verdict, result in _RESULTS.items()
         }
-        self._allowed = self._series[Verdict.ALLOW]
+        self._pending: list[float] = []
+        """How long the judgements took that allowed something and are not counted yet."""
+        registry.before_scrape(self._fold)
 
     def decided(self, decision: Decision, seconds: float) -> None:
         if decision.verdict is Verdict.ALLOW:
-            served, took = self._allowed
+            pending = self._pending
+            pending.append(seconds)
+            if len(pending) >= PENDING_LIMIT:
+                self._fold()
         else:
             served, took = self._series[decision.verdict]
-        served.value += 1
-        pending = took.pending
-        pending.append(seconds)
-        if len(pending) >= PENDING_LIMIT:
-            took.fold()
+            served.value += 1
+            took.observe(seconds)
+
+    def _fold(self) -> None:
+        served, took = self._series[Verdict.ALLOW]
+        served.value += len(self._pending)
+        took.observe_all(self._pending)
+        self._pending.clear()

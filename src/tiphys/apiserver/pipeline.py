@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
@@ -79,13 +80,14 @@ def negotiate(call: Call) -> None:
     """What the client wants to read; streams and logs choose for themselves, and what is passed on is chosen by who answers it."""
     if call.info.subresource == "proxy":
         return
-    body = (
-        call.subresource.kind if call.subresource is not None else None
-    )  # a Scale has protobuf, whatever it is of
-    served = SERVED if body is not None or schema_of(call.row).struct is not None else WITHOUT_PROTOBUF
-    # Reviews, bindings and the like are answers to a question: nobody prints them in columns.
-    is_read = not call.row.virtual or "list" in call.row.verbs
-    tables = body.kind == "Scale" if body is not None else is_read
+    row, below = call.row, call.subresource
+    if below is not None and below.kind is not None:  # a Scale has protobuf, whatever it is of
+        served: tuple[str, ...] = SERVED
+        tables = below.kind.kind == "Scale"
+    else:
+        served = SERVED if schema_of(row).struct is not None else WITHOUT_PROTOBUF
+        # Reviews, bindings and the like are answers to a question: nobody prints them in columns.
+        tables = not row.virtual or "list" in row.verbs
     call.representation = accepted(call.request.headers.get("accept", ""), served, tables=tables)
 
 
@@ -156,13 +158,16 @@ def _later(call: Call, waiting: Awaitable[Response | None], position: int) -> as
     """A task and no bare coroutine: one that is cancelled before it has begun would never give its seat back."""
     server = call.server
     task = server.loop.create_task(_end_later(call, waiting, position))
-    task.add_done_callback(lambda done: _gone(call, waiting) if done.cancelled() else None)
+    task.add_done_callback(partial(_over, call, waiting))
     if not is_long_running(call.info):
         server.deadlines.hold(call, task)
     return task
 
 
-def _gone(call: Call, waiting: Awaitable[Response | None]) -> None:
+def _over(call: Call, waiting: Awaitable[Response | None], task: asyncio.Task[Response]) -> None:
+    """Gives back what a task cannot that was cancelled before it had begun, or while it wrote down its end."""
+    if not task.cancelled():
+        return
     if isinstance(waiting, Coroutine):
         waiting.close()
     call.server.deadlines.let_go(call)

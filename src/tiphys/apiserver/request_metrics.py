@@ -37,13 +37,31 @@ KNOWN_LIMIT = 10_000
 
 
 class Series:
-    __slots__ = ("served", "size", "sli", "took")
+    """What is counted of one kind of request. `pending`: how long those took that are not counted yet, and had no excuse."""
+
+    __slots__ = ("limit", "pending", "served", "size", "sli", "took")
 
     def __init__(self, served: Value, took: Buckets, sli: Buckets | None, size: Buckets | None) -> None:
         self.served = served
         self.took = took
         self.sli = sli
         self.size = size
+        self.pending: list[float] = []
+        self.limit = PENDING_LIMIT
+
+    def fold(self) -> None:
+        pending = self.pending
+        self.served.value += len(pending)
+        self.took.observe_all(pending)
+        if self.sli is not None:
+            self.sli.observe_all(pending)
+        pending.clear()
+
+    def excused(self, seconds: float, excused_seconds: float) -> None:
+        self.served.value += 1
+        self.took.observe(seconds)
+        if self.sli is not None:
+            self.sli.observe(seconds - excused_seconds)
 
 
 class RequestMetrics:
@@ -101,6 +119,8 @@ class RequestMetrics:
         registry.before_scrape(self._collect)
 
     def _collect(self) -> None:
+        for series in self._known.values():
+            series.fold()
         for kind, inflight in zip(KINDS, self._inflights, strict=True):
             self._current.set(inflight.take_most(), kind)
             self._waiting.set(inflight.waiting, kind)
@@ -113,16 +133,13 @@ class RequestMetrics:
             info.version, call.dry_run, call.request.headers.get("content-type") if info.verb == "patch" else None,
         ) if info.is_resource else (info.path, info.verb, status, call.dry_run)  # fmt: skip
         series = self._known.get(key) or self._find(key, call, status)
-        series.served.value += 1
-        pending = series.took.pending
-        pending.append(seconds)
-        if len(pending) >= PENDING_LIMIT:
-            series.took.fold()
-        if series.sli is not None:
-            pending = series.sli.pending
-            pending.append(seconds - call.excused_seconds)
-            if len(pending) >= PENDING_LIMIT:
-                series.sli.fold()
+        if call.excused_seconds:
+            series.excused(seconds, call.excused_seconds)
+        else:
+            pending = series.pending
+            pending.append(seconds)
+            if len(pending) >= series.limit:
+                series.fold()
         if series.size is not None:
             series.size.observe(size_bytes)
 
@@ -138,6 +155,8 @@ class RequestMetrics:
         # What nobody serves must not stay here for ever.
         if len(self._known) < KNOWN_LIMIT and (call.row is not None or call.info.path in _HEALTH):
             self._known[key] = series
+        else:
+            series.limit = 1
         return series
 
     def _labels(self, call: Call) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tiphys.api.resource import Object, Resource
 from tiphys.apiserver.cache import ResourceCache
@@ -12,6 +12,9 @@ from tiphys.apiserver.call import Call, User
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.gvk import GroupVersionKind
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.admission.plans import Plans
 
 Remembered = TypeVar("Remembered")
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
@@ -44,6 +47,8 @@ class Attributes:
     options: Mapping[str, Any] | None = None
     """Of a deletion: what its DeleteOptions say."""
     dry_run: bool = False
+    plans: Plans | None = None
+    """The chain's, of such requests."""
     changed: bool = False
     """Set by a plugin that has made another object of it, on the word of somebody outside: the server's own fields are then
     put right again."""

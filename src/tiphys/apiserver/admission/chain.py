@@ -6,7 +6,7 @@ names, the order and what is on by default are upstream's; `--enable-admission-p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from tiphys.apiserver.admission.always import AlwaysAdmit, AlwaysDeny
@@ -34,7 +34,7 @@ from tiphys.apiserver.admission.owner_references_permission_enforcement import (
     OwnerReferencesPermissionEnforcement,
 )
 from tiphys.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
-from tiphys.apiserver.admission.plans import Plan, run
+from tiphys.apiserver.admission.plans import Plan, Plans, run
 from tiphys.apiserver.admission.pod_node_selector import PodNodeSelector
 from tiphys.apiserver.admission.pod_security.plugin import TEMPLATED, PodSecurity
 from tiphys.apiserver.admission.pod_toleration_restriction import PodTolerationRestriction
@@ -126,7 +126,7 @@ class Chain:
         configurations: Mapping[str, Configuration] | None = None,
     ) -> None:
         self._chosen = [(row, _make(row, configurations or {})) for row in enabled(enable, disable)]
-        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._plans: dict[tuple[str, ...], Plans] = {}
         self._revision = -1
         for _, plugin in self._chosen:
             if hasattr(plugin, "follow"):
@@ -138,37 +138,48 @@ class Chain:
             if hasattr(plugin, "close"):
                 await plugin.close()
 
-    def admit(self, attributes: Attributes) -> Coroutine[Any, Any, None]:
-        return run(self._plan("admit", attributes), attributes)
+    def admit(self, attributes: Attributes) -> Awaitable[None]:
+        plans = attributes.plans = self._plans_of(attributes)
+        return run(plans.admit, attributes)
 
-    def validate(self, attributes: Attributes) -> Coroutine[Any, Any, None]:
-        return run(self._plan("validate", attributes), attributes)
+    def validate(self, attributes: Attributes) -> Awaitable[None]:
+        plans = attributes.plans
+        if plans is None or plans.validate.retired:
+            plans = self._plans_of(attributes)
+        return run(plans.validate, attributes)
 
-    def _plan(self, kind: str, attributes: Attributes) -> Plan:
+    def _plans_of(self, attributes: Attributes) -> Plans:
         """What the plugins do to such a request, until something changes that they go by."""
         row = attributes.row
         revision = attributes.call.server.scheme.revision
         if revision != self._revision:  # a rule may speak of another version of the same objects
             self._plan_anew()
             self._revision = revision
-        key = (kind, attributes.operation, row.group, row.version, row.plural, attributes.subresource)
+        key = (attributes.operation, row.group, row.version, row.plural, attributes.subresource)
         known = self._plans.get(key)
         if known is None:
-            resource = f"{row.plural}.{row.group}" if row.group else row.plural
-            plugins = [
-                (plugin.name, getattr(made, kind) if _is_concerned(made, kind, attributes) else None)
-                for plugin, made in self._chosen
-                if hasattr(made, kind) and (not plugin.only or resource in plugin.only)
-            ]
-            metrics = attributes.call.server.admission_metrics
-            known = self._plans[key] = Plan(kind, attributes.operation, plugins, metrics)
-            metrics.plans[known] = None
+            known = Plans(self._make("admit", attributes), self._make("validate", attributes))
+            self._plans[key] = known
         return known
+
+    def _make(self, kind: str, attributes: Attributes) -> Plan:
+        row = attributes.row
+        resource = f"{row.plural}.{row.group}" if row.group else row.plural
+        plugins = [
+            (plugin.name, getattr(made, kind) if _is_concerned(made, kind, attributes) else None)
+            for plugin, made in self._chosen
+            if hasattr(made, kind) and (not plugin.only or resource in plugin.only)
+        ]
+        metrics = attributes.call.server.admission_metrics
+        plan = Plan(kind, attributes.operation, plugins, metrics)
+        metrics.plans[plan] = None
+        return plan
 
     def _plan_anew(self) -> None:
         """Another plugin may have something to say from now on."""
-        for plan in self._plans.values():
-            plan.retire()
+        for plans in self._plans.values():
+            plans.admit.retire()
+            plans.validate.retire()
         self._plans.clear()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from operator import sub
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tiphys.apiserver.admission.attributes import Attributes
 from tiphys.machinery.metrics import PENDING_LIMIT
@@ -18,7 +19,7 @@ Does = Callable[[Attributes], Awaitable[None] | None]
 class Plan:
     """`plugins`: each with what it does, in order; None for one that has nothing to say about such requests."""
 
-    __slots__ = ("_every", "_metrics", "_names", "_passed", "limit", "rows", "steps")
+    __slots__ = ("_every", "_metrics", "_names", "_passed", "limit", "retired", "rows", "steps", "unasked")
 
     def __init__(
         self, kind: str, operation: str, plugins: Sequence[tuple[str, Does | None]], metrics: AdmissionMetrics
@@ -26,7 +27,10 @@ class Plan:
         self.steps = tuple(does for _, does in plugins if does is not None)
         self.rows: list[list[float]] = []
         """When each run began, and when each of its steps was over, of runs that are not counted yet."""
+        self.unasked = 0
+        """Runs in which nobody had anything to say, that are not counted yet."""
         self.limit = PENDING_LIMIT
+        self.retired = False
         self._metrics = metrics
         self._names = kind, operation
         self._every = [
@@ -37,6 +41,11 @@ class Plan:
 
     def fold(self) -> None:
         """Counts the runs so far. Plugins that had nothing to say took no time."""
+        unasked, self.unasked = self.unasked, 0
+        if unasked:
+            for _, _, took in self._every:
+                took.add(0.0, unasked)
+            self._passed.add(0.0, unasked)
         rows, self.rows = self.rows, []
         if not rows:
             return
@@ -67,12 +76,38 @@ class Plan:
 
     def retire(self) -> None:
         """Another plan takes its place: what still runs by this one is counted as soon as it is over."""
-        self.limit = 1
+        self.retired, self.limit = True, 1
         self.fold()
         self._metrics.plans.pop(self, None)
 
 
-async def run(plan: Plan, attributes: Attributes) -> None:
+class Plans(NamedTuple):
+    """For both rounds of a request."""
+
+    admit: Plan
+    validate: Plan
+
+
+class _Nothing:
+    """Nothing to wait for: awaiting it runs no code at all, since an empty iterator is over at once."""
+
+    __await__ = partial(iter, ())
+
+
+NOTHING: Awaitable[None] = _Nothing()
+
+
+def run(plan: Plan, attributes: Attributes) -> Awaitable[None]:
+    """Begins what the plan says; to be awaited."""
+    if plan.steps:
+        return _run(plan, attributes)
+    plan.unasked += 1
+    if plan.retired:
+        plan.fold()
+    return NOTHING
+
+
+async def _run(plan: Plan, attributes: Attributes) -> None:
     """One round of the plugins, and one more when a webhook or policy has changed what those before it saw."""
     now = attributes.call.server.clock.monotonic
     moments = [now()]
@@ -91,4 +126,4 @@ async def run(plan: Plan, attributes: Attributes) -> None:
         plan.fold()
     if attributes.wants_again and not attributes.again:
         attributes.again = True
-        await run(plan, attributes)
+        await _run(plan, attributes)

@@ -82,7 +82,7 @@ def authorize(call: Call) -> Awaitable[None] | None:
     if not isinstance(decision, Decision):
         return _wait(call, decision, began)
     server.authorization_metrics.decided(decision, now() - began)
-    if call.audit is not None or not decision.allowed:
+    if call.audit is not None or decision.verdict is not Verdict.ALLOW:
         _enforce(call, decision)
     return None
 

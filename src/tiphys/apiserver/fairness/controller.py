@@ -70,7 +70,9 @@ class Level:
 class Flow:
     """What a request was classified as; found again by the request's attributes."""
 
-    __slots__ = ("distinguisher", "estimate", "hand", "headers", "inflight", "level", "schema", "series")
+    __slots__ = (
+        *("distinguisher", "estimate", "hand", "headers", "inflight", "level", "queues", "schema", "series"),
+    )
 
     def __init__(
         self, schema: Schema, distinguisher: str, level: Level, series: Series, inflight: Inflight
@@ -78,6 +80,7 @@ class Flow:
         self.schema = schema
         self.distinguisher = distinguisher
         self.level = level
+        self.queues = level.queues
         self.series = series
         self.inflight = inflight
         self.estimate: Callable[[Call, Level], Work] | None = None
@@ -135,11 +138,10 @@ class Fairness:
         else:
             key = (user.name, user.groups, info.verb, info.path)
         flow = self._flows.get(key) or self._classify(key, user, info)
-        estimate, level = flow.estimate, flow.level
+        estimate, queues = flow.estimate, flow.queues
         if estimate is None:
             return None
-        work = ONE if estimate is _one else estimate(call, level)
-        queues = level.queues
+        work = ONE if estimate is _one else estimate(call, flow.level)
         seat = call.seat = Seat(queues, work, flow, call)
         others = queues.arrive(seat, flow.hand, self._clock.monotonic())
         if seat.state == EXECUTING:

@@ -177,8 +177,7 @@ class QueueSet:
         `hand`: the queues of its flow; none where the level has none.
         """
         self.advance(now)
-        seat.arrived_at = now
-        seats = seat.seats
+        seats, seat.arrived_at = seat.seats, now
         if not self.waiting and (self.exempt or self._fits(seats)):
             if hand:
                 seat.queue = queue = self.queues[hand[0]]
