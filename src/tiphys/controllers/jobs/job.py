@@ -308,10 +308,14 @@ COUNTED = LABELS | OWNERS | DELETION | FINALIZERS | STATUS
 
 def changes(old: Object, new: Object) -> bool:
     """Whether a change of a pod can change what is decided: of somebody else's pod never, of an own one seldom."""
-    owners = [meta.controller_of(pod) for pod in (old, new)]
-    if all(owner is not None and owner.get("kind") != JOBS.kind for owner in owners):
+    if _is_somebody_elses(new) and _is_somebody_elses(old):
         return False
     return _counted(old) != _counted(new)
+
+
+def _is_somebody_elses(pod: Object) -> bool:
+    owner = meta.controller_of(pod)
+    return owner is not None and owner.get("kind") != JOBS.kind
 
 
 def _counted(pod: Object) -> tuple[object, ...]:
