@@ -110,6 +110,37 @@ def test_which_urls_are_ours() -> None:
         assert links.turned(same) == same
 
 
+@pytest.mark.conformance(
+    "Proxy version v1 A set of valid responses are returned for both pod and service Proxy"
+)
+@pytest.mark.conformance(
+    "Proxy version v1 A set of valid responses are returned for both pod and service ProxyWithPath"
+)
+async def test_every_method_reaches_pods_and_services(world: World) -> None:
+    endpoint = {"addresses": ["10.91.0.9"], "conditions": {"ready": True}}
+    await world.client.create(
+        SERVICES, {"metadata": {"name": "all"}, "spec": {"ports": [{"port": 80, "targetPort": 8080}]}}
+    )
+    await world.client.create(
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+        {
+            "metadata": {"name": "all", "labels": {"kubernetes.io/service-name": "all"}},
+            "addressType": "IPv4",
+            "endpoints": [endpoint],
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        },
+    )
+    for one in (f"{PODS}/web/proxy", f"{SERVICES}/all/proxy"):
+        for path in ("", "/some/path/with/GET"):
+            for method in ("DELETE", "OPTIONS", "PATCH", "POST", "PUT", "GET", "HEAD"):
+                got = await world.client.call(method, f"{one}{path}")
+                if not path and method in ("GET", "HEAD"):
+                    assert (got.status, got.headers["location"]) == (301, f"{one}/")
+                else:
+                    shown = b"" if method == "HEAD" else f"{method} {path or '/'} ".encode()
+                    assert (got.status, got.raw) == (418, shown), (one, path, method)
+
+
 async def test_a_service_is_asked_at_one_of_its_endpoints(world: World) -> None:
     missing = await world.client.call("GET", f"{SERVICES}/web/proxy/")
     assert (missing.status, missing.body["message"]) == (404, 'services "web" not found')

@@ -91,6 +91,14 @@ async def test_node_ports(client: Client) -> None:
     assert "nodePort" not in back["spec"]["ports"][0]
 
 
+async def test_what_has_a_name_outside_has_no_port_of_nodes(client: Client) -> None:
+    await client.create(SERVICES, service("a", type="NodePort"))
+    named = {"spec": {"type": "ExternalName", "externalName": "www.example.com"}}
+    back = await client.patch(f"{SERVICES}/a", named)
+    assert back["spec"].keys() & {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} == set()
+    assert "nodePort" not in back["spec"]["ports"][0]
+
+
 async def test_one_port_in_two_protocols_has_one_node_port(client: Client) -> None:
     ports = [{"name": "u", "port": 53, "protocol": "UDP"}, {"name": "t", "port": 53, "protocol": "TCP"}]
     made = await client.create(

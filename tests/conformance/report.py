@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
-from entries import API_MACHINERY, APPS, AUTH, CLI, NODE, STORAGE, waits  # noqa: E402
+from entries import API_MACHINERY, APPS, AUTH, CLI, NETWORK, NODE, STORAGE, waits  # noqa: E402
 
 KUBECTL = "Kubectl client "
 """What walks leave out of a codename."""
@@ -56,6 +56,7 @@ def main() -> None:
         ("sig-storage", STORAGE),
         ("sig-auth", AUTH),
         ("sig-apps", APPS),
+        ("sig-network", NETWORK),
     ):
         print(f"{group}: {sum(name in places for name in entries)} of {len(entries)}")
         for name, words in entries.items():

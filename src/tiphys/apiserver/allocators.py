@@ -266,10 +266,10 @@ def _keep(service: Object, old: Object) -> None:
         for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if spec.get(name) == before.get(name):
                 spec.pop(name, None)
-        return
-    for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-        if name not in spec and name in before:
-            spec[name] = before[name]
+    else:
+        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if name not in spec and name in before:
+                spec[name] = before[name]
     if spec.get("type") in _WITH_PORTS:
         _keep_ports(spec, before)
     elif before.get("type") in _WITH_PORTS:
