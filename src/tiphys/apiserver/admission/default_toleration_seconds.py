@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tiphys.apiserver.admission.attributes import CREATE, UPDATE, Attributes
 
+NOT_READY, UNREACHABLE = _KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
 
 class DefaultTolerationSeconds:
     name = "DefaultTolerationSeconds"
@@ -14,18 +16,26 @@ class DefaultTolerationSeconds:
     def admit(self, attributes: Attributes) -> None:
         assert attributes.object is not None
         spec = attributes.object["spec"]
-        settings = attributes.call.server.settings
         tolerations = spec.get("tolerations") or []
-        added = [
-            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
-            for key, seconds in (
-                ("node.kubernetes.io/not-ready", settings.default_not_ready_toleration_seconds),
-                ("node.kubernetes.io/unreachable", settings.default_unreachable_toleration_seconds),
-            )
-            if not any(
-                toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")
-                for toleration in tolerations
-            )
+        missing = list(_KEYS)
+        for toleration in tolerations:
+            if toleration.get("effect", "") in ("", "NoExecute"):
+                key = toleration.get("key", "")
+                if not key:
+                    return
+                if key in missing:
+                    missing.remove(key)
+        if not missing:
+            return
+        settings = attributes.call.server.settings
+        seconds = {
+            NOT_READY: settings.default_not_ready_toleration_seconds,
+            UNREACHABLE: settings.default_unreachable_toleration_seconds,
+        }
+        spec["tolerations"] = [
+            *tolerations,
+            *(
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds[key]}
+                for key in missing
+            ),
         ]
-        if added:
-            spec["tolerations"] = [*tolerations, *added]

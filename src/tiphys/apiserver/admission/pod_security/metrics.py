@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tiphys.apiserver.version import VERSION
-from tiphys.machinery.metrics import Registry
+from tiphys.machinery.metrics import Registry, Value
 
 if TYPE_CHECKING:
     from tiphys.apiserver.admission.attributes import Attributes
@@ -15,8 +15,13 @@ _REQUEST = ("request_operation", "resource", "subresource")
 _RESOURCES = {"pods": "pod", "namespaces": "namespace"}
 
 
+KNOWN_LIMIT = 1000
+"""Series that are found by one look; labels of namespaces are part of what they are found by."""
+
+
 class PodSecurityMetrics:
     def __init__(self, registry: Registry) -> None:
+        self._known: dict[tuple[object, ...], Value] = {}
         self._evaluations = registry.counter(
             "pod_security_evaluations_total",
             "Number of policy evaluations that occurred, not counting ignored or exempt requests.",
@@ -32,8 +37,19 @@ class PodSecurityMetrics:
         )
 
     def evaluated(self, attributes: Attributes, asked: LevelVersion, mode: str, *, denied: bool) -> None:
-        decision = "deny" if denied else "allow"
-        self._evaluations.inc(decision, asked.level, _version(asked), mode, *_labels(attributes))
+        row = attributes.row
+        key = (
+            asked.level, asked.version, mode, denied, attributes.operation, row.plural, attributes.subresource
+        )  # fmt: skip
+        series = self._known.get(key)
+        if series is None:
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
+            decision = "deny" if denied else "allow"
+            series = self._known[key] = self._evaluations.labels(
+                decision, asked.level, _version(asked), mode, *_labels(attributes)
+            )
+        series.value += 1
 
     def exempted(self, attributes: Attributes) -> None:
         self._exemptions.inc(*_labels(attributes))

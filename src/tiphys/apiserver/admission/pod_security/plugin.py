@@ -23,12 +23,14 @@ from tiphys.apiserver.admission.pod_security.policy import (
     policy_of,
 )
 from tiphys.apiserver.admission.pod_security.standards import details, reasons, violations
+from tiphys.apiserver.records import Record
 from tiphys.machinery import errors, meta
 from tiphys.machinery.fields import aggregate
 from tiphys.machinery.quoting import quote
 
 PODS_LOOKED_AT = 3000
 SECONDS_TO_LOOK = 1.0
+KNOWN_LIMIT = 1000
 _TEMPLATES = {
     ("", "podtemplates"): ("template",),
     ("", "replicationcontrollers"): ("spec", "template"),
@@ -50,6 +52,8 @@ class PodSecurity:
 
     def __init__(self, configuration: Configuration | None = None) -> None:
         self._configured = read_configuration(configuration)
+        self._known: dict[str, tuple[Record, tuple[Policy, list[errors.FieldError]]]] = {}
+        """The policies of namespaces as they were when they were last asked about."""
 
     def concerns(self, kind: str, attributes: Attributes) -> bool:
         if attributes.operation not in (CREATE, UPDATE):
@@ -77,7 +81,8 @@ class PodSecurity:
         counted = attributes.call.server.pod_security_metrics
         if policy.is_privileged and not bad_labels:
             counted.evaluated(attributes, policy.enforce, "enforce", denied=False)
-            _annotate(attributes, "enforce-policy", str(policy.enforce))
+            if attributes.call.audit is not None:
+                _annotate(attributes, "enforce-policy", str(policy.enforce))
             return
         pod = attributes.object
         assert pod is not None
@@ -112,7 +117,13 @@ class PodSecurity:
         if record is None:
             attributes.call.server.pod_security_metrics.failed(attributes, fatal=True)
             raise errors.internal_error(f"failed to lookup namespace {quote(attributes.namespace)}")
-        return policy_of(meta.labels(record.object), self._configured.defaults)
+        known = self._known.get(attributes.namespace)
+        if known is None or known[0] is not record:
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
+            found = policy_of(meta.labels(record.object), self._configured.defaults)
+            known = self._known[attributes.namespace] = record, found
+        return known[1]
 
     def _is_exempt(self, attributes: Attributes) -> bool:
         if attributes.namespace in self._configured.namespaces:

@@ -50,7 +50,7 @@ class Policy:
 
     @property
     def is_privileged(self) -> bool:
-        return all(self.mode(name).is_privileged for name in MODES)
+        return self.enforce.level == self.audit.level == self.warn.level == PRIVILEGED
 
     def equals(self, other: Policy) -> bool:
         return all(self.mode(name).equals(other.mode(name)) for name in MODES)
