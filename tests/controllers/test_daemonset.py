@@ -5,6 +5,7 @@ from typing import Any
 from tiphys.client.resources import CONTROLLERREVISIONS, DAEMONSETS, NODES, PODS
 from tiphys.controllers import daemonset
 from tiphys.controllers.catalog import Options
+from tiphys.controllers.revisions import next_name
 from tiphys.machinery import meta
 from tiphys.testing.world import World
 
@@ -304,3 +305,61 @@ async def test_heartbeats_of_nodes_and_strangers_cost_nothing(world: World) -> N
     (ours,) = world.pods()
     assert list(pods.keys(ours, world.informers.view)) == ["default/agent"]
     assert not pods.changed(ours, {**ours, "status": {"podIP": "10.0.0.1"}})
+
+
+async def test_orphans_are_adopted_with_their_revisions(world: World) -> None:
+    await add_nodes(world, "a", "b")
+    await world.client.create(DAEMONSETS, make())
+    await start(world)
+    schedule(world)
+    await world.settle()
+    uids = {pod["metadata"]["uid"] for pod in world.pods()}
+    await world.client.delete(DAEMONSETS, "agent", "default")
+    for resource in (PODS, CONTROLLERREVISIONS):
+        for each in world.api.objects(resource):
+            world.api.put(resource, {**each, "metadata": {**each["metadata"], "ownerReferences": []}})
+    await world.client.create(DAEMONSETS, make())
+    await world.settle()
+    (owner,) = (each["metadata"]["uid"] for each in world.api.objects(DAEMONSETS))
+    assert {pod["metadata"]["uid"] for pod in world.pods()} == uids
+    assert {pod["metadata"]["ownerReferences"][0]["uid"] for pod in world.pods()} == {owner}
+    (revision,) = world.api.objects(CONTROLLERREVISIONS)
+    assert revision["metadata"]["ownerReferences"][0]["uid"] == owner
+
+
+async def test_a_pod_whose_labels_were_changed_is_let_go_and_replaced(world: World) -> None:
+    await add_nodes(world, "a")
+    await world.client.create(DAEMONSETS, make())
+    await start(world)
+    (first,) = world.pods()
+    await world.client.patch(
+        PODS, first["metadata"]["name"], {"metadata": {"labels": {"app": "debug"}}}, "default"
+    )
+    await world.settle()
+    owners = {pod["metadata"]["uid"]: pod["metadata"].get("ownerReferences") for pod in world.pods()}
+    assert len(owners) == 2
+    assert not owners[first["metadata"]["uid"]]
+
+
+async def test_revisions_that_pods_still_have_are_kept(world: World) -> None:
+    await add_nodes(world, "a")
+    await world.client.create(DAEMONSETS, make(updateStrategy={"type": "OnDelete"}, revisionHistoryLimit=1))
+    await start(world)
+    schedule(world)
+    for image in ("two", "three", "four"):
+        await set_image(world, image)
+    assert sorted(each["revision"] for each in world.api.objects(CONTROLLERREVISIONS)) == [1, 4]
+    await world.client.delete(PODS, world.pods()[0]["metadata"]["name"], "default", grace_period_seconds=0)
+    await set_image(world, "five")
+    # The pod is from the fourth template, so the first may go.
+    assert sorted(each["revision"] for each in world.api.objects(CONTROLLERREVISIONS)) == [4, 5]
+
+
+async def test_a_revision_whose_name_is_taken_counts_a_collision(world: World) -> None:
+    made = await world.client.create(DAEMONSETS, make())
+    taken = {"metadata": {"name": next_name(made), "namespace": "default"}, "data": {}, "revision": 1}
+    world.api.put(CONTROLLERREVISIONS, taken)
+    await add_nodes(world, "a")
+    await start(world)
+    assert status(world)["collisionCount"] == 1
+    assert where(world) == ["a"]

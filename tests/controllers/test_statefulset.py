@@ -374,3 +374,27 @@ async def test_a_claim_that_is_being_deleted_holds_the_pod_up(world: World) -> N
     )
     await world.settle()
     assert names(world) == ["web-0"]
+
+
+async def test_a_stranger_with_the_name_of_a_pod_is_waited_for(world: World) -> None:
+    stranger = {"metadata": {"name": "web-0", "namespace": "default", "labels": {"app": "other"}}}
+    world.api.put(PODS, stranger)
+    await world.client.create(STATEFULSETS, make(1))
+    await world.start(statefulset.CONTROLLER)
+    await world.settle(60)
+    assert world.events() == []
+    assert "ownerReferences" not in pod(world, "web-0")["metadata"]
+    await world.client.delete(PODS, "web-0", "default", grace_period_seconds=0)
+    await world.settle(0)
+    assert pod(world, "web-0")["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
+
+
+async def test_a_pod_whose_labels_were_changed_is_let_go(world: World) -> None:
+    await world.client.create(STATEFULSETS, make(1))
+    await world.start(statefulset.CONTROLLER)
+    await world.client.patch(PODS, "web-0", {"metadata": {"labels": {"app": "debug"}}}, "default")
+    await world.settle()
+    assert not pod(world, "web-0")["metadata"].get("ownerReferences")
+    await world.client.patch(PODS, "web-0", {"metadata": {"labels": {"app": "web"}}}, "default")
+    await world.settle()
+    assert pod(world, "web-0")["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"

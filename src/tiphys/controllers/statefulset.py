@@ -206,16 +206,15 @@ def _look_again_seconds(statefulset: Object, observed: Observed, now: datetime) 
 
 
 def _keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    """The set that controls it; for a pod that nobody controls, those that would take it."""
+    """The set that controls it; for a pod that nobody controls, the set of whose pods it has a name: it may take it, or wait for it."""
     owner = meta.controller_of(pod)
     if owner is not None:
         return (f"{meta.namespace(pod)}/{owner['name']}",) if owner.get("kind") == STATEFULSETS.kind else ()
-    labels, parent = meta.labels(pod), meta.name(pod).rpartition("-")[0]
-    statefulset = view.get(STATEFULSETS, parent, meta.namespace(pod)) if labels and parent else None
+    parent = meta.name(pod).rpartition("-")[0]
+    statefulset = view.get(STATEFULSETS, parent, meta.namespace(pod)) if parent else None
     if statefulset is None or ordinal_of(statefulset, pod) is None:
         return ()
-    selector = label_selector_from_dict(spec_of(statefulset).get("selector"))
-    return (meta.namespaced_name(statefulset),) if selector.matches(labels) else ()
+    return (meta.namespaced_name(statefulset),)
 
 
 def _keys_of_claim(volume: Object, view: View) -> Iterable[str]:
