@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiphys.api.batch import validation
+from tiphys.api.batch import advice, validation
 
 JOB, CRON_JOB = "batch/v1 Job", "batch/v1 CronJob"
 CONTAINERS = [{"name": "main", "image": "busybox"}]
@@ -318,3 +318,16 @@ def test_names_of_cron_jobs_leave_room_for_those_of_jobs(refusals):
     assert refusals(CRON_JOB, cron(), name="n" * 53) == [
         f'metadata.name: Invalid value: "{"n" * 53}": must be no more than 52 characters'
     ]
+
+
+def test_a_zone_in_a_schedule_that_was_there_before_is_warned_of():
+    old = {"metadata": {"name": "x"}, **cron("TZ=UTC 0 * * * *")}
+    (warning,) = advice.cron_job(old, old)
+    assert warning.startswith("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see ")
+    assert advice.cron_job(old, None) == []
+
+
+def test_a_zone_that_nobody_knows_any_more_may_stay(written):
+    old = written(CRON_JOB, cron(timeZone="Gone/Away"))
+    assert validation.cron_job(old, old) == []
+    assert [error.field for error in validation.cron_job(old, None)] == ["spec.timeZone"]

@@ -13,6 +13,10 @@ _TOO_MANY = (
     "able to track completedIndexes when a big number of indexes fail"
 )
 
+_ZONE_IN_SCHEDULE = (
+    "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+    "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+)
 ORPHANS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
     "propagationPolicy=Orphan to suppress this warning"
@@ -41,4 +45,11 @@ def _of_spec(*where: str) -> Advise:
 
 
 job = _of_spec("spec")
-cron_job = _of_spec("spec", "jobTemplate", "spec")
+_of_cron_job = _of_spec("spec", "jobTemplate", "spec")
+
+
+def cron_job(new: Object, old: Object | None) -> list[str]:
+    found = _of_cron_job(new, old)
+    if old is not None and "TZ" in ((new.get("spec") or {}).get("schedule") or ""):
+        found.append(_ZONE_IN_SCHEDULE)
+    return found
