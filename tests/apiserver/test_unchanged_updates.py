@@ -1,6 +1,7 @@
 """Updates that change nothing but metadata: what is passed over would have changed nothing."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,14 +13,16 @@ from served import MERGE_PATCH, STRATEGIC, Client, running
 
 from tiphys.api.resource import Object, Resource
 from tiphys.api.scheme import built_in
+from tiphys.api.types import schema_of
 from tiphys.apiserver.cache import resource_prefix
 from tiphys.apiserver.records import Record, encode_stored, with_version
-from tiphys.apiserver.registry.unchanged import has_its_defaults, share_unchanged
+from tiphys.apiserver.registry.unchanged import fill_in_defaults, share_unchanged
 from tiphys.store.memory import MemoryStore
 from tiphys.testing.clock import FakeClock
 
 APPLY = "application/apply-patch+yaml"
 PODS = "/api/v1/namespaces/default/pods"
+SCHEMA = schema_of(next(row for row in built_in() if row.kind == "ConfigMap"))
 DEFAULTED = [row for row in built_in() if row.defaults is not None and not row.virtual]
 words = st.sampled_from(["a", "b", ""])
 metadata = st.fixed_dictionaries(
@@ -47,43 +50,78 @@ def defaulted(row: Resource, **more: Any) -> Object:
     return obj
 
 
-@given(st.sampled_from(DEFAULTED), metadata, metadata, st.booleans())
-def test_who_has_its_defaults_gets_none(row: Resource, before: Object, after: Object, touched: bool) -> None:
+fields = st.sampled_from(["spec", "status", "more"])
+statuses = st.fixed_dictionaries(
+    {},
+    optional={
+        "podIP": words,
+        "podIPs": st.lists(st.builds(lambda ip: {"ip": ip}, words), max_size=2),
+        "phase": words,
+        "containerStatuses": st.lists(st.builds(lambda name: {"name": name}, words), max_size=2),
+        "conditions": st.lists(st.builds(lambda name: {"type": name}, words), max_size=1),
+    },
+)
+
+
+@given(st.sampled_from(DEFAULTED), metadata, metadata, st.sets(fields), statuses, st.booleans())
+def test_what_is_filled_in_of_an_update_is_all_that_is_missing(
+    row: Resource, before: Object, after: Object, touched: set[str], status: Object, written_here: bool
+) -> None:
     old = defaulted(row, **before)
     new = copy.deepcopy(old)
     new["metadata"].update(after)
-    if touched:
-        new["spec"] = minimal(row).get("spec", {})
-    if has_its_defaults(row, record_of(old), new, old):
-        expected = copy.deepcopy(new)
-        assert row.defaults is not None
-        row.defaults(new)
-        assert new == expected
+    for name in touched:
+        new[name] = copy.deepcopy(status if name == "status" else minimal(row).get(name, {}))
+    expected = copy.deepcopy(new)
+    assert row.defaults is not None
+    try:
+        row.defaults(expected)
+    except (AttributeError, TypeError, KeyError):
+        return  # a status that no object of the kind may have
+    kept = copy.deepcopy(old)
+    fill_in_defaults(row, record_of(old, written_here=written_here), new, old)
+    assert new == expected
+    assert old == kept
 
 
 def pod_row() -> Resource:
     return next(row for row in DEFAULTED if row.kind == "Pod")
 
 
-def test_only_what_was_written_here_and_stays_as_it_was_has_its_defaults() -> None:
-    row = pod_row()
-    old = defaulted(row)
+def test_only_what_was_written_here_and_stays_as_it_was_is_passed_over() -> None:
+    asked: list[str] = []
+    row = replace(
+        pod_row(),
+        defaults=lambda obj: asked.append("all"),
+        status_defaults=lambda obj: asked.append("status"),
+    )
+    old = defaulted(pod_row())
     noted = {**old, "metadata": {**old["metadata"], "annotations": {"a": "b"}}}
     labelled = {**old, "metadata": {**old["metadata"], "labels": {"a": "b"}}}
     changed = {**old, "spec": {**old["spec"], "dnsPolicy": ""}}
-    grown = {**old, "more": {}}
+    running = {**old, "status": {"phase": "Running"}}
     without = {name: value for name, value in old.items() if name != "status"}
-    for new, expected in [
-        (noted, True),
-        (labelled, False),
-        (changed, False),
-        (grown, False),
-        (without, False),
+    other_version = replace(row, stored=row.gvk)
+    other_schema = replace(row, schema=SCHEMA)
+    here, elsewhere = record_of(old), record_of(old, written_here=False)
+    for which, record, new, expected in [
+        (row, here, noted, []),
+        (row, here, labelled, ["all"]),
+        (row, here, changed, ["all"]),
+        (row, here, {**changed, "status": {}}, ["all"]),
+        (row, here, {**old, "more": {}}, ["all"]),
+        (row, here, running, ["status"]),
+        (row, here, without, ["status"]),
+        (replace(row, status_defaults=None), here, running, ["all"]),
+        (replace(row, defaults=None), here, changed, []),
+        (row, elsewhere, noted, ["all"]),
+        (row, elsewhere, running, ["all"]),
+        (other_version, here, noted, ["all"]),
+        (other_schema, here, noted, ["all"]),
     ]:
-        assert has_its_defaults(row, record_of(old), new, old) is expected
-    assert not has_its_defaults(row, record_of(old, written_here=False), noted, old)
-    other_version = next(row for row in built_in() if row.stored is not None and row.defaults is not None)
-    assert not has_its_defaults(other_version, record_of(old), noted, old)
+        asked.clear()
+        fill_in_defaults(which, record, new, old)
+        assert asked == expected
 
 
 def test_only_what_equals_is_shared() -> None:
@@ -99,6 +137,25 @@ def test_only_what_equals_is_shared() -> None:
     share_unchanged(row, changed, old)
     assert changed["spec"] is not old["spec"]
     assert changed["spec"]["dnsPolicy"] == "None"
+
+
+def test_a_new_status_is_beside_what_is_shared() -> None:
+    row, old = pod_row(), defaulted(pod_row())
+    for status in ({"phase": "Running"}, {}, None):
+        new = orjson.loads(orjson.dumps(old))
+        if status is None:
+            del new["status"]
+        else:
+            new["status"] = status
+        before = copy.deepcopy(new)
+        share_unchanged(row, new, old)
+        assert new == before
+        assert (new["spec"] is old["spec"]) == (status is not None)
+        assert new["metadata"] is not old["metadata"]
+    custom = replace(row, schema=SCHEMA)
+    new = orjson.loads(orjson.dumps(old))
+    share_unchanged(custom, new, old)
+    assert new["spec"] is not old["spec"]
 
 
 async def test_what_another_server_has_written_gets_its_defaults_with_the_next_write(

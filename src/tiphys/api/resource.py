@@ -200,6 +200,8 @@ class Resource:
     """The kind itself is being deleted: nothing new of it is created (405)."""
     table: Table | None = None
     defaults: Default | None = None
+    status_defaults: Default | None = None
+    """What `defaults` do where nothing but the status can lack any. None: it is not known apart."""
     prepare: Prepare | None = None
     validate: Validate | None = None
     advise: Callable[[Object, Object | None], Iterable[str]] | None = None

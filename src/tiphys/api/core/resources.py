@@ -232,6 +232,7 @@ RESOURCES = (
         ),
         type="core/v1.Pod",
         defaults=pods.pod,
+        status_defaults=pods.pod_status,
         prepare=prepare.pod,
         validate=pod_rules.pod,
         prepare_status=prepare.pod_status,

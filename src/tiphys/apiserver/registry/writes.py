@@ -28,7 +28,7 @@ from tiphys.apiserver.registry.deletion import (
 )
 from tiphys.apiserver.registry.owners import Owners, check_admitted
 from tiphys.apiserver.registry.translation import translate_one, translated
-from tiphys.apiserver.registry.unchanged import has_its_defaults, share_unchanged
+from tiphys.apiserver.registry.unchanged import fill_in_defaults, share_unchanged
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
 from tiphys.machinery.apply import differs_only_in_times
@@ -240,8 +240,7 @@ class Writes:
         rules.keep_server_fields(new, old)
         if call.subresource is None:
             self._keep_status(row, new, old)
-        if row.defaults is not None and not has_its_defaults(row, record, new, old):
-            row.defaults(new)
+        fill_in_defaults(row, record, new, old)
         if not owned:
             self.owners.keep(call, new, old, self._clock.now())
         attributes = self._attributes(call, UPDATE, new, old)

@@ -30,7 +30,7 @@ def pod(obj: Object) -> None:
         _host_ports(spec.get("containers") or ())
         _host_ports(spec.get("initContainers") or ())
     pod_spec(spec)
-    _status(obj.setdefault("status", {}))
+    pod_status(obj)
 
 
 def pod_template(template: Object) -> None:
@@ -141,8 +141,9 @@ def _host_ports(containers: list[Object] | tuple[()]) -> None:
                 port["hostPort"] = port.get("containerPort", 0)
 
 
-def _status(status: Object) -> None:
+def pod_status(obj: Object) -> None:
     """What Go writes for a status that says nothing about it; `podIP` is the first of `podIPs`."""
+    status = obj.setdefault("status", {})
     first, addresses = status.get("podIP"), status.get("podIPs")
     if first and (not addresses or addresses[0].get("ip") != first):
         status["podIPs"] = [{"ip": first}]
