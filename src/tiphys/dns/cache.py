@@ -22,7 +22,7 @@ LONGEST_SECONDS, SHORTEST_SECONDS = 30, 5
 _QUESTION = 12
 _RECURSION, _CHECKING = 0x01, 0x10
 
-_Key = tuple[str, int, bool, bool, bool]
+_Key = tuple[str, int, int, bool, bool, bool]
 
 
 @dataclass(slots=True)
@@ -97,8 +97,9 @@ class AnswerCache:
 
 
 def _key(query: Query, asked: bytes) -> _Key:
-    """All of a question on which an answer depends."""
-    return query.name, query.type, query.has_edns, query.wants_dnssec, bool(asked[3] & _CHECKING)
+    """All of a question on which an answer depends, and how long it is in the message, since it is written over."""
+    flags = query.has_edns, query.wants_dnssec, bool(asked[3] & _CHECKING)
+    return query.name, query.type, len(query.question), *flags
 
 
 def _lasting(answer: bytes, places: tuple[int, ...], seconds: int) -> bytearray:
