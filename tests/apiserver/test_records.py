@@ -60,6 +60,27 @@ def test_owners_come_and_go_with_an_object(owners: list[object], value: str) -> 
     assert b"\n" not in made.data
 
 
+@given(
+    owners=st.lists(st.just({"manager": "m", "fieldsV1": {}}), max_size=1),
+    value=texts,
+    length=st.integers(0, 3) | st.integers(3900, 4200),
+    letter=st.sampled_from("x\u00e9\u20ac\U0001f600{}"),
+)
+def test_metadata_is_found_in_the_bytes(owners: list[object], value: str, length: int, letter: str) -> None:
+    """However long it is, and whatever letter is cut in two where we stop to look."""
+    metadata = {"name": "a", "annotations": {value: letter * length, letter: value}, "managedFields": owners}
+    made = record({"metadata": metadata, "kind": "X", "apiVersion": "v1", "metadata2": {letter: value * 50}})
+    assert orjson.loads(made.metadata) == made.full["metadata"]
+    assert made.metadata in made.data
+
+
+def test_metadata_of_bytes_that_others_wrote() -> None:
+    data = b'{"kind":"X","metadata":{ "name" : "a" , "labels": {} } ,"spec":{"metadata":{}}}'
+    assert Record("k", "", "a", 1, data).metadata == b'{ "name" : "a" , "labels": {} }'
+    with pytest.raises(ValueError, match="delimiter"):
+        _ = Record("k", "", "a", 1, b'{"kind":"X","metadata":{"name":"a"').metadata
+
+
 def _nested(steps: str, levels: int) -> object:
     value: object = 1
     for level in range(levels):

@@ -10,6 +10,7 @@ behind the last one: white space to readers of JSON, and to us the places to cut
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ _LEVELS, _ROOM = 254, 50
 readers in Python, which need several stack frames a level."""
 _OWNERS = b'"managedFields":['
 _FIELDS = b'"fieldsV1":'
+_METADATA_BYTES = 4096
+"""Most metadata is not longer; what follows it may be."""
+_DECODER = json.JSONDecoder()
 _FIELD_SETS = 512
 """How many sets of fields are remembered: objects made from one template have the same."""
 
@@ -118,6 +122,13 @@ def at_version(sent: bytes, revision: int) -> bytes:
     return b"%b%d%b" % (sent[:start], revision, sent[end:])
 
 
+def _end_of_object(data: bytes) -> int:
+    """Where the object ends that these bytes begin with. ValueError if it does not."""
+    text = data.decode()
+    _, end = _DECODER.raw_decode(text)
+    return end if len(text) == len(data) else len(text[:end].encode())
+
+
 def _owned(obj: dict[str, Any], owners: list[dict[str, Any]]) -> dict[str, Any]:
     return {**obj, "metadata": {**obj["metadata"], "managedFields": owners}} if owners else obj
 
@@ -162,6 +173,20 @@ class Record:
         else:
             end = begin + len(rest)
         return (begin, end) if data.startswith(rest, end - len(rest)) else None
+
+    @property
+    def metadata(self) -> bytes:
+        """All of `metadata` as it is sent, managedFields too, found without decoding the rest."""
+        data = self.data
+        begin = data.index(_METADATA) + len(_METADATA) - 1
+        tab = data.rfind(b"\t")
+        # What stands behind managedFields, as if it stood alone.
+        rest = tab + 3 if tab >= 0 else begin + 1
+        try:
+            end = _end_of_object(b"{" + data[rest : rest + _METADATA_BYTES])
+        except ValueError:  # cut off in the middle of something
+            end = _end_of_object(b"{" + data[rest:])
+        return data[begin : rest + end - 1]
 
     def take(self, obj: dict[str, Any]) -> None:
         """What the bytes say, from whoever has just written them; nobody changes it any more."""

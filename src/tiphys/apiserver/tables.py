@@ -2,7 +2,7 @@
 
 Of a row nothing changes with time but how long ago something was. Its bytes are made once and kept with the record, in pieces
 around those texts; the metadata beside them is a slice of the record's own bytes. So a list that is printed again decodes nothing,
-and what is kept is some 300 bytes a row.
+and what is kept is some 200 bytes a row, little beside the 5 KB of a pod.
 """
 
 from __future__ import annotations

@@ -142,14 +142,15 @@ class MetadataView(JSONView):
     def __init__(self, row: Resource, version: str) -> None:
         super().__init__(row)
         self._api_version = f"meta.k8s.io/{version}"
+        self._head = (
+            orjson.dumps({"kind": "PartialObjectMetadata", "apiVersion": self._api_version})[:-1]
+            + b',"metadata":'
+        )
         self.key = ("metadata", version)
+        self.is_ready = True
 
     def one(self, record: Record) -> bytes:
-        return orjson.dumps(self.object(record))
-
-    def object(self, record: Record) -> Object:
-        metadata = record.full["metadata"]
-        return {"kind": "PartialObjectMetadata", "apiVersion": self._api_version, "metadata": metadata}
+        return b"%b%b}" % (self._head, record.metadata)
 
     def bookmark(self, mark: Object) -> bytes:
         return super().bookmark(self.mark(mark))
