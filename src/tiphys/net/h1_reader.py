@@ -16,31 +16,14 @@ from enum import Enum
 import httptools
 
 from tiphys.machinery.frozen import frozen
-from tiphys.net.http import Connection, Request, repeated
+from tiphys.net.h1_fields import Field, Heads, TooManyHosts, field_bytes
+from tiphys.net.http import Connection, Request
 from tiphys.net.service import Limits
 
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
-# Header names repeat for ever; a bound, for a peer may invent them.
-_NAMES: dict[bytes, str] = {}
-_NAMES_LIMIT = 1024
 REST_LIMIT_BYTES = 64 * 1024
-
-
-def header_name(raw: bytes) -> str:
-    """A header's name in lower case."""
-    name = _NAMES.get(raw)
-    if name is None:
-        name = raw.decode("latin-1").lower()
-        if len(_NAMES) < _NAMES_LIMIT:
-            _NAMES[raw] = name
-    return name
-
-
-def add_header(headers: dict[str, str], name: str, value: str) -> None:
-    """Repeated fields are one list (RFC 9110 §5.3), cookies one string (RFC 6265 §5.4)."""
-    if name in headers:
-        value = repeated(headers[name], value, "; " if name == "cookie" else ", ")
-    headers[name] = value
+# One for all connections: many clients send the same.
+_heads = Heads()
 
 
 def has_bad_escape(target: str) -> bool:
@@ -96,6 +79,7 @@ class RequestReader:
 
     def _reset(self) -> None:
         self._url = b""
+        self._fields: list[Field] = []
         self._headers: dict[str, str] = {}
         self._header_count = 0
         self._header_bytes = 0
@@ -192,15 +176,12 @@ class RequestReader:
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value) + 4
-        self._header_count += 1
         if self.state is State.HEAD:
-            key = header_name(name)
-            if key in self._headers and key == "host":
-                self._refuse(Failure(400, "too many Host headers"))
-            add_header(self._headers, key, value.decode("latin-1"))
-        else:
-            self._check_header_size()  # A trailer: counted, not kept.
+            self._fields.append((name, value))
+        else:  # A trailer: counted, not kept.
+            self._header_bytes += field_bytes(name, value)
+            self._header_count += 1
+            self._check_header_size()
 
     def _check_header_size(self) -> None:
         size = self._header_bytes + len(self._url)
@@ -209,6 +190,11 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self.state = State.BODY
+        try:
+            self._headers, self._header_bytes = _heads.read(self._fields)
+        except TooManyHosts:
+            self._refuse(Failure(400, "too many Host headers"))
+        self._header_count = len(self._fields)
         if self._body_of is not None:
             self._headers = self._body_of.headers
             self._check_body_headers()

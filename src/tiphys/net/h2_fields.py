@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tiphys.machinery.frozen import frozen
-from tiphys.net.h1_reader import add_header, header_name
+from tiphys.net.h1_fields import add_header, header_name
 from tiphys.net.h2_engine import Headers
 from tiphys.net.http import Connection, Request, Response
 

@@ -1,6 +1,6 @@
 """Requests and frames as a handler sees them."""
 
-from tiphys.net.h1_reader import add_header
+from tiphys.net.h1_fields import add_header
 from tiphys.net.http import Address, Frame, Request, parse_query, values_of
 
 
