@@ -12,7 +12,7 @@ from functools import partial
 from tiphys.apiserver.call import Call
 from tiphys.apiserver.request_metrics import size_of
 from tiphys.apiserver.responses import finish, restate
-from tiphys.net.exchange import small_body
+from tiphys.net.exchange import SLICE_BYTES
 from tiphys.net.http import Gradual, Response, Sink
 
 
@@ -42,8 +42,9 @@ def end(call: Call, response: Response) -> Response:
         server.request_metrics.follow(call, response)
         return response
     status, body = response.status, response.body
-    # What a client in this process is given has arrived.
-    if call.request.context is None and small_body(response) is None:
+    # What goes out in one slice (`net.exchange.small_body`) is as good as sent; what a client in this process is given has arrived.
+    is_small = isinstance(body, bytes) and len(body) <= SLICE_BYTES and response.on_sent is None
+    if not is_small and call.request.context is None:
         # Without the response itself: in a ring with it, its body would outlive it.
         response.on_sent = partial(_sent, call, status, body if isinstance(body, Gradual) else size_of(body))
         return response

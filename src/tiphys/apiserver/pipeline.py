@@ -119,7 +119,8 @@ def steps_of(server: APIServer) -> tuple[Step, ...]:
         answer_preflight: server.cross_origin is None,
         audit: server.auditor is None,
     }
-    return tuple(step for step in STEPS if not unneeded.get(step))
+    directly: dict[Step, Step] = {take_seat: server.gate.enter}
+    return tuple(directly.get(step, step) for step in STEPS if not unneeded.get(step))
 
 
 def handle(call: Call) -> Response | Awaitable[Response]:
