@@ -388,3 +388,47 @@ def test_a_document_patched_holds_the_patch_and_loses_nothing(
 def test_the_wanted_order_is_kept(document: dict[str, Any], wanted: list[str]) -> None:
     result = patched(document, {"spec": {"$setElementOrder/containers": named(*wanted)}})
     assert names_of(result) == [name for name in wanted if name in names_of(document)]
+
+
+# Objects of a patch without directives are merged in a shorter way
+
+names = st.sampled_from(["name", "a$b", "labels", "ports", "free"])
+values = st.recursive(
+    st.sampled_from([None, 1, True, "x", 1.5]),
+    lambda below: st.one_of(
+        st.dictionaries(names, below, max_size=3),
+        st.lists(below, max_size=3),
+        st.lists(
+            st.fixed_dictionaries({"name": st.sampled_from("ab")}, optional={"free": below}), max_size=2
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+MANY: PatchSchema = Block(
+    labels=PatchField(value=Block()),
+    ports=PatchField(MERGE, "name", items=Block(free=PatchField(MERGE, "name", items=Block()))),
+    free=PatchField(frozenset({"replace"}), value=Block()),
+)
+
+
+def with_idle_directives(value: Any) -> Any:
+    """The same patch, with a directive in every object that finds nothing to do."""
+    if isinstance(value, dict):
+        idle: dict[str, Any] = {"$deleteFromPrimitiveList/nothing": []}
+        return {**idle, **{name: with_idle_directives(item) for name, item in value.items()}}
+    return [with_idle_directives(item) for item in value] if isinstance(value, list) else value
+
+
+@given(st.dictionaries(names, values, max_size=4), st.dictionaries(names, values, max_size=4))
+def test_a_patch_without_directives_does_what_it_does_with_idle_ones(
+    document: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    def outcome(sent: dict[str, Any]) -> Any:
+        try:
+            return apply_strategic_patch(deepcopy(document), sent, MANY)
+        except PatchError as error:
+            return type(error)
+
+    assert outcome(patch) == outcome(with_idle_directives(patch))

@@ -8,6 +8,7 @@ The schema says of each list whether it is replaced or merged by a key. Directiv
     $deleteFromPrimitiveList/field: […]  take these out of a list of plain values
 """
 
+from itertools import chain
 from typing import Any, Protocol
 
 from tiphys.machinery.frozen import frozen
@@ -46,6 +47,8 @@ class PatchField:
 
 
 _PLAIN = PatchField()
+_SCALARS = frozenset({str, int, bool, float})
+_OBJECT = frozenset({dict})
 
 
 def apply_strategic_patch(document: dict[str, Any], patch: Any, schema: PatchSchema | None) -> dict[str, Any]:
@@ -67,6 +70,14 @@ def _lookup(schema: PatchSchema | None, name: str) -> PatchField:
 def _merge_object(
     original: dict[str, Any], patch: dict[str, Any], schema: PatchSchema | None
 ) -> dict[str, Any]:
+    if "$" not in "".join(patch):  # no directives, as nearly always
+        merged = dict(original)
+        for key, value in patch.items():
+            if type(value) in _SCALARS:
+                merged[key] = value
+            else:
+                _merge_field(merged, key, value, schema)
+        return merged
     if _PATCH in patch:
         return _replaced(patch)
     merged = _retained(original, patch) if _RETAIN_KEYS in patch else dict(original)
@@ -135,7 +146,13 @@ def _retained(original: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]
 def clean(value: Any) -> Any:
     """A value that enters the document as it is: without nulls in objects, and without directives."""
     if isinstance(value, dict):
-        return {key: clean(item) for key, item in value.items() if not _is_dropped(key, item)}
+        if "$" in "".join(value):
+            return {key: clean(item) for key, item in value.items() if not _is_dropped(key, item)}
+        return {
+            key: item if type(item) in _SCALARS else clean(item)
+            for key, item in value.items()
+            if item is not None and not (isinstance(item, dict) and _PATCH in item)
+        }
     if isinstance(value, list):
         return [clean(item) for item in value if not (isinstance(item, dict) and _PATCH in item)]
     return value
@@ -214,6 +231,8 @@ def _merge_elements(original: list[Any], patch: list[Any], field: PatchField) ->
 
 def _element_kind(*lists: list[Any]) -> str:
     """The kind that all elements have. Errors: lists of lists, mixed kinds."""
+    if _OBJECT.issuperset(map(type, chain(*lists))):
+        return "object" if any(lists) else ""
     kinds = {json_kind(element) for elements in lists for element in elements}
     if "array" in kinds:
         raise PatchError("lists of lists are not supported")
