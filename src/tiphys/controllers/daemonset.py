@@ -107,7 +107,7 @@ class DaemonSets:
             gone=self.gone,
             watches=[
                 Watch(PODS, _keys_of_pod, changed=_pod_changed, parts=_COUNTED),
-                Watch(NODES, _keys_of_node, changed=_node_changed),
+                Watch(NODES, _keys_of_node, changed=_node_changed, parts=LABELS | SPEC),
                 Watch(CONTROLLERREVISIONS, owner_keys(DAEMONSETS.kind)),
             ],
         )

@@ -263,7 +263,7 @@ CONTROLLER = Controller(
     failed=failed,
     watches=[
         Watch(PODS, _keys_of_pod, changed=_pod_changed, parts=_COUNTED),
-        Watch(PERSISTENTVOLUMECLAIMS, _keys_of_claim, changed=_claim_changed),
+        Watch(PERSISTENTVOLUMECLAIMS, _keys_of_claim, changed=_claim_changed, parts=OWNERS),
         Watch(CONTROLLERREVISIONS, owner_keys(STATEFULSETS.kind)),
     ],
 )
