@@ -369,11 +369,12 @@ def test_cron_jobs_take_every_verb(namespace: Namespace, batch: official.BatchV1
     assert patched.metadata.annotations["patched"] == "true"
     patched.metadata.annotations["updated"] = "true"
     assert batch.replace_namespaced_cron_job(*where, patched).metadata.annotations["updated"] == "true"
-    seen = watch.Watch()
-    since = listed.metadata.resource_version
-    for event in seen.stream(batch.list_namespaced_cron_job, namespace.name, resource_version=since):
-        if "updated" in (event["object"].metadata.annotations or {}):
-            seen.stop()
+    seen, since = watch.Watch(), listed.metadata.resource_version
+    everything = seen.stream(
+        batch.list_namespaced_cron_job, namespace.name, resource_version=since, _request_timeout=120
+    )
+    assert any("updated" in (event["object"].metadata.annotations or {}) for event in everything)
+    seen.stop()
     status = {
         "metadata": {"annotations": {"patchedstatus": "true"}},
         "status": {"lastScheduleTime": "2026-01-01T00:00:00Z"},
