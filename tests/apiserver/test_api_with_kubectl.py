@@ -169,12 +169,16 @@ def test_watch_prints_what_happens(cluster: Secure, namespace: str, tmp_path: Pa
     with out.open("w") as file:
         watching = subprocess.Popen(command, env=environment, stdout=file)
     try:
-        cluster.kubectl("create", "configmap", "seen", *here)
-        cluster.kubectl("label", "cm", "seen", "a=b", *here)
-        cluster.kubectl("delete", "cm", "seen", *here)
-        end = time.monotonic() + PATIENCE_SECONDS
-        while "DELETED" not in out.read_text() and time.monotonic() < end:
-            time.sleep(0.02)
+        # Each is done when the one before is seen: who starts to watch late is shown what there is then.
+        for word, change in (
+            ("ADDED", ("create", "configmap", "seen")),
+            ("MODIFIED", ("label", "cm", "seen", "a=b")),
+            ("DELETED", ("delete", "cm", "seen")),
+        ):
+            cluster.kubectl(*change, *here)
+            end = time.monotonic() + PATIENCE_SECONDS
+            while word not in out.read_text() and time.monotonic() < end:
+                time.sleep(0.02)
     finally:
         watching.kill()
         watching.wait()
