@@ -456,10 +456,9 @@ NETWORK = {
 }
 
 OPEN: dict[str, str] = {
-    "Deployment": "a test",
     "DisruptionController": "a test",
-    "ReplicaSet": "a test",
-    "ReplicationController": "a test",
+    "ReplicaSet should serve": "a test with containers",
+    "ReplicationController should serve": "a test with containers",
 }
 """Entries that may be without a test, by how they begin, and what they wait for."""
 

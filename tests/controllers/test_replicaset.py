@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tiphys.client.resources import PODS, REPLICASETS
 from tiphys.controllers import replicaset
+from tiphys.controllers.actions import Create
+from tiphys.controllers.executor import Failure
 from tiphys.controllers.ranking import deletion_cost, deletion_order
 from tiphys.machinery.errors import StatusError, forbidden
 from tiphys.testing.clock import START
@@ -98,6 +100,21 @@ async def test_a_refused_creation_is_a_condition_and_starts_slowly(world: World)
     await world.settle(60)
     assert len(world.pods()) == 100
     assert "conditions" not in world.api.objects(REPLICASETS)[0]["status"]
+
+
+async def test_the_first_failure_stays_told(world: World) -> None:
+    """Each refusal names another pod: told each time, the status would change, and be looked at again, without end."""
+    world.api.refuse(
+        lambda method, path: method == "POST" and path.endswith("/pods"),
+        forbidden(PODS.group_resource, "web-a", "exceeded quota"),
+    )
+    await world.client.create(REPLICASETS, make(1))
+    await world.start(replicaset.CONTROLLER)
+    (found,) = world.api.objects(REPLICASETS)
+    observed = replicaset.CONTROLLER.observe(found, world.informers.view)
+    again = Failure(Create(PODS, {}), forbidden(PODS.group_resource, "web-b", "exceeded quota"))
+    assert replicaset.CONTROLLER.failed is not None
+    assert replicaset.CONTROLLER.failed(found, observed, again, world.clock.now()).actions == ()
 
 
 async def test_a_namespace_that_goes_away_is_left_alone(world: World) -> None:

@@ -117,17 +117,16 @@ class Replicas:
         if not isinstance(failure.action, Create | Delete):
             return NOTHING
         status = self._status(replicaset, observed, now)
-        conditions = status.get("conditions")
+        conditions = [*meta.conditions(replicaset)]
+        # The first failure stays told until there is none: the name in the message is another each time, and a status that
+        # differs at every look would run for ever.
         if meta.find_condition(conditions, "ReplicaFailure") is None:
             reason = "FailedCreate" if isinstance(failure.action, Create) else "FailedDelete"
-            status["conditions"] = meta.set_condition(
-                meta.conditions(replicaset),
-                "ReplicaFailure",
-                "True",
-                now,
-                reason=reason,
-                message=str(failure.error),
+            message = str(failure.error)
+            conditions = meta.set_condition(
+                conditions, "ReplicaFailure", "True", now, reason=reason, message=message
             )
+        status["conditions"] = conditions
         return Plan(tuple(self._report(replicaset, status)))
 
     def _status(self, replicaset: Object, observed: Observed, now: datetime) -> dict[str, Any]:
