@@ -456,7 +456,6 @@ NETWORK = {
 }
 
 OPEN: dict[str, str] = {
-    "DisruptionController": "a test",
     "ReplicaSet should serve": "a test with containers",
     "ReplicationController should serve": "a test with containers",
 }
