@@ -140,13 +140,15 @@ class Chain:
 
     def admit(self, attributes: Attributes) -> Awaitable[None]:
         plans = attributes.plans = self._plans_of(attributes)
-        return run(plans.admit, attributes)
+        plan = plans.admit
+        return run(plan, attributes) if plan.steps else plan.pass_by()
 
     def validate(self, attributes: Attributes) -> Awaitable[None]:
         plans = attributes.plans
         if plans is None or plans.validate.retired:
             plans = self._plans_of(attributes)
-        return run(plans.validate, attributes)
+        plan = plans.validate
+        return run(plan, attributes) if plan.steps else plan.pass_by()
 
     def _plans_of(self, attributes: Attributes) -> Plans:
         """What the plugins do to such a request, until something changes that they go by."""

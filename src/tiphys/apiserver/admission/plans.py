@@ -74,6 +74,13 @@ class Plan:
             position += 1
         self._metrics.step.observe(now - moments[0], operation, "true", kind)
 
+    def pass_by(self) -> Awaitable[None]:
+        """In place of a run, where there are no steps."""
+        self.unasked += 1
+        if self.retired:
+            self.fold()
+        return NOTHING
+
     def retire(self) -> None:
         """Another plan takes its place: what still runs by this one is counted as soon as it is over."""
         self.retired, self.limit = True, 1
@@ -97,17 +104,7 @@ class _Nothing:
 NOTHING: Awaitable[None] = _Nothing()
 
 
-def run(plan: Plan, attributes: Attributes) -> Awaitable[None]:
-    """Begins what the plan says; to be awaited."""
-    if plan.steps:
-        return _run(plan, attributes)
-    plan.unasked += 1
-    if plan.retired:
-        plan.fold()
-    return NOTHING
-
-
-async def _run(plan: Plan, attributes: Attributes) -> None:
+async def run(plan: Plan, attributes: Attributes) -> None:
     """One round of the plugins, and one more when a webhook or policy has changed what those before it saw."""
     now = attributes.call.server.clock.monotonic
     moments = [now()]
@@ -126,4 +123,4 @@ async def _run(plan: Plan, attributes: Attributes) -> None:
         plan.fold()
     if attributes.wants_again and not attributes.again:
         attributes.again = True
-        await _run(plan, attributes)
+        await run(plan, attributes)
