@@ -1,4 +1,4 @@
-"""Containers of a StatefulSet, which find each other by names that stay, and a daemon that asks them."""
+"""Containers of sets: stateful ones, found by names that stay, a daemon that asks them, and replicas that each answer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ AGENT = workload(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world(cluster: Cluster) -> Iterator[PodWorld]:
     yield from PodWorld.beside_others(cluster, "sets")
 
@@ -89,3 +89,26 @@ def test_stateful_pods_keep_their_names_and_a_daemon_finds_them(world: PodWorld)
     (again,) = world.cluster.get("pods", "-l", "app=agent", "-n", world.namespace)["items"]
     assert again["metadata"]["uid"] != agent["metadata"]["uid"]
     assert heard(world, again) == ["web-0", "web-1"]
+
+
+@pytest.mark.conformance("ReplicaSet should serve a basic image on each replica with a public image")
+@pytest.mark.conformance(
+    "ReplicationController should serve a basic image on each replica with a public image"
+)
+def test_each_replica_answers(world: PodWorld) -> None:
+    made = [
+        workload(kind, name, template(name, SERVE, {"tcpSocket": {"port": 80}}), replicas=2)
+        for kind, name in (("ReplicaSet", "rs"), ("ReplicationController", "rc"))
+    ]
+    made[1] |= {"apiVersion": "v1", "spec": {**made[1]["spec"], "selector": {"app": "rc"}}}
+    world.create(*made)
+    for kind, name in (("replicaset", "rs"), ("replicationcontroller", "rc")):
+        world.kubectl(
+            "wait", kind, name, "--for=jsonpath={.status.readyReplicas}=2", "--timeout=300s", timeout=320
+        )
+    pods = world.cluster.get("pods", "-l", "app in (rs,rc)", "-n", world.namespace)["items"]
+    assert len(pods) == 4
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        path = f"/api/v1/namespaces/{world.namespace}/pods/{name}/proxy/"
+        assert world.kubectl("get", "--raw", path).stdout.strip() == name
