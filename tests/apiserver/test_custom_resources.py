@@ -1,5 +1,7 @@
 """Custom resources are served as built-in kinds are: every verb, by the definition's own words."""
 
+from typing import Any
+
 import pytest
 from definitions import (
     DEFINITIONS,
@@ -209,6 +211,29 @@ async def test_columns(client: Client, clock: FakeClock) -> None:
         ["a", "busybox", 2, "2m", '{"b":"c"}'],
         ["b", "busybox", None, "2m", None],
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "cells"),
+    [
+        (1e300, [-(2**63), 1e300, None]),
+        (2**63 - 1, [2**63 - 1, float(2**63), None]),
+        ("0001-01-01T00:00:00+01:00", [None, None, "<invalid>"]),
+        ("9999-12-31T23:59:59-01:00", [None, None, "<invalid>"]),
+        ("\0x\0", [None, None, "<invalid>"]),
+        ({"a": 1}, [None, None, None]),
+    ],
+)
+async def test_no_value_is_too_odd_to_be_printed(client: Client, value: Any, cells: list[Any]) -> None:
+    """A long list is on its way when such a row is made."""
+    kinds = ("integer", "number", "date")
+    columns = [{"name": kind, "type": kind, "jsonPath": ".spec.x"} for kind in kinds]
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"openAPIV3Schema": anything}
+    await define(client, definition(version(schema=schema, additionalPrinterColumns=columns)))
+    await client.create(TABS, {**tab("a"), "spec": {"x": value}})
+    table = await client.get(TABS, accept=TABLE)
+    assert table["rows"][0]["cells"] == ["a", *cells]
 
 
 async def test_rules_are_timed(client: Client) -> None:

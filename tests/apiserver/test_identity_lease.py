@@ -45,11 +45,12 @@ async def test_a_server_says_that_it_is_there_and_who_is_gone() -> None:
             lease("endless", {"holderIdentity": "x"}, **servers),
             lease("soon", {**over, "renewTime": "2025-12-31T23:00:05.000000Z"}, **servers),
             lease("of-somebody", over),
+            lease("for-ever", {**over, "renewTime": "9999-12-31T23:59:59.000000Z"}, **servers),
         ):
             await client.create(LEASES, each)
         first = asyncio.create_task(IdentityLease(server, "here").run())
         await clock.advance(1)
-        assert await names(client) == {NAME, "soon", "of-somebody"}
+        assert await names(client) == {NAME, "soon", "of-somebody", "for-ever"}
         made = await client.get(f"{LEASES}/{NAME}")
         assert made["metadata"]["labels"] == {LABEL: "kube-apiserver", "kubernetes.io/hostname": "here"}
         assert made["spec"]["holderIdentity"].startswith(f"{NAME}_")
@@ -65,7 +66,7 @@ async def test_a_server_says_that_it_is_there_and_who_is_gone() -> None:
         await clock.advance(11)
         assert (await client.get(f"{LEASES}/{NAME}"))["metadata"]["labels"][LABEL] == "kube-apiserver"
         await clock.advance(3600)
-        assert await names(client) == {NAME, "of-somebody"}
+        assert await names(client) == {NAME, "of-somebody", "for-ever"}
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         server.spawn(IdentityLease(server, "here").run())

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from definitions import TABS, define, definition, tab, version
 from hypothesis import given
 from hypothesis import strategies as st
 from minimal import minimal
@@ -189,3 +190,24 @@ async def test_an_update_of_an_annotation_leaves_the_old_state_alone(client: Cli
     patched = await client.patch(path, body, kind)
     assert patched["spec"]["containers"][0]["image"] == "other"
     assert patched["metadata"]["generation"] == made["metadata"]["generation"] + 1
+
+
+@pytest.mark.parametrize("labels", [{}, {"a": "b"}])
+async def test_values_that_are_equal_in_python_alone_are_not_the_same(client: Client, labels: Object) -> None:
+    """1, 1.0 and true, where a field holds any JSON: of a built-in kind and of custom resources."""
+    classes = "/apis/resource.k8s.io/v1/deviceclasses"
+
+    def device(x: Any) -> Object:
+        parameters = {"apiVersion": "v1", "kind": "K", "x": x}
+        return {"config": [{"opaque": {"driver": "d.example.com", "parameters": parameters}}]}
+
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    await define(client, definition(version(schema={"openAPIV3Schema": anything})))
+    for path, body, spec in ((classes, {}, device), (TABS, tab("a"), lambda x: {"x": x})):
+        made = await client.create(path, {**body, "metadata": {"name": "a"}, "spec": spec(1)})
+        change = {"metadata": {"labels": labels}, "spec": spec(True)}
+        for raised in (1, 1):  # the second changes nothing
+            await client.patch(f"{path}/a", change, MERGE_PATCH)
+            found = await client.get(f"{path}/a")
+            assert orjson.dumps(found["spec"]) == orjson.dumps(spec(True))
+            assert found["metadata"]["generation"] == made["metadata"]["generation"] + raised

@@ -108,7 +108,11 @@ def test_parsing_times(text: str, moment: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2026-11-22", "2026-11-22 10:00:00Z", "2026-11-22T10:00:00", "2026-13-01T00:00:00Z", "x"]
+    "text",
+    [
+        *("", "2026-11-22", "2026-11-22 10:00:00Z", "2026-11-22T10:00:00", "2026-13-01T00:00:00Z", "x"),
+        *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
+    ],
 )
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - datetime's own message is as good as ours

@@ -107,4 +107,4 @@ def is_over(spec: Object, now: datetime) -> bool:
     renewed, seconds = spec.get("renewTime"), spec.get("leaseDurationSeconds")
     if not renewed or seconds is None:
         return True
-    return datetime.fromisoformat(renewed) + timedelta(seconds=seconds) < now
+    return now - datetime.fromisoformat(renewed) > timedelta(seconds=seconds)

@@ -190,7 +190,11 @@ def parse_time(text: str) -> datetime:
     if match is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time")
     seconds, fraction, zone = match.groups()
-    moment = datetime.fromisoformat(seconds + ("+00:00" if zone == "Z" else zone)).astimezone(UTC)
+    moment = datetime.fromisoformat(seconds + ("+00:00" if zone == "Z" else zone))
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:  # in the first or last hours of all time
+        raise ValueError(f"{text!r} is a time outside of the years 1 to 9999") from None
     return moment + timedelta(microseconds=int(fraction[:6].ljust(6, "0"))) if fraction else moment
 
 

@@ -13,6 +13,7 @@ from tiphys.machinery.meta import name as name_of
 from tiphys.machinery.quoting import format_float, go_json
 
 _NAME = Column("Name", format="name", description="Name of the object, unique for its kind and namespace.")
+_BEYOND = 1 << 63
 _AGE: Object = {
     "name": "Age",
     "type": "date",
@@ -60,7 +61,13 @@ def _cell(obj: Object, path: str, kind: str, now: datetime) -> Any:
         return _date(value, now) if isinstance(value, str) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if kind == "integer" else float(value)
+    return _integer(value) if kind == "integer" else float(value)
+
+
+def _integer(value: int | float) -> int:
+    """What does not fit into 64 bits becomes the least of all, as where upstream runs (amd64)."""
+    whole = int(value)
+    return whole if -_BEYOND <= whole < _BEYOND else -_BEYOND
 
 
 def _text(value: Any) -> str:

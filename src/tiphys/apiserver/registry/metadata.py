@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import Any
 
 from tiphys.api.resource import EVERYTHING, Object, Resource
+from tiphys.apiserver.registry.unchanged import is_same
 from tiphys.machinery import errors, names
 from tiphys.machinery.errors import FieldError, Path
 from tiphys.machinery.meta import format_time
@@ -91,7 +92,7 @@ def raise_generation(new: Object, old: Object, row: Resource) -> None:
     fields: Iterable[str] = row.generation_on
     if fields == EVERYTHING:
         fields = (new.keys() | old.keys()) - _TYPE_AND_METADATA
-    if any(new.get(field) != old.get(field) for field in fields):
+    if not all(is_same(row, new.get(field), old.get(field)) for field in fields):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 

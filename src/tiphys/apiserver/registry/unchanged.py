@@ -5,10 +5,15 @@ The rest of such an object need not be looked into again: it was when it came.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import orjson
+
 from tiphys.api.resource import Object, Resource
+from tiphys.api.types import TYPES
 from tiphys.apiserver.records import Record
+from tiphys.machinery.schema.model import ListOf, MapOf, Reference, Scalar, ScalarKind, Struct
 
 _ABSENT: Any = object()
 _BUT_METADATA: Object = {"metadata": None}
@@ -48,7 +53,40 @@ def share_unchanged(row: Resource, new: Object, old: Object) -> None:
         new.update({**old, "metadata": new["metadata"], "status": status})
 
 
+def is_same(row: Resource, one: Any, other: Any) -> bool:
+    """Whether two objects, or two values of one field, say the same."""
+    same: bool = one == other
+    return same and (_has_one_form(row) or _exact(one) == _exact(other))
+
+
+def is_same_body(row: Resource, new: Object, old: Object) -> bool:
+    """The same of all but the metadata."""
+    return is_same(row, {**new, **_BUT_METADATA}, {**old, **_BUT_METADATA})
+
+
+def _exact(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
 def _has_one_form(row: Resource) -> bool:
     """Objects of the version and the types that they are kept in: what Python calls equal is the same in these (1, 1.0 and true
-    may all stand in one field of a custom resource)."""
-    return row.stored is None and row.reading is None and row.schema is None
+    may all stand in one field of a custom resource, and in one whose values are only carried along)."""
+    return row.stored is None and row.reading is None and row.schema is None and not _carries_any(row.type)
+
+
+@cache
+def _carries_any(name: str) -> bool:
+    """Whether a built-in type has fields that hold any JSON."""
+    seen: set[str] = set()
+    left: list[Struct] = [TYPES.struct(name)]
+    while left:
+        for field in left.pop().fields.values():
+            type = field.type
+            while isinstance(type, ListOf | MapOf):
+                type = type.item if isinstance(type, ListOf) else type.value
+            if isinstance(type, Scalar) and type.kind in (ScalarKind.RAW, ScalarKind.JSON):
+                return True
+            if isinstance(type, Reference) and type.name not in seen:
+                seen.add(type.name)
+                left.append(type.struct)
+    return False

@@ -28,7 +28,7 @@ from tiphys.apiserver.registry.deletion import (
 )
 from tiphys.apiserver.registry.owners import Owners, check_admitted
 from tiphys.apiserver.registry.translation import translate_one, translated
-from tiphys.apiserver.registry.unchanged import fill_in_defaults, share_unchanged
+from tiphys.apiserver.registry.unchanged import fill_in_defaults, is_same_body, share_unchanged
 from tiphys.apiserver.registry.versions import convert_from_stored, convert_to_stored
 from tiphys.machinery import errors
 from tiphys.machinery.apply import differs_only_in_times
@@ -267,7 +267,7 @@ class Writes:
             if not reviewed:
                 await self.chain.validate(attributes)
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-            if new == old or differs_only_in_times(new, old):
+            if (new == old or differs_only_in_times(new, old)) and is_same_body(row, new, old):
                 if row.reading is None and not self.is_stale(record.key):
                     return record
                 new = old  # it may lie in the store in another version than it would be written in today
