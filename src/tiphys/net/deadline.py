@@ -9,6 +9,10 @@ import asyncio
 from collections.abc import Callable
 
 
+def _nobody() -> None:
+    """Has nothing to be told."""
+
+
 class Deadline:
     """Calls back once when its time comes, unless it was moved or cleared before. One owner: a connection."""
 
@@ -38,8 +42,9 @@ class Deadline:
         self._at = None
 
     def end(self) -> None:
-        """Clear it and let the timer go, with all that it keeps alive."""
+        """For good: let the timer go, and the owner, so that it is freed at once and not with the next garbage."""
         self._at = None
+        self._callback = _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

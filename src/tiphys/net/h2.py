@@ -120,7 +120,9 @@ class H2Connection(asyncio.Protocol):
         self._uploads.clear()
         if self._upload_timer is not None:
             self._upload_timer.cancel()
+            self._upload_timer = None
         self._abandon_all()
+        self._engine.end()
 
     def pause_writing(self) -> None:
         self.paused = True

@@ -50,6 +50,21 @@ class Listener(Protocol):
         """Both sides have ended (NO_ERROR), or one has cancelled. Called once for each request."""
 
 
+class _Nobody:
+    """Listens to a connection that has ended."""
+
+    def on_request(self, stream_id: int, headers: Headers, body: bytes | None) -> None: ...
+
+    def on_data(self, stream_id: int, data: bytes, *, ended: bool) -> None: ...
+
+    def on_body_end(self, stream_id: int) -> None: ...
+
+    def on_stream_closed(self, stream_id: int, error_code: int) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Engine:
     """The server's side of one connection. Calls on a stream that is gone do nothing: its `on_stream_closed` says so."""
 
@@ -73,6 +88,10 @@ class Engine:
             }
         )
         self._connection.set_local_window_size(CONNECTION_WINDOW_BYTES)
+
+    def end(self) -> None:
+        """Nothing comes any more: the listener is let go of, so that it is freed at once and not with the next garbage."""
+        self._listener = _NOBODY
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer and tell the listener what they say."""
