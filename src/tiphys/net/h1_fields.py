@@ -11,7 +11,9 @@ Field = tuple[bytes, bytes]
 
 # What a field counts beside its name and value: ": " and the line's end.
 _FIELD_BYTES = 4
-_LENGTH = b"Content-Length"
+_LENGTH, _AUTHORIZATION = b"Content-Length", b"Authorization"
+# What shows who asks (WebSockets bear tokens in their protocols): kept for nobody longer than his request lasts.
+SECRETS = frozenset({"authorization", "cookie", "proxy-authorization", "sec-websocket-protocol"})
 HEADS_LIMIT = 512
 # Larger heads are read each time.
 HEAD_LIMIT_BYTES = 4096
@@ -71,19 +73,24 @@ class Heads:
         named = dict(fields)
         if len(named) != len(fields):  # Something is repeated, and its order matters.
             return _read(fields)
-        length = named.pop(_LENGTH, None)
+        length, authorization = named.pop(_LENGTH, None), named.pop(_AUTHORIZATION, None)
         common = frozenset(named.items())
         known, size = self._known.get(common) or self._learn(common, named)
         headers = known.copy()
         if length is not None:
             headers["content-length"] = length.decode("latin-1")
             size += field_bytes(_LENGTH, length)
+        if authorization is not None:
+            if "authorization" in headers:
+                return _read(fields)
+            headers["authorization"] = authorization.decode("latin-1")
+            size += field_bytes(_AUTHORIZATION, authorization)
         return headers, size
 
     def _learn(self, common: frozenset[Field], named: dict[bytes, bytes]) -> tuple[dict[str, str], int]:
         head = _read(named.items())
         # One that writes a name in two ways is not kept: the order of its fields would be lost.
-        if head[1] <= HEAD_LIMIT_BYTES and len(head[0]) == len(named):
+        if head[1] <= HEAD_LIMIT_BYTES and len(head[0]) == len(named) and SECRETS.isdisjoint(head[0]):
             if len(self._known) >= HEADS_LIMIT:
                 self._known.clear()
             self._known[common] = head

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tiphys.machinery.frozen import frozen
-from tiphys.net.h1_fields import add_header, header_name
+from tiphys.net.h1_fields import SECRETS, add_header, header_name
 from tiphys.net.h2_engine import Headers
 from tiphys.net.http import Connection, Request, Response
 
@@ -19,6 +19,7 @@ Field = tuple[bytes, bytes]
 _FIELD_BYTES = 32
 _PATH_BYTES = len(b":path") + _FIELD_BYTES
 _LENGTH_BYTES = len(b"content-length") + _FIELD_BYTES
+_AUTHORIZATION_BYTES = len(b"authorization") + _FIELD_BYTES
 
 HEADS_LIMIT = 512
 # Larger heads are read each time.
@@ -62,7 +63,8 @@ def _read(fields: Iterable[Field]) -> _Head:
 
 
 class Heads:
-    """The heads of one server's requests. They differ in their path and the length of their body, and seldom in more."""
+    """The heads of one server's requests. They differ in their path and the length of their body, and seldom in more. Of who asks
+    nothing is kept that others could use."""
 
     def __init__(self) -> None:
         self._known: dict[frozenset[Field], _Head] = {}
@@ -77,6 +79,7 @@ class Heads:
             head = _read(block)
             return Request(head.method, head.target, head.headers, b"", connection), head.size
         path, length = fields.pop(b":path", b""), fields.pop(b"content-length", None)
+        authorization = fields.pop(b"authorization", None)
         # A set, for clients in Go give their fields another order each time.
         common = frozenset(fields.items())
         head = self._known.get(common) or self._learn(common, fields)
@@ -84,11 +87,14 @@ class Heads:
         if length is not None:
             headers["content-length"] = length.decode("latin-1")
             size += len(length) + _LENGTH_BYTES
+        if authorization is not None:
+            headers["authorization"] = authorization.decode("latin-1")
+            size += len(authorization) + _AUTHORIZATION_BYTES
         return Request(head.method, path.decode("latin-1"), headers, b"", connection), size
 
     def _learn(self, common: frozenset[Field], fields: dict[bytes, bytes]) -> _Head:
         head = _read(fields.items())
-        if head.size <= HEAD_LIMIT_BYTES:
+        if head.size <= HEAD_LIMIT_BYTES and SECRETS.isdisjoint(head.headers):
             if len(self._known) >= HEADS_LIMIT:
                 self._known.clear()
             self._known[common] = head

@@ -34,6 +34,25 @@ def test_requests_do_not_see_each_others_headers() -> None:
     assert read(heads, [HOST, (b"content-length", b"2")])["content-length"] == "2"
 
 
+@pytest.mark.parametrize(
+    "name", [b"Authorization", b"authorization", b"Cookie", b"Sec-WebSocket-Protocol", b"Proxy-Authorization"]
+)
+def test_nothing_is_kept_of_who_asks(name: bytes) -> None:
+    heads = Heads()
+    for number in range(3):
+        secret = b"Bearer %d" % number
+        assert read(heads, [HOST, (name, secret)])[name.decode().lower()] == secret.decode()
+        assert b"Bearer" not in repr(heads._known).encode()
+    assert read(heads, [HOST]) == {"host": "here"}
+
+
+def test_two_authorizations_are_seen() -> None:
+    small, large = b"authorization", b"Authorization"
+    for first, second in ((small, large), (large, small), (large, large)):
+        headers = read(Heads(), [HOST, (first, b"a"), (second, b"b")])
+        assert values_of(headers["authorization"]) == ("a", "b")
+
+
 def test_what_is_repeated_is_joined_in_its_order() -> None:
     heads = Heads()
     for _ in range(2):

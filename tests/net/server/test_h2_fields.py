@@ -57,6 +57,17 @@ def test_requests_do_not_see_each_others_headers() -> None:
     assert read(heads, block(b"/", (b"accept", b"text"), method=b"PUT")).method == "PUT"
 
 
+@pytest.mark.parametrize("name", [b"authorization", b"cookie", b"proxy-authorization"])
+def test_nothing_is_kept_of_who_asks(name: bytes) -> None:
+    heads = Heads()
+    for number in range(3):
+        secret = b"Bearer %d" % number
+        headers = read(heads, block(b"/", (name, secret))).headers
+        assert headers == {"host": "here", name.decode(): secret.decode()}
+        assert "Bearer" not in repr(heads._known)
+    assert read(heads, block(b"/")).headers == {"host": "here"}
+
+
 def test_what_is_repeated_is_joined_each_time() -> None:
     heads = Heads()
     for _ in range(2):
