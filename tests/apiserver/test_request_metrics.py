@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import cast
 
-from served import MERGE_PATCH, Client
+from definitions import DEFINITIONS, GROUP, TABS, define
+from served import MERGE_PATCH, Client, settle
 
 from tiphys.api.resource import Resource
 from tiphys.apiserver.call import Call
@@ -99,6 +100,22 @@ async def test_clients_cannot_make_series(client: Client, server: APIServer) -> 
     assert "nonsense" not in text
     assert "VERB" not in text
     assert len([line for line in text.splitlines() if line.startswith("apiserver_request_total")]) < 10
+
+
+async def test_what_is_served_no_more_is_counted_as_what_never_was(client: Client) -> None:
+    await define(client)
+    known = "apiserver_request_total" + _of(
+        "GET", "resource", group=GROUP, resource="crontabs", code="404", dry_run=""
+    )
+    unknown = "apiserver_request_total" + _of("GET", "", resource="", version="", code="404", dry_run="")
+    assert (await client.call("GET", f"{TABS}/a")).status == 404
+    before = await _samples(client)
+    assert before[known] == 1
+    await client.delete(f"{DEFINITIONS}/crontabs.{GROUP}")
+    await settle()
+    assert (await client.call("GET", f"{TABS}/a")).status == 404
+    after = await _samples(client)
+    assert (after[known], after[unknown]) == (1, before.get(unknown, 0) + 1)
 
 
 async def test_what_this_is(client: Client) -> None:

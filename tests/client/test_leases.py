@@ -80,6 +80,17 @@ async def test_a_released_lease_is_free_at_once(api: FakeAPI, clock: FakeClock) 
     assert lease(api)["holderIdentity"] == "b"
 
 
+async def test_a_lease_that_somebody_has_emptied_is_nobodys(api: FakeAPI, clock: FakeClock) -> None:
+    first, second = elector(api, clock, "a"), elector(api, clock, "b")
+    await first.acquire()
+    client = Client(api)
+    (found,) = api.objects(LEASES, "kube-system")
+    await client.update(LEASES, {name: value for name, value in found.items() if name != "spec"})
+    await first.release()
+    await second.acquire()
+    assert lease(api)["holderIdentity"] == "b"
+
+
 async def test_a_node_renews_every_ten_seconds(api: FakeAPI, clock: FakeClock) -> None:
     heart = Heartbeat(Client(api), "n1", clock=clock, random=Random(1))
     heart.owner = {"metadata": {"name": "n1", "uid": "node-uid"}}

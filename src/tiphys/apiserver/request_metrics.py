@@ -131,6 +131,7 @@ class RequestMetrics:
         key: tuple[object, ...] = (
             info.resource, info.verb, status, not info.name, not info.namespace, info.subresource, info.group,
             info.version, call.dry_run, call.request.headers.get("content-type") if info.verb == "patch" else None,
+            call.row is None,  # a kind that is served no more
         ) if info.is_resource else (info.path, info.verb, status, call.dry_run)  # fmt: skip
         series = self._known.get(key) or self._find(key, call, status)
         if call.excused_seconds:

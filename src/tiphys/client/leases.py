@@ -115,10 +115,11 @@ class LeaderElector:
         try:
             # A write that we did not wait for may have come after what we saw.
             found = await self._client.get(LEASES, self._name, self._namespace)
-            if found["spec"].get("holderIdentity") == self._identity:
+            spec = found.get("spec") or {}
+            if spec.get("holderIdentity") == self._identity:
                 now = meta.format_micro_time(self._clock.now())
                 free = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now}
-                await self._client.update(LEASES, {**found, "spec": {**found["spec"], **free}})
+                await self._client.update(LEASES, {**found, "spec": {**spec, **free}})
         except FAILURES as error:
             log.info("the lease %s was not released: %s", self._name, error)
 
