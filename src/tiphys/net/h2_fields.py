@@ -119,7 +119,7 @@ class EncodedFields(dict[tuple[str, str], Field | None]):
         encoded: Field | None = None
         if lower not in _CONNECTION_HEADERS:
             encoded = lower.encode("latin-1"), value.encode("latin-1")
-        if len(name) + len(value) <= FIELD_LIMIT_CHARACTERS:
+        if len(name) + len(value) <= FIELD_LIMIT_CHARACTERS and lower != "set-cookie":
             self._keep(field, encoded)
         return encoded
 

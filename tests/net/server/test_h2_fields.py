@@ -140,6 +140,13 @@ def test_fields_that_always_differ_do_not_push_the_others_out() -> None:
     assert ("accept", "text") in encoded
 
 
+def test_no_cookie_is_kept() -> None:
+    fields = EncodedFields()
+    for name in ("Set-Cookie", "set-cookie"):
+        assert fields[name, "a=secret"] == (b"set-cookie", b"a=secret")
+    assert not fields
+
+
 def test_what_is_remembered_of_responses_has_a_limit() -> None:
     encoded = EncodedFields()
     for number in range(3 * FIELDS_LIMIT):
