@@ -19,7 +19,7 @@ from tiphys.client.inprocess import LocalIdentity
 from tiphys.machinery.clock import Clock
 from tiphys.net.client import HTTPClient
 from tiphys.net.dial import dial
-from tiphys.net.http import Frame, Request, Response, Sink
+from tiphys.net.http import Frame, Request, Response, Sink, ignore
 from tiphys.store.interface import Store
 from tiphys.store.memory import MemoryStore
 
@@ -63,7 +63,8 @@ class Wire(Sink):
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self.on_close()
+            told, self.on_close = self.on_close, ignore
+            told()
 
     def abort(self) -> None:
         self.aborted = True

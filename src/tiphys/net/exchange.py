@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from typing import cast
 
-from tiphys.net.http import HANG_UP, Frame, Gradual, Request, Response, Sink
+from tiphys.net.http import HANG_UP, Frame, Gradual, Request, Response, Sink, ignore
 from tiphys.net.service import Service, log
 
 # A large body goes out in such slices, and one stream may write so many in one turn of the loop; then others have theirs.
@@ -304,7 +304,9 @@ class Exchange(Sink):
         self._release()
 
     def _tell_writer(self) -> None:
+        # Let go of, too: what is told knows the sink, and a ring of the two would wait for the collector.
+        told, self.on_close = self.on_close, ignore
         try:
-            self.on_close()
+            told()
         except Exception:
             log.exception("on_close failed for %s %s", self.request.method, self.request.path)

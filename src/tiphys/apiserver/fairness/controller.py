@@ -226,11 +226,13 @@ class Fairness:
         now = self._clock.monotonic()
         for other in seat.queues.withdraw(seat, reason, now):
             self._go(other)
+        seat.call = None
         seat.flow.series.waited_in_vain.observe(now - seat.arrived_at)
         if seat.go is not None:
             seat.go()
 
     def _refusal(self, seat: Seat) -> Response:
+        seat.call = None
         flow = seat.flow
         dropped = flow.level.dropped
         dropped.record(int(self._clock.now().timestamp()))
@@ -259,6 +261,7 @@ class Fairness:
             self._metrics.rejected.inc(*seat.flow.series.names, CANCELLED)
 
     def _end(self, seat: Seat) -> None:
+        seat.call = None  # the call knows its seat: in a ring, both would wait for the collector, with the request's body
         now = self._clock.monotonic()
         started = seat.queues.finish(seat, now)
         flow: Flow = seat.flow
