@@ -6,15 +6,16 @@ one of both is told of a conflict and looks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tiphys.api.resource import Resource
+from tiphys.client.cache import View
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import Patch
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.selectors import LabelSelector
+from tiphys.machinery.selectors import LabelSelector, label_selector_from_dict
 
 
 @frozen
@@ -23,6 +24,11 @@ class Claims:
 
     owned: tuple[Object, ...]
     patches: tuple[Patch, ...]
+
+
+def selector_of(owner: Object) -> LabelSelector:
+    """What `spec.selector` says, where it is a LabelSelector."""
+    return label_selector_from_dict((owner.get("spec") or {}).get("selector"))
 
 
 def claim(
@@ -77,3 +83,38 @@ def _patch(obj: Object, resource: Resource, references: list[Any], finalizers: l
         **({} if finalizers is None else {"finalizers": finalizers or None}),
     }
     return Patch(resource, meta.name(obj), {"metadata": metadata}, meta.namespace(obj))
+
+
+# Who is concerned
+
+
+def claimant_keys(
+    row: Resource,
+    selector: Callable[[Object], LabelSelector],
+    concerns: Callable[[Object], bool] | None = None,
+) -> Callable[[Object, View], Iterable[str]]:
+    """For a Watch: the owner of this kind that controls an object; for one that nobody controls, all whose selector matches it.
+
+    `concerns`: which of those may claim anything at all. None: each.
+    """
+
+    def keys(obj: Object, view: View) -> Iterable[str]:
+        owner, namespace = meta.controller_of(obj), meta.namespace(obj)
+        if owner is not None:
+            return (f"{namespace}/{owner['name']}",) if owner.get("kind") == row.kind else ()
+        labels = meta.labels(obj)
+        if not labels:
+            return ()
+        return [
+            meta.namespaced_name(each)
+            for each in view.list(row, namespace)
+            if (concerns is None or concerns(each)) and selector(each).matches(labels)
+        ]
+
+    return keys
+
+
+def is_of_others(obj: Object, row: Resource) -> bool:
+    """Whether an owner of another kind controls it."""
+    owner = meta.controller_of(obj)
+    return owner is not None and owner.get("kind") != row.kind

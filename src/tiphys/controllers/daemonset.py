@@ -22,19 +22,27 @@ from tiphys.controllers.actions import (
     Action,
     Create,
     Delete,
-    Note,
     Plan,
     RecordEvent,
     UpdateStatus,
 )
 from tiphys.controllers.availability import next_available_seconds
 from tiphys.controllers.catalog import Options
-from tiphys.controllers.claims import Claims, claim
+from tiphys.controllers.claims import Claims, claim, claimant_keys, is_of_others, selector_of
 from tiphys.controllers.daemon_failures import Failures
 from tiphys.controllers.daemon_nodes import Requirements, new_pod, node_of
 from tiphys.controllers.daemon_rollout import Changes, Daemons, replace_pods
 from tiphys.controllers.executor import Failure
-from tiphys.controllers.pods import is_ready, ready_time, spec_of, status_of
+from tiphys.controllers.pods import (
+    CREATE_FAILED,
+    CREATED,
+    DELETE_FAILED,
+    DELETED,
+    is_ready,
+    ready_time,
+    spec_of,
+    status_of,
+)
 from tiphys.controllers.revisions import (
     POD_HASH,
     History,
@@ -47,13 +55,8 @@ from tiphys.controllers.revisions import (
 from tiphys.controllers.runner import Controller, Watch, owner_keys
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.selectors import label_selector_from_dict
 
 BURST = 250
-CREATED = Note(NORMAL, "SuccessfulCreate", "Created pod: {name}")
-CREATE_FAILED = Note(WARNING, "FailedCreate", "Error creating: {error}")
-DELETED = Note(NORMAL, "SuccessfulDelete", "Deleted pod: {name}")
-DELETE_FAILED = Note(WARNING, "FailedDelete", "Error deleting: {error}")
 
 
 @frozen
@@ -82,7 +85,7 @@ class DaemonSets:
         self._failures = Failures()
 
     def observe(self, daemonset: Object, view: View) -> Observed:
-        selector = label_selector_from_dict(spec_of(daemonset).get("selector"))
+        selector = selector_of(daemonset)
         owned = view.by(PODS, BY_CONTROLLER, meta.uid(daemonset))
         orphans = view.by(PODS, BY_CONTROLLER, f"orphan/{meta.namespace(daemonset)}")
         claims = claim(daemonset, selector, (*owned, *orphans), PODS)
@@ -106,7 +109,7 @@ class DaemonSets:
             failed=failed,
             gone=self.gone,
             watches=[
-                Watch(PODS, _keys_of_pod, changed=_pod_changed, parts=_COUNTED),
+                Watch(PODS, claimant_keys(DAEMONSETS, selector_of), changed=_pod_changed, parts=_COUNTED),
                 Watch(NODES, _keys_of_node, changed=_node_changed, parts=LABELS | SPEC),
                 Watch(CONTROLLERREVISIONS, owner_keys(DAEMONSETS.kind)),
             ],
@@ -299,28 +302,12 @@ def _report(daemonset: Object, status: dict[str, Any]) -> list[Action]:
 # Who is concerned
 
 
-def _keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    """The set that controls it; for a pod that nobody controls, those whose selector matches it."""
-    owner = meta.controller_of(pod)
-    if owner is not None:
-        return (f"{meta.namespace(pod)}/{owner['name']}",) if owner.get("kind") == DAEMONSETS.kind else ()
-    labels = meta.labels(pod)
-    if not labels:
-        return ()
-    return [
-        meta.namespaced_name(daemonset)
-        for daemonset in view.list(DAEMONSETS, meta.namespace(pod))
-        if label_selector_from_dict(spec_of(daemonset).get("selector")).matches(labels)
-    ]
-
-
 _COUNTED = LABELS | OWNERS | DELETION | SPEC | STATUS
 
 
 def _pod_changed(old: Object, new: Object) -> bool:
-    owners = (meta.controller_of(old), meta.controller_of(new))
-    if all(owner is not None and owner.get("kind") != DAEMONSETS.kind for owner in owners):
-        return False  # somebody else's
+    if is_of_others(old, DAEMONSETS) and is_of_others(new, DAEMONSETS):
+        return False
     return _counted(old) != _counted(new)
 
 

@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tiphys.client.transport import Object
+from tiphys.controllers.actions import NORMAL, WARNING, Note
 from tiphys.machinery import meta
+
+CREATED = Note(NORMAL, "SuccessfulCreate", "Created pod: {name}")
+CREATE_FAILED = Note(WARNING, "FailedCreate", "Error creating: {error}")
+DELETED = Note(NORMAL, "SuccessfulDelete", "Deleted pod: {name}")
+DELETE_FAILED = Note(WARNING, "FailedDelete", "Error deleting: {error}")
+"""What those who make pods say of it, but for StatefulSets."""
 
 FINISHED = ("Succeeded", "Failed")
 

@@ -17,19 +17,20 @@ from tiphys.client.parts import DELETION, LABELS, OWNERS, STATUS
 from tiphys.client.resources import PODS, REPLICASETS
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import (
-    NORMAL,
     NOTHING,
-    WARNING,
     Action,
     Create,
     Delete,
-    Note,
     Plan,
     UpdateStatus,
 )
-from tiphys.controllers.claims import Claims, claim
+from tiphys.controllers.claims import Claims, claim, claimant_keys, selector_of
 from tiphys.controllers.executor import Failure
 from tiphys.controllers.pods import (
+    CREATE_FAILED,
+    CREATED,
+    DELETE_FAILED,
+    DELETED,
     available_at,
     is_active,
     is_available,
@@ -44,13 +45,9 @@ from tiphys.controllers.ranking import deletion_order
 from tiphys.controllers.runner import Controller, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.selectors import LabelSelector, label_selector_from_dict, label_selector_from_set
+from tiphys.machinery.selectors import LabelSelector, label_selector_from_set
 
 BURST = 500
-CREATED = Note(NORMAL, "SuccessfulCreate", "Created pod: {name}")
-CREATE_FAILED = Note(WARNING, "FailedCreate", "Error creating: {error}")
-DELETED = Note(NORMAL, "SuccessfulDelete", "Deleted pod: {name}")
-DELETE_FAILED = Note(WARNING, "FailedDelete", "Error deleting: {error}")
 
 
 @frozen
@@ -153,20 +150,6 @@ class Replicas:
             return []
         return [UpdateStatus(self.row, {**replicaset, "status": status})]
 
-    def keys_of_pod(self, pod: Object, view: View) -> Iterable[str]:
-        """The ReplicaSet that controls it; for a pod that nobody controls, those whose selector matches it."""
-        owner = meta.controller_of(pod)
-        if owner is not None:
-            return (f"{meta.namespace(pod)}/{owner['name']}",) if owner.get("kind") == self.row.kind else ()
-        labels = meta.labels(pod)
-        if not labels:
-            return ()
-        return [
-            meta.namespaced_name(replicaset)
-            for replicaset in view.list(self.row, meta.namespace(pod))
-            if self.selector(replicaset).matches(labels)
-        ]
-
     def controller(self, name: str, component: str = "") -> Controller[Observed]:
         return Controller(
             name=name,
@@ -174,7 +157,7 @@ class Replicas:
             observe=self.observe,
             plan=self.plan,
             failed=self.failed,
-            watches=[Watch(PODS, self.keys_of_pod, changed=concerns, parts=COUNTED)],
+            watches=[Watch(PODS, claimant_keys(self.row, self.selector), changed=concerns, parts=COUNTED)],
             component=component,
         )
 
@@ -225,8 +208,4 @@ def _counted(pod: Object) -> tuple[object, ...]:
     )
 
 
-def _selector(replicaset: Object) -> LabelSelector:
-    return label_selector_from_dict(spec_of(replicaset).get("selector"))
-
-
-CONTROLLER = Replicas(REPLICASETS, _selector).controller("replicaset-controller")
+CONTROLLER = Replicas(REPLICASETS, selector_of).controller("replicaset-controller")

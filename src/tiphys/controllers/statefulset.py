@@ -18,7 +18,7 @@ from tiphys.client.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS,
 from tiphys.client.transport import Object
 from tiphys.controllers.actions import NOTHING, Action, Plan, UpdateStatus
 from tiphys.controllers.availability import next_available_seconds
-from tiphys.controllers.claims import Claims, claim, release
+from tiphys.controllers.claims import Claims, claim, release, selector_of
 from tiphys.controllers.executor import Failure
 from tiphys.controllers.pods import is_available, is_finished, is_ready, ready_time, spec_of, status_of
 from tiphys.controllers.revisions import (
@@ -35,7 +35,6 @@ from tiphys.controllers.stateful_pods import revision_of as revision_name_of
 from tiphys.controllers.stateful_rollout import Members, next_steps, seconds_to_stay
 from tiphys.machinery import meta
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.selectors import label_selector_from_dict
 
 HASH_LABEL = "controller.kubernetes.io/hash"
 """On revisions."""
@@ -77,7 +76,7 @@ def observe(statefulset: Object, view: View) -> Observed:
 
 def _claim_pods(statefulset: Object, view: View) -> Claims:
     """Pods that the selector matches and that are named as ours are; finished and terminating ones too."""
-    selector = label_selector_from_dict(spec_of(statefulset).get("selector"))
+    selector = selector_of(statefulset)
     owned = view.by(PODS, BY_CONTROLLER, meta.uid(statefulset))
     orphans = view.by(PODS, BY_CONTROLLER, f"orphan/{meta.namespace(statefulset)}")
     fitting = (pod for pod in (*owned, *orphans) if ordinal_of(statefulset, pod) is not None)

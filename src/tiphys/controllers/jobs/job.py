@@ -30,7 +30,7 @@ from tiphys.controllers.actions import (
     RecordEvent,
     UpdateStatus,
 )
-from tiphys.controllers.claims import Claims, claim
+from tiphys.controllers.claims import Claims, claim, claimant_keys, is_of_others, selector_of
 from tiphys.controllers.executor import Failure
 from tiphys.controllers.jobs import backoff, counting, deciding, indexes, making
 from tiphys.controllers.jobs.counting import Tally, is_indexed, replaces_failed_only
@@ -44,7 +44,6 @@ from tiphys.controllers.runner import Controller, Runner, Watch
 from tiphys.machinery import meta
 from tiphys.machinery.clock import Clock
 from tiphys.machinery.frozen import frozen
-from tiphys.machinery.selectors import label_selector_from_dict
 
 BURST = 500
 
@@ -63,7 +62,7 @@ class Work:
 def observe(job: Object, view: View) -> Claims:
     owned = view.by(PODS, BY_CONTROLLER, meta.uid(job))
     orphans = view.by(PODS, BY_CONTROLLER, f"orphan/{meta.namespace(job)}")
-    selector = label_selector_from_dict(spec_of(job).get("selector"))
+    selector = selector_of(job)
     return claim(job, selector, (*owned, *orphans), PODS, finalizer=TRACKING)
 
 
@@ -287,35 +286,14 @@ def _concerns(job: Object) -> bool:
     return is_ours(job) and not finished(job)
 
 
-def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    """The job that controls it; for a pod that nobody controls, those whose selector matches it."""
-    owner = meta.controller_of(pod)
-    namespace = meta.namespace(pod)
-    if owner is not None:
-        return (f"{namespace}/{owner['name']}",) if owner.get("kind") == JOBS.kind else ()
-    labels = meta.labels(pod)
-    if not labels:
-        return ()
-    return [
-        meta.namespaced_name(job)
-        for job in view.list(JOBS, namespace)
-        if _concerns(job) and label_selector_from_dict(spec_of(job).get("selector")).matches(labels)
-    ]
-
-
 COUNTED = LABELS | OWNERS | DELETION | FINALIZERS | STATUS
 
 
 def changes(old: Object, new: Object) -> bool:
     """Whether a change of a pod can change what is decided: of somebody else's pod never, of an own one seldom."""
-    if _is_somebody_elses(new) and _is_somebody_elses(old):
+    if is_of_others(new, JOBS) and is_of_others(old, JOBS):
         return False
     return _counted(old) != _counted(new)
-
-
-def _is_somebody_elses(pod: Object) -> bool:
-    owner = meta.controller_of(pod)
-    return owner is not None and owner.get("kind") != JOBS.kind
 
 
 def _counted(pod: Object) -> tuple[object, ...]:
@@ -340,7 +318,7 @@ CONTROLLER = Controller(
     plan=plan,
     concerns=_concerns,
     failed=failed,
-    watches=[Watch(PODS, keys_of_pod, changed=changes, parts=COUNTED)],
+    watches=[Watch(PODS, claimant_keys(JOBS, selector_of, _concerns), changed=changes, parts=COUNTED)],
 )
 
 

@@ -10,8 +10,14 @@ from tiphys.client.transport import STRATEGIC_MERGE_PATCH, Object
 from tiphys.controllers.actions import Action, Create, Delete, Patch
 from tiphys.controllers.jobs import policies
 from tiphys.controllers.jobs.indexes import COMPLETION_INDEX
-from tiphys.controllers.pods import pod_from_template, spec_of
-from tiphys.controllers.replicaset import CREATE_FAILED, CREATED, DELETE_FAILED, DELETED
+from tiphys.controllers.pods import (
+    CREATE_FAILED,
+    CREATED,
+    DELETE_FAILED,
+    DELETED,
+    pod_from_template,
+    spec_of,
+)
 from tiphys.machinery import meta
 
 TRACKING = "batch.kubernetes.io/job-tracking"
